@@ -1,0 +1,1 @@
+//! Whole-engine tests of Waxwing; see the files beside `Cargo.toml`.
