@@ -1,0 +1,208 @@
+//! The functions of the runtime that generated code can call.
+
+/// The type of a builtin's parameter or result in the host's native calling convention.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum BuiltinType {
+    /// A pointer to the caller's `VMContext`.
+    VMContext,
+    /// A pointer or pointer-sized integer.
+    Pointer,
+    /// A 32-bit integer.
+    I32,
+    /// A 64-bit integer.
+    I64,
+    /// A 32-bit float.
+    F32,
+    /// A 64-bit float.
+    F64,
+}
+
+/// What a builtin returns, and how generated code knows that a trap is under way.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum BuiltinResult {
+    /// Nothing; the builtin cannot trap.
+    None,
+    /// A value; the builtin cannot trap.
+    Value(BuiltinType),
+    /// A byte, zero when a trap was recorded and generated code must call `raise`.
+    TrapIfFalse,
+    /// A value, [`BuiltinFunctionIndex::TRAP_SENTINEL`] when a trap was recorded and generated
+    /// code must call `raise`.
+    TrapIfSentinel(BuiltinType),
+    /// The builtin never returns.
+    Never,
+}
+
+/// Calls the macro `$mac` with the table of all builtins, one line each:
+/// `name(parameter: type, …) -> result;`. Types are variants of `BuiltinType` in lower case;
+/// a result is empty, a type, `bool` (traps when false), `trap TYPE` (traps on the sentinel) or
+/// `never`.
+#[macro_export]
+macro_rules! for_each_builtin {
+    ($mac:ident) => {
+        $mac! {
+            /// Unwinds to the host with the trap that another builtin recorded.
+            raise(vmctx: vmctx) -> never;
+            /// Records the trap with this code.
+            trap(vmctx: vmctx, code: i32) -> bool;
+            /// `memory.grow`: the previous size in pages, or -1.
+            memory_grow(vmctx: vmctx, memory: i32, delta: i64) -> trap pointer;
+            /// `memory.copy` between two memories.
+            memory_copy(vmctx: vmctx, dst_memory: i32, dst: i64, src_memory: i32, src: i64, len: i64) -> bool;
+            /// `memory.fill`.
+            memory_fill(vmctx: vmctx, memory: i32, dst: i64, value: i32, len: i64) -> bool;
+            /// `memory.init`.
+            memory_init(vmctx: vmctx, memory: i32, data: i32, dst: i64, src: i32, len: i32) -> bool;
+            /// `data.drop`.
+            data_drop(vmctx: vmctx, data: i32);
+            /// The `VMFuncRef` of a function of the instance, initialised if need be.
+            ref_func(vmctx: vmctx, func: i32) -> pointer;
+            /// `table.copy`.
+            table_copy(vmctx: vmctx, dst_table: i32, src_table: i32, dst: i64, src: i64, len: i64) -> bool;
+            /// `table.init`.
+            table_init(vmctx: vmctx, table: i32, elem: i32, dst: i64, src: i64, len: i64) -> bool;
+            /// `elem.drop`.
+            elem_drop(vmctx: vmctx, elem: i32);
+            /// `table.grow` of a table of functions: the previous size, or -1.
+            table_grow_func_ref(vmctx: vmctx, table: i32, delta: i64, init: pointer) -> trap pointer;
+            /// `table.grow` of a table of GC references: the previous size, or -1.
+            table_grow_gc_ref(vmctx: vmctx, table: i32, delta: i64, init: i32) -> trap pointer;
+            /// `table.fill` of a table of functions.
+            table_fill_func_ref(vmctx: vmctx, table: i32, dst: i64, value: pointer, len: i64) -> bool;
+            /// `table.fill` of a table of GC references.
+            table_fill_gc_ref(vmctx: vmctx, table: i32, dst: i64, value: i32, len: i64) -> bool;
+            /// Fills the element of a lazily initialised table of functions and returns it. The
+            /// index is in bounds.
+            table_get_lazy_init_func_ref(vmctx: vmctx, table: i32, index: i64) -> pointer;
+            /// `f32.ceil` where the target has no instruction for it.
+            ceil_f32(vmctx: vmctx, x: f32) -> f32;
+            /// `f64.ceil` where the target has no instruction for it.
+            ceil_f64(vmctx: vmctx, x: f64) -> f64;
+            /// `f32.floor` where the target has no instruction for it.
+            floor_f32(vmctx: vmctx, x: f32) -> f32;
+            /// `f64.floor` where the target has no instruction for it.
+            floor_f64(vmctx: vmctx, x: f64) -> f64;
+            /// `f32.trunc` where the target has no instruction for it.
+            trunc_f32(vmctx: vmctx, x: f32) -> f32;
+            /// `f64.trunc` where the target has no instruction for it.
+            trunc_f64(vmctx: vmctx, x: f64) -> f64;
+            /// `f32.nearest` where the target has no instruction for it.
+            nearest_f32(vmctx: vmctx, x: f32) -> f32;
+            /// `f64.nearest` where the target has no instruction for it.
+            nearest_f64(vmctx: vmctx, x: f64) -> f64;
+            /// Fused multiply-add where the target has no instruction for it.
+            fma_f32(vmctx: vmctx, x: f32, y: f32, z: f32) -> f32;
+            /// Fused multiply-add where the target has no instruction for it.
+            fma_f64(vmctx: vmctx, x: f64, y: f64, z: f64) -> f64;
+        }
+    };
+}
+
+macro_rules! builtin_type {
+    (vmctx) => {
+        BuiltinType::VMContext
+    };
+    (pointer) => {
+        BuiltinType::Pointer
+    };
+    (i32) => {
+        BuiltinType::I32
+    };
+    (i64) => {
+        BuiltinType::I64
+    };
+    (f32) => {
+        BuiltinType::F32
+    };
+    (f64) => {
+        BuiltinType::F64
+    };
+}
+
+macro_rules! builtin_result {
+    () => {
+        BuiltinResult::None
+    };
+    (never) => {
+        BuiltinResult::Never
+    };
+    (bool) => {
+        BuiltinResult::TrapIfFalse
+    };
+    (trap $ty:ident) => {
+        BuiltinResult::TrapIfSentinel(builtin_type!($ty))
+    };
+    ($ty:ident) => {
+        BuiltinResult::Value(builtin_type!($ty))
+    };
+}
+
+macro_rules! define_builtins {
+    ($($(#[$doc:meta])* $name:ident($($param:ident: $ty:ident),*) $(-> $($result:ident)+)?;)*) => {
+        /// A builtin function: an index into the array of code pointers that every `VMContext`
+        /// points to.
+        #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        #[allow(non_camel_case_types, reason = "named as the builtins are")]
+        #[repr(u32)]
+        pub enum BuiltinFunctionIndex {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl BuiltinFunctionIndex {
+            /// Every builtin in the order of the array.
+            pub const ALL: &'static [BuiltinFunctionIndex] = &[$(BuiltinFunctionIndex::$name,)*];
+
+            /// The types of the parameters.
+            pub fn params(self) -> &'static [BuiltinType] {
+                match self {
+                    $(BuiltinFunctionIndex::$name => &[$(builtin_type!($ty)),*],)*
+                }
+            }
+
+            /// What the builtin returns.
+            pub fn result(self) -> BuiltinResult {
+                match self {
+                    $(BuiltinFunctionIndex::$name => builtin_result!($($($result)+)?),)*
+                }
+            }
+
+            /// The builtin's name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(BuiltinFunctionIndex::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+for_each_builtin!(define_builtins);
+
+impl BuiltinFunctionIndex {
+    /// The value, in the width of the result, by which a builtin of
+    /// [`BuiltinResult::TrapIfSentinel`] says that it recorded a trap.
+    pub const TRAP_SENTINEL: i64 = -2;
+
+    /// The position in the array of builtins.
+    pub fn index(self) -> u32 {
+        self as u32
+    }
+
+    /// The builtin at `index`.
+    pub fn from_index(index: u32) -> Option<Self> {
+        Self::ALL.get(index as usize).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_are_positions() {
+        for (i, builtin) in BuiltinFunctionIndex::ALL.iter().enumerate() {
+            assert_eq!(builtin.index() as usize, i);
+            assert_eq!(builtin.params()[0], BuiltinType::VMContext, "{builtin:?}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! From compiled functions to the artifact.
+
+use super::{CompileError, CompiledFunction, Compiler, ModuleTranslation, RelocTarget};
+use crate::address_map::encode_address_map;
+use crate::artifact::{self, ArtifactHeader, ArtifactInfo, FunctionLoc, FunctionTableBuilder};
+use crate::{
+    BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, ModuleTypeIndex, PrimaryMap, Trap,
+    encode_function_names, encode_traps,
+};
+use object::write::{Object, SectionId};
+use object::{BinaryFormat, Endianness, FileFlags, SectionKind, elf};
+use std::collections::HashMap;
+use target_lexicon::{Architecture, Triple};
+
+/// All code of a module.
+#[derive(Default)]
+pub struct CompiledModule {
+    /// The defined functions.
+    pub functions: PrimaryMap<DefinedFuncIndex, CompiledFunction>,
+    /// Trampolines from the host into wasm, sorted by signature.
+    pub array_to_wasm: Vec<(ModuleTypeIndex, CompiledFunction)>,
+    /// Trampolines from wasm to the host, sorted by signature.
+    pub wasm_to_array: Vec<(ModuleTypeIndex, CompiledFunction)>,
+    /// Trampolines from wasm to every builtin that a relocation refers to.
+    pub builtins: Vec<(BuiltinFunctionIndex, CompiledFunction)>,
+}
+
+/// A finished artifact.
+pub struct Artifact {
+    /// The bytes of the ELF file.
+    pub elf: Vec<u8>,
+}
+
+/// Lays out and links all code of a module, and writes the artifact.
+pub fn link(
+    compiler: &dyn Compiler,
+    translation: &ModuleTranslation<'_>,
+    compiled: &CompiledModule,
+    header: &ArtifactHeader,
+) -> Result<Artifact, CompileError> {
+    let page_align = translation.tunables.page_align;
+    let pieces: Vec<&CompiledFunction> = compiled
+        .functions
+        .values()
+        .chain(compiled.array_to_wasm.iter().map(|(_, f)| f))
+        .chain(compiled.wasm_to_array.iter().map(|(_, f)| f))
+        .chain(compiled.builtins.iter().map(|(_, f)| f))
+        .collect();
+    let (mut text, locations) = place_code(compiler, compiled, &pieces)?;
+    let padding = text.len().next_multiple_of(page_align as usize) - text.len();
+    text.resize(text.len() + padding, 0);
+
+    let mut object = new_object(compiler.triple())?;
+    let mut sections = Sections {
+        object: &mut object,
+    };
+    let text_len = text.len() as u64;
+    sections.add(artifact::SECTION_TEXT, SectionKind::Text, text, page_align);
+    let placed: Vec<_> = locations
+        .iter()
+        .zip(&pieces)
+        .map(|(loc, piece)| (u64::from(loc.start), *piece))
+        .collect();
+    if let Some(bytes) = compiler.unwind_section(text_len, &placed)? {
+        let kind = SectionKind::ReadOnlyData;
+        sections.add(artifact::SECTION_EH_FRAME, kind, bytes, page_align);
+    }
+    sections.add_postcard(artifact::SECTION_ENGINE, header)?;
+    let info = ArtifactInfo {
+        module: translation.module.clone(),
+        types: translation.types.clone(),
+    };
+    sections.add_postcard(artifact::SECTION_INFO, &info)?;
+    let functions = function_table(compiled, &locations).finish(&translation.functions);
+    sections.add_metadata(artifact::SECTION_FUNCTIONS, functions);
+    sections.add_metadata(artifact::SECTION_TRAPS, traps(&placed));
+    if translation.tunables.generate_address_map {
+        sections.add_metadata(artifact::SECTION_ADDRESS_MAP, address_map(&placed));
+    }
+    if !translation.function_names.is_empty() {
+        let names = encode_function_names(&translation.function_names);
+        sections.add_metadata(artifact::SECTION_NAMES, names);
+    }
+    if translation.data.len > 0 {
+        let mut data = Vec::with_capacity(translation.data.len as usize);
+        for piece in &translation.data.pieces {
+            data.extend_from_slice(piece);
+        }
+        let kind = SectionKind::ReadOnlyData;
+        sections.add(artifact::SECTION_DATA, kind, data, page_align);
+    }
+    let elf = object.write().map_err(codegen_error)?;
+    Ok(Artifact { elf })
+}
+
+fn codegen_error(error: impl core::fmt::Display) -> CompileError {
+    CompileError::Codegen(format!("failed to write the artifact: {error}"))
+}
+
+/// Appends all code to the text section and resolves the references in it.
+fn place_code(
+    compiler: &dyn Compiler,
+    compiled: &CompiledModule,
+    pieces: &[&CompiledFunction],
+) -> Result<(Vec<u8>, Vec<FunctionLoc>), CompileError> {
+    let too_large =
+        || CompileError::ImplementationLimit("more than 4 GiB of machine code".to_string());
+    let first_builtin = pieces.len() - compiled.builtins.len();
+    let builtin_labels: HashMap<BuiltinFunctionIndex, usize> = compiled
+        .builtins
+        .iter()
+        .enumerate()
+        .map(|(i, (builtin, _))| (*builtin, first_builtin + i))
+        .collect();
+    let mut builder = compiler.text_builder(pieces.len());
+    let mut locations = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let start = builder.append(&piece.code, piece.alignment);
+        for reloc in &piece.relocations {
+            let label = match reloc.target {
+                RelocTarget::Function(index) => index.index(),
+                RelocTarget::Builtin(builtin) => builtin_labels[&builtin],
+            };
+            let offset = start + u64::from(reloc.offset);
+            if !builder.resolve(offset, reloc.kind, reloc.addend, label) {
+                return Err(CompileError::Codegen(format!(
+                    "relocation of kind {} cannot be resolved",
+                    reloc.kind
+                )));
+            }
+        }
+        locations.push(FunctionLoc {
+            start: u32::try_from(start).map_err(|_| too_large())?,
+            length: u32::try_from(piece.code.len()).map_err(|_| too_large())?,
+        });
+    }
+    Ok((builder.finish(), locations))
+}
+
+fn function_table(compiled: &CompiledModule, locations: &[FunctionLoc]) -> FunctionTableBuilder {
+    let mut locations = locations.iter().copied();
+    let mut builder = FunctionTableBuilder::default();
+    for loc in locations.by_ref().take(compiled.functions.len()) {
+        builder.code.push(loc);
+    }
+    for (list, trampolines) in [
+        (&mut builder.array_to_wasm, &compiled.array_to_wasm),
+        (&mut builder.wasm_to_array, &compiled.wasm_to_array),
+    ] {
+        let types = trampolines.iter().map(|(ty, _)| *ty);
+        list.extend(types.zip(locations.by_ref()));
+    }
+    builder
+}
+
+fn traps(placed: &[(u64, &CompiledFunction)]) -> Vec<u8> {
+    let traps: Vec<(u32, Trap)> = placed
+        .iter()
+        .flat_map(|(start, f)| f.traps.iter().map(|(at, trap)| (*start as u32 + at, *trap)))
+        .collect();
+    encode_traps(&traps)
+}
+
+fn address_map(placed: &[(u64, &CompiledFunction)]) -> Vec<u8> {
+    let entries: Vec<(u32, u32)> = placed
+        .iter()
+        .flat_map(|(start, f)| {
+            let entries = f.address_map.iter();
+            entries.map(|(code, wasm)| (*start as u32 + code, *wasm))
+        })
+        .collect();
+    encode_address_map(&entries)
+}
+
+fn new_object(triple: &Triple) -> Result<Object<'static>, CompileError> {
+    let architecture = match triple.architecture {
+        Architecture::X86_64 => object::Architecture::X86_64,
+        Architecture::Aarch64(_) => object::Architecture::Aarch64,
+        Architecture::Riscv64(_) => object::Architecture::Riscv64,
+        Architecture::S390x => object::Architecture::S390x,
+        other => {
+            return Err(CompileError::Unsupported(format!(
+                "artifacts for the architecture {other}"
+            )));
+        }
+    };
+    let endianness = match triple.endianness() {
+        Ok(target_lexicon::Endianness::Big) => Endianness::Big,
+        _ => Endianness::Little,
+    };
+    let mut object = Object::new(BinaryFormat::Elf, architecture, endianness);
+    object.flags = FileFlags::Elf {
+        os_abi: elf::OsAbi(artifact::ELF_OS_ABI),
+        abi_version: artifact::ELF_ABI_VERSION,
+        e_flags: elf::FileFlags(artifact::ELF_FLAGS_MODULE),
+    };
+    Ok(object)
+}
+
+struct Sections<'a> {
+    object: &'a mut Object<'static>,
+}
+
+impl Sections<'_> {
+    fn add(&mut self, name: &str, kind: SectionKind, data: Vec<u8>, align: u64) -> SectionId {
+        let id = self
+            .object
+            .add_section(Vec::new(), name.as_bytes().to_vec(), kind);
+        self.object.set_section_data(id, data, align);
+        id
+    }
+
+    fn add_metadata(&mut self, name: &str, data: Vec<u8>) {
+        self.add(name, SectionKind::Other, data, 8);
+    }
+
+    fn add_postcard(
+        &mut self,
+        name: &str,
+        value: &impl serde::Serialize,
+    ) -> Result<(), CompileError> {
+        let bytes = postcard::to_allocvec(value).map_err(codegen_error)?;
+        self.add_metadata(name, bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! What a compiler is: from a [`ModuleTranslation`] to [`CompiledFunction`]s to an artifact.
+
+mod link;
+mod memory_image;
+mod table_image;
+mod translate;
+mod types;
+
+pub use link::{Artifact, CompiledModule, link};
+pub use translate::{FunctionBodyData, ModuleTranslation};
+pub use types::TypeConverter;
+
+use crate::artifact::FlagValue;
+use crate::{BuiltinFunctionIndex, DefinedFuncIndex, Trap, WasmFuncType};
+use core::any::Any;
+use core::fmt;
+
+/// Why a module could not be compiled.
+#[derive(Debug)]
+pub enum CompileError {
+    /// The module is not valid under the enabled features.
+    Invalid {
+        /// What is wrong.
+        message: String,
+        /// Where in the binary.
+        offset: u64,
+    },
+    /// The module uses something that the engine does not offer.
+    Unsupported(String),
+    /// The module exceeds a limit of this implementation.
+    ImplementationLimit(String),
+    /// Code generation failed.
+    Codegen(String),
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CompileError::Invalid { message, offset } => {
+                write!(f, "{message} (at offset {offset:#x})")
+            }
+            CompileError::Unsupported(what) => write!(f, "unsupported: {what}"),
+            CompileError::ImplementationLimit(what) => {
+                write!(f, "implementation limit exceeded: {what}")
+            }
+            CompileError::Codegen(what) => write!(f, "code generation failed: {what}"),
+        }
+    }
+}
+
+impl core::error::Error for CompileError {}
+
+impl From<wasmparser::Error> for CompileError {
+    fn from(error: wasmparser::Error) -> Self {
+        CompileError::Invalid {
+            message: error.message().to_string(),
+            offset: error.offset(),
+        }
+    }
+}
+
+/// What a relocation refers to.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RelocTarget {
+    /// The code of a function of the module.
+    Function(DefinedFuncIndex),
+    /// The trampoline from wasm to a builtin.
+    Builtin(BuiltinFunctionIndex),
+}
+
+/// A place in a function's code where the distance to other code belongs.
+#[derive(Copy, Clone, Debug)]
+pub struct Relocation {
+    /// The offset in the function's code.
+    pub offset: u32,
+    /// The form, as numbered by the compiler that made it.
+    pub kind: u8,
+    /// What is added to the target's address.
+    pub addend: i64,
+    /// What is referred to.
+    pub target: RelocTarget,
+}
+
+/// The code of one function, with all that belongs to it. Offsets are relative to the code.
+pub struct CompiledFunction {
+    /// The machine code.
+    pub code: Vec<u8>,
+    /// The alignment that the code needs, in bytes.
+    pub alignment: u32,
+    /// References to other code.
+    pub relocations: Vec<Relocation>,
+    /// Instructions that trap, sorted by offset.
+    pub traps: Vec<(u32, Trap)>,
+    /// Pairs of code offset and offset in the wasm binary
+    /// ([`NO_WASM_OFFSET`](crate::address_map::NO_WASM_OFFSET) for none), sorted by code offset.
+    pub address_map: Vec<(u32, u32)>,
+    /// Unwind information, in the compiler's own form.
+    pub unwind: Option<Box<dyn Any + Send + Sync>>,
+    /// The compiler's intermediate representation as text, when it was asked for.
+    pub clif: Option<String>,
+}
+
+/// Places code in the text section and resolves references in it.
+pub trait TextBuilder {
+    /// Appends `code` and returns its offset. Labels are numbered from 0 in the order of the
+    /// calls: each call binds the next.
+    fn append(&mut self, code: &[u8], alignment: u32) -> u64;
+
+    /// Resolves a relocation at `offset` in the text section to the code with label `target`.
+    /// Returns whether the compiler knows relocations of this `kind`.
+    fn resolve(&mut self, offset: u64, kind: u8, addend: i64, target: usize) -> bool;
+
+    /// The text section.
+    fn finish(&mut self) -> Vec<u8>;
+}
+
+/// A compiler of functions, configured for one target. Deterministic: the same input gives the
+/// same bytes on any number of threads.
+pub trait Compiler: Send + Sync {
+    /// Validates and compiles the body of a function.
+    fn compile_function(
+        &self,
+        translation: &ModuleTranslation<'_>,
+        index: DefinedFuncIndex,
+        body: FunctionBodyData<'_>,
+    ) -> Result<CompiledFunction, CompileError>;
+
+    /// Compiles the trampoline by which the host calls wasm functions of type `ty`.
+    fn compile_array_to_wasm(&self, ty: &WasmFuncType) -> Result<CompiledFunction, CompileError>;
+
+    /// Compiles the trampoline by which wasm calls host functions of type `ty`.
+    fn compile_wasm_to_array(&self, ty: &WasmFuncType) -> Result<CompiledFunction, CompileError>;
+
+    /// Compiles the trampoline by which wasm calls a builtin.
+    fn compile_wasm_to_builtin(
+        &self,
+        builtin: BuiltinFunctionIndex,
+    ) -> Result<CompiledFunction, CompileError>;
+
+    /// Begins a text section of `labels` pieces of code.
+    fn text_builder(&self, labels: usize) -> Box<dyn TextBuilder>;
+
+    /// The contents of `.eh_frame` for `functions`, pairs of text offset and function in order
+    /// of their offset, with addresses relative to a section that follows the text of
+    /// `text_len` bytes (a multiple of the page size) immediately. `None` when unwind
+    /// information is off or the target has another form of it.
+    fn unwind_section(
+        &self,
+        text_len: u64,
+        functions: &[(u64, &CompiledFunction)],
+    ) -> Result<Option<Vec<u8>>, CompileError>;
+
+    /// The target.
+    fn triple(&self) -> &target_lexicon::Triple;
+
+    /// The settings that do not depend on the target.
+    fn shared_flags(&self) -> Vec<(String, FlagValue)>;
+
+    /// The settings of the target.
+    fn isa_flags(&self) -> Vec<(String, FlagValue)>;
+}

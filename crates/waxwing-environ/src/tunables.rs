@@ -1,0 +1,53 @@
+//! The settings that change generated code or the contents of an artifact.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings that generated code relies on. An artifact runs only in an engine whose tunables are
+/// the ones it was compiled with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Tunables {
+    /// Bytes of address space to reserve for a linear memory, its growth included.
+    pub memory_reservation: u64,
+    /// Bytes of inaccessible address space after a linear memory's reservation.
+    pub memory_guard_size: u64,
+    /// Extra bytes to reserve beyond the current size of a memory that may move when it grows.
+    pub memory_reservation_for_growth: u64,
+    /// Whether a memory that outgrows its reservation may be moved.
+    pub memory_may_move: bool,
+    /// Whether a guard region also precedes each linear memory.
+    pub guard_before_linear_memory: bool,
+    /// Whether memories are initialised by mapping an image copy-on-write.
+    pub memory_init_cow: bool,
+    /// Images up to this many bytes are made however sparse they are.
+    pub memory_guaranteed_dense_image_size: u64,
+    /// Whether tables of functions are filled at the first use of an element.
+    pub table_lazy_init: bool,
+    /// Whether the artifact maps machine code back to wasm offsets.
+    pub generate_address_map: bool,
+    /// Whether hardware faults are turned into traps; otherwise every check is explicit.
+    pub signals_based_traps: bool,
+    /// The largest page of any host of the target, in bytes: the alignment in the artifact of
+    /// text, data and memory images.
+    pub page_align: u64,
+    /// Whether relaxed SIMD instructions give the same results on every host.
+    pub relaxed_simd_deterministic: bool,
+}
+
+impl Default for Tunables {
+    fn default() -> Self {
+        Tunables {
+            memory_reservation: 4 << 30,
+            memory_guard_size: 2 << 30,
+            memory_reservation_for_growth: 2 << 30,
+            memory_may_move: true,
+            guard_before_linear_memory: true,
+            memory_init_cow: true,
+            memory_guaranteed_dense_image_size: 16 << 20,
+            table_lazy_init: true,
+            generate_address_map: true,
+            signals_based_traps: true,
+            page_align: 0x1_0000,
+            relaxed_simd_deterministic: false,
+        }
+    }
+}
