@@ -74,7 +74,14 @@ impl LoadedModule {
         registry: &Arc<TypeRegistry>,
         foreign_types: Vec<RegisteredType>,
     ) -> Result<Arc<LoadedModule>> {
-        LoadedModule::build(None, module, ModuleTypes::default(), registry, foreign_types, false)
+        LoadedModule::build(
+            None,
+            module,
+            ModuleTypes::default(),
+            registry,
+            foreign_types,
+            false,
+        )
     }
 
     fn build(
@@ -93,7 +100,9 @@ impl LoadedModule {
             .map(|(i, engine)| (*engine, ModuleTypeIndex::new(i)))
             .collect();
         by_engine_type.sort_unstable();
-        let images = (0..module.num_defined_memories()).map(|_| OnceLock::new()).collect();
+        let images = (0..module.num_defined_memories())
+            .map(|_| OnceLock::new())
+            .collect();
         Ok(Arc::new(LoadedModule {
             offsets: VMOffsets::new(HOST_PTR, &module),
             code,
@@ -235,7 +244,9 @@ impl LoadedModule {
         ty: EngineTypeIndex,
     ) -> Option<NonNull<VMWasmCode>> {
         let functions = self.code.as_ref()?.functions();
-        let first = self.by_engine_type.partition_point(|(engine, _)| *engine < ty);
+        let first = self
+            .by_engine_type
+            .partition_point(|(engine, _)| *engine < ty);
         self.by_engine_type[first..]
             .iter()
             .take_while(|(engine, _)| *engine == ty)
@@ -249,13 +260,14 @@ impl LoadedModule {
     /// Fails if a damaged artifact has no such bytes.
     pub fn data(&self, range: Range<u32>) -> Result<&[u8]> {
         let data: &[u8] = self.code.as_ref().map_or(&[], |code| code.wasm_data());
-        data.get(range.start as usize..range.end as usize).ok_or_else(|| {
-            anyhow!(
-                "the artifact has no data at {:#x}..{:#x}; compile the module again",
-                range.start,
-                range.end
-            )
-        })
+        data.get(range.start as usize..range.end as usize)
+            .ok_or_else(|| {
+                anyhow!(
+                    "the artifact has no data at {:#x}..{:#x}; compile the module again",
+                    range.start,
+                    range.end
+                )
+            })
     }
 
     /// What is known at compile time of the initial contents of a defined memory.
@@ -289,10 +301,14 @@ impl LoadedModule {
         };
         let range = data.start as usize..data.end as usize;
         let len = range.len();
-        let source = self.code().image_source(range, self.copy_images).ok_or_else(|| {
-            anyhow!("the artifact has no image for {index:?}; compile the module again")
-        })?;
-        let offset = usize::try_from(*offset).context("a memory image is beyond the address space")?;
+        let source = self
+            .code()
+            .image_source(range, self.copy_images)
+            .ok_or_else(|| {
+                anyhow!("the artifact has no image for {index:?}; compile the module again")
+            })?;
+        let offset =
+            usize::try_from(*offset).context("a memory image is beyond the address space")?;
         MemoryImage::new(source, len, offset)
     }
 

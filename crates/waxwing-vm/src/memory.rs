@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicUsize;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use waxwing_environ::{MemoryImageFacts, Trap, Tunables};
+use waxwing_environ::{MemoryImageFacts, Tunables};
 
 use crate::memory_image::MemoryImage;
 use crate::mmap::{Mmap, round_up_to_host_pages};
@@ -63,9 +63,12 @@ impl Memory {
         tunables: &Tunables,
         contents: InitialContents<'_>,
     ) -> Result<Memory> {
-        let minimum = ty
-            .minimum_byte_size()
-            .ok_or_else(|| anyhow!("a minimum of {} pages exceeds the address space", ty.limits.min))?;
+        let minimum = ty.minimum_byte_size().ok_or_else(|| {
+            anyhow!(
+                "a minimum of {} pages exceeds the address space",
+                ty.limits.min
+            )
+        })?;
         let size = to_usize(minimum)?;
         // Images are made of whole pages of the artifact, of which the memory may end within the last.
         let image_end = match contents {
@@ -109,7 +112,9 @@ impl Memory {
             .checked_add(reserved)
             .and_then(|bytes| bytes.checked_add(self.guard))
             .ok_or_else(|| {
-                anyhow!("a linear memory of {reserved:#x} bytes and its guards exceed the address space")
+                anyhow!(
+                    "a linear memory of {reserved:#x} bytes and its guards exceed the address space"
+                )
             })?;
         let mapping = Mmap::reserve(total)?;
         let range = self.pre_guard..self.pre_guard + accessible;
@@ -228,28 +233,32 @@ impl Memory {
         self.accessible = accessible;
         Ok(())
     }
-
-    /// The address of `len` bytes at `start`.
-    ///
-    /// # Errors
-    ///
-    /// Traps if they are not all within the memory.
-    pub(crate) fn range(&self, start: u64, len: u64) -> Result<NonNull<u8>, Trap> {
-        let in_bounds = start.checked_add(len).is_some_and(|end| end <= self.size as u64);
-        if !in_bounds {
-            return Err(Trap::MemoryOutOfBounds);
-        }
-        // SAFETY: the range is within the mapping, as it is within the memory.
-        Ok(unsafe { self.base().add(start as usize) })
-    }
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use waxwing_environ::{IndexType, Limits};
+    use waxwing_environ::{IndexType, Limits, Trap};
 
-    pub(crate) fn memory_type(min: u64, max: Option<u64>) -> waxwing_environ::Memory {
+    impl Memory {
+        /// The address of `len` bytes at `start`.
+        ///
+        /// # Errors
+        ///
+        /// Traps if they are not all within the memory.
+        fn range(&self, start: u64, len: u64) -> Result<NonNull<u8>, Trap> {
+            let in_bounds = start
+                .checked_add(len)
+                .is_some_and(|end| end <= self.size as u64);
+            if !in_bounds {
+                return Err(Trap::MemoryOutOfBounds);
+            }
+            // SAFETY: the range is within the mapping, as it is within the memory.
+            Ok(unsafe { self.base().add(start as usize) })
+        }
+    }
+
+    fn memory_type(min: u64, max: Option<u64>) -> waxwing_environ::Memory {
         waxwing_environ::Memory {
             idx_type: IndexType::I32,
             limits: Limits { min, max },
@@ -259,7 +268,7 @@ pub(crate) mod tests {
     }
 
     /// Small reservations, so that memories move.
-    pub(crate) fn moving_tunables() -> Tunables {
+    fn moving_tunables() -> Tunables {
         Tunables {
             memory_reservation: 0,
             memory_guard_size: 0x1_0000,
@@ -388,7 +397,10 @@ pub(crate) mod tests {
         let two = Memory::new(&memory_type(1, None), &moving_tunables(), contents).unwrap();
         write(&one, 3, 6);
         one.grow_to(0x10_0000).unwrap();
-        assert_eq!((read(&one, 3), read(&one, 4), read(&one, 0x1_0000)), (6, 5, 0));
+        assert_eq!(
+            (read(&one, 3), read(&one, 4), read(&one, 0x1_0000)),
+            (6, 5, 0)
+        );
         assert_eq!(read(&two, 3), 5);
         // A memory that ends within the image's last page.
         let ty = waxwing_environ::Memory {

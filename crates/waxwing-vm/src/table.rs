@@ -26,7 +26,10 @@ pub enum TableElement {
 impl TableElement {
     /// Whether it is a null reference.
     pub fn is_null(self) -> bool {
-        matches!(self, TableElement::FuncRef(None) | TableElement::GcRef(None))
+        matches!(
+            self,
+            TableElement::FuncRef(None) | TableElement::GcRef(None)
+        )
     }
 }
 
@@ -133,8 +136,12 @@ impl Table {
     ///
     /// Fails if memory is lacking.
     pub(crate) fn new(ty: &waxwing_environ::Table, tunables: &Tunables) -> Result<Table> {
-        let minimum = usize::try_from(ty.limits.min)
-            .map_err(|_| anyhow!("a table of {} elements exceeds the address space", ty.limits.min))?;
+        let minimum = usize::try_from(ty.limits.min).map_err(|_| {
+            anyhow!(
+                "a table of {} elements exceeds the address space",
+                ty.limits.min
+            )
+        })?;
         let elements = match ty.ref_type.heap_type.top() {
             WasmHeapTop::Func => Elements::Functions {
                 words: Words::new(minimum)?,
@@ -172,6 +179,11 @@ impl Table {
             base,
             current_elements: self.size(),
         }
+    }
+
+    /// Whether elements may be uninitialised.
+    pub(crate) fn is_lazy(&self) -> bool {
+        matches!(self.elements, Elements::Functions { lazy: true, .. })
     }
 
     /// The most elements that the type and its indices allow.
@@ -278,18 +290,46 @@ impl Table {
     /// # Errors
     ///
     /// Traps if they are not.
-    pub(crate) fn check_range(
-        &self,
-        start: u64,
-        len: u64,
-    ) -> Result<std::ops::Range<usize>, Trap> {
+    pub(crate) fn check_range(&self, start: u64, len: u64) -> Result<std::ops::Range<usize>, Trap> {
         match start.checked_add(len) {
             Some(end) if end <= self.size() as u64 => Ok(start as usize..end as usize),
             _ => Err(Trap::TableOutOfBounds),
         }
     }
 
-    /// Copies elements, that are all initialised and within the tables, which may be the same.
+    /// Where the elements are.
+    pub(crate) fn elements(&self) -> TableElements {
+        match &self.elements {
+            Elements::Functions { words, lazy } => TableElements::Functions {
+                start: words.start,
+                len: words.len,
+                lazy: *lazy,
+            },
+            Elements::GcRefs(words) => TableElements::GcRefs {
+                start: words.start,
+                len: words.len,
+            },
+        }
+    }
+}
+
+/// The elements of a table, by address.
+#[derive(Copy, Clone)]
+pub(crate) enum TableElements {
+    Functions {
+        start: NonNull<*mut VMFuncRef>,
+        len: usize,
+        lazy: bool,
+    },
+    GcRefs {
+        start: NonNull<u32>,
+        len: usize,
+    },
+}
+
+impl TableElements {
+    /// Copies `len` elements of `src`, that are all initialised, from `src_index` on to `self`, which may
+    /// be the same table, from `index` on.
     ///
     /// # Panics
     ///
@@ -297,33 +337,48 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// Both tables are live and nobody has references to them.
-    pub(crate) unsafe fn copy(
-        dst: NonNull<Table>,
-        dst_index: usize,
-        src: NonNull<Table>,
+    /// The tables are live, have not grown since, and nobody else uses their elements.
+    pub(crate) unsafe fn copy_from(
+        self,
+        index: usize,
+        src: TableElements,
         src_index: usize,
         len: usize,
     ) {
-        fn copy_words<T: Copy>(
-            (dst, dst_index): (&Words<T>, usize),
-            (src, src_index): (&Words<T>, usize),
-            len: usize,
-        ) {
-            assert!(dst_index + len <= dst.len && src_index + len <= src.len);
-            // SAFETY: both ranges are within their allocations, and the references are to those'
-            // owners, not to the elements.
-            unsafe { dst.start.add(dst_index).copy_from(src.start.add(src_index), len) };
-        }
-        // SAFETY: required of the caller; shared references may be to the same table.
-        let (dst, src) = unsafe { (dst.as_ref(), src.as_ref()) };
-        match (&dst.elements, &src.elements) {
+        use TableElements::{Functions, GcRefs};
+        let in_bounds = |dst_len: usize, src_len: usize| {
+            assert!(index + len <= dst_len && src_index + len <= src_len);
+        };
+        match (self, src) {
             (
-                Elements::Functions { words: dst, lazy: dst_lazy },
-                Elements::Functions { words: src, lazy: src_lazy },
-            ) if dst_lazy == src_lazy => copy_words((dst, dst_index), (src, src_index), len),
-            (Elements::GcRefs(dst), Elements::GcRefs(src)) => {
-                copy_words((dst, dst_index), (src, src_index), len);
+                Functions {
+                    start,
+                    len: dst_len,
+                    lazy,
+                },
+                Functions {
+                    start: src,
+                    len: src_len,
+                    lazy: src_lazy,
+                },
+            ) if lazy == src_lazy => {
+                in_bounds(dst_len, src_len);
+                // SAFETY: both ranges are within their tables; required of the caller.
+                unsafe { start.add(index).copy_from(src.add(src_index), len) };
+            }
+            (
+                GcRefs {
+                    start,
+                    len: dst_len,
+                },
+                GcRefs {
+                    start: src,
+                    len: src_len,
+                },
+            ) => {
+                in_bounds(dst_len, src_len);
+                // SAFETY: as above.
+                unsafe { start.add(index).copy_from(src.add(src_index), len) };
             }
             _ => panic!("validation requires tables of one kind, of one engine"),
         }
@@ -331,15 +386,11 @@ impl Table {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use waxwing_environ::{Limits, WasmRefType};
 
-    pub(crate) fn table_type(
-        ref_type: WasmRefType,
-        min: u64,
-        max: Option<u64>,
-    ) -> waxwing_environ::Table {
+    fn table_type(ref_type: WasmRefType, min: u64, max: Option<u64>) -> waxwing_environ::Table {
         waxwing_environ::Table {
             idx_type: IndexType::I32,
             limits: Limits { min, max },
@@ -388,8 +439,11 @@ pub(crate) mod tests {
         assert!(table.grow_to(6, table.null()).is_err());
         assert_eq!(table.size(), 5);
         assert_eq!(table.definition().current_elements, 5);
-        let mut table =
-            Table::new(&table_type(WasmRefType::EXTERNREF, 1, None), &Tunables::default()).unwrap();
+        let mut table = Table::new(
+            &table_type(WasmRefType::EXTERNREF, 1, None),
+            &Tunables::default(),
+        )
+        .unwrap();
         assert_eq!(table.size_after_growth(u64::MAX), usize::MAX);
         assert!(table.grow_to(u32::MAX as usize + 1, table.null()).is_err());
     }
@@ -419,9 +473,9 @@ pub(crate) mod tests {
         for i in 0..5 {
             table.set(i, gc_ref(i as u32 + 1));
         }
-        let pointer = NonNull::from(&mut table);
+        let all = table.elements();
         // SAFETY: the table is used by nothing else.
-        unsafe { Table::copy(pointer, 1, pointer, 0, 3) };
+        unsafe { all.copy_from(1, all, 0, 3) };
         let elements: Vec<_> = (0..5).map(|i| table.get(i).unwrap().unwrap()).collect();
         assert_eq!(
             elements,

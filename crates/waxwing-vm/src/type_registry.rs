@@ -160,7 +160,9 @@ pub struct TypeRegistry {
 
 impl fmt::Debug for TypeRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypeRegistry").field("len", &self.len()).finish()
+        f.debug_struct("TypeRegistry")
+            .field("len", &self.len())
+            .finish()
     }
 }
 
@@ -219,7 +221,9 @@ impl TypeRegistry {
             let inner = self.read();
             while let [group, others @ ..] = rest {
                 let canonical = canonicalize(types, group, &registered.indices);
-                let Some(found) = inner.find(&canonical) else { break };
+                let Some(found) = inner.find(&canonical) else {
+                    break;
+                };
                 registered.push(found);
                 rest = others;
             }
@@ -265,7 +269,10 @@ impl TypeRegistry {
             };
             reference
         });
-        assert!(known, "a type was registered that refers to one that is not");
+        assert!(
+            known,
+            "a type was registered that refers to one that is not"
+        );
         inner.find_or_insert(canonical)
     }
 
@@ -516,7 +523,11 @@ mod tests {
         use WasmValType::{I32, I64};
         let registry = Arc::new(TypeRegistry::new());
         let a = module(&[&[func(&[I32], &[])], &[func(&[I64], &[I32])]]);
-        let b = module(&[&[func(&[I64], &[I32])], &[func(&[I32], &[])], &[func(&[], &[])]]);
+        let b = module(&[
+            &[func(&[I64], &[I32])],
+            &[func(&[I32], &[])],
+            &[func(&[], &[])],
+        ]);
         let a = registry.register_module_types(&a).unwrap();
         let b = registry.register_module_types(&b).unwrap();
         assert_eq!(a.as_slice()[0], b.as_slice()[1]);
@@ -552,9 +563,16 @@ mod tests {
     fn groups_are_compared_by_structure() {
         let registry = Arc::new(TypeRegistry::new());
         // Two mutually recursive functions, at different places of two modules.
-        let pair = |first: usize| [func(&[func_ref(first + 1)], &[]), func(&[func_ref(first)], &[])];
+        let pair = |first: usize| {
+            [
+                func(&[func_ref(first + 1)], &[]),
+                func(&[func_ref(first)], &[]),
+            ]
+        };
         let other = func(&[], &[WasmValType::F64]);
-        let a = registry.register_module_types(&module(&[&pair(0)])).unwrap();
+        let a = registry
+            .register_module_types(&module(&[&pair(0)]))
+            .unwrap();
         let b = registry
             .register_module_types(&module(&[&[other.clone()], &pair(1)]))
             .unwrap();
@@ -582,7 +600,10 @@ mod tests {
         let outer = registry.lookup(outer).unwrap();
         drop(types);
         assert_eq!(registry.len(), 2);
-        assert_eq!(*registry.lookup(inner).unwrap().ty().as_ref(), func(&[], &[]));
+        assert_eq!(
+            *registry.lookup(inner).unwrap().ty().as_ref(),
+            func(&[], &[])
+        );
         drop(outer);
         assert!(registry.is_empty());
     }

@@ -91,13 +91,17 @@ impl ValRaw {
     /// A WebAssembly `v128`.
     #[inline]
     pub fn v128(bits: u128) -> ValRaw {
-        ValRaw { v128: bits.to_le_bytes() }
+        ValRaw {
+            v128: bits.to_le_bytes(),
+        }
     }
 
     /// A WebAssembly `funcref`, null for a null reference.
     #[inline]
     pub fn funcref(pointer: *mut c_void) -> ValRaw {
-        ValRaw { funcref: pointer.map_addr(usize::to_le) }
+        ValRaw {
+            funcref: pointer.map_addr(usize::to_le),
+        }
     }
 
     /// A WebAssembly `externref`, zero for a null reference.

@@ -278,11 +278,17 @@ mod tests {
 
     #[test]
     fn contexts_are_the_contract() {
-        agree(PTR.vmctx_store_context(), offset_of!(VMContext, store_context));
+        agree(
+            PTR.vmctx_store_context(),
+            offset_of!(VMContext, store_context),
+        );
         agree(PTR.vmctx_builtins(), offset_of!(VMContext, builtins));
         agree(PTR.vmctx_type_ids(), offset_of!(VMContext, type_ids));
         agree(PTR.vmctx_fixed_size(), size_of::<VMContext>());
-        assert_eq!(offset_of!(VMContext, magic), offset_of!(VMOpaqueContext, magic));
+        assert_eq!(
+            offset_of!(VMContext, magic),
+            offset_of!(VMOpaqueContext, magic)
+        );
         assert_eq!(align_of::<VMContext>(), 16);
     }
 
@@ -293,27 +299,51 @@ mod tests {
         agree(PTR.func_ref_vmctx(), offset_of!(VMFuncRef, vmctx));
         agree(PTR.func_ref_type_index(), offset_of!(VMFuncRef, type_index));
         agree(PTR.size_of_func_ref(), size_of::<VMFuncRef>());
-        agree(PTR.function_import_wasm_call(), offset_of!(VMFunctionImport, wasm_call));
-        agree(PTR.function_import_vmctx(), offset_of!(VMFunctionImport, vmctx));
-        agree(PTR.function_import_func_ref(), offset_of!(VMFunctionImport, func_ref));
+        agree(
+            PTR.function_import_wasm_call(),
+            offset_of!(VMFunctionImport, wasm_call),
+        );
+        agree(
+            PTR.function_import_vmctx(),
+            offset_of!(VMFunctionImport, vmctx),
+        );
+        agree(
+            PTR.function_import_func_ref(),
+            offset_of!(VMFunctionImport, func_ref),
+        );
         agree(PTR.size_of_function_import(), size_of::<VMFunctionImport>());
     }
 
     #[test]
     fn definitions_are_the_contract() {
-        agree(PTR.table_definition_base(), offset_of!(VMTableDefinition, base));
+        agree(
+            PTR.table_definition_base(),
+            offset_of!(VMTableDefinition, base),
+        );
         agree(
             PTR.table_definition_current_elements(),
             offset_of!(VMTableDefinition, current_elements),
         );
-        agree(PTR.size_of_table_definition(), size_of::<VMTableDefinition>());
-        agree(PTR.memory_definition_base(), offset_of!(VMMemoryDefinition, base));
+        agree(
+            PTR.size_of_table_definition(),
+            size_of::<VMTableDefinition>(),
+        );
+        agree(
+            PTR.memory_definition_base(),
+            offset_of!(VMMemoryDefinition, base),
+        );
         agree(
             PTR.memory_definition_current_length(),
             offset_of!(VMMemoryDefinition, current_length),
         );
-        agree(PTR.size_of_memory_definition(), size_of::<VMMemoryDefinition>());
-        agree(PTR.size_of_global_definition(), size_of::<VMGlobalDefinition>());
+        agree(
+            PTR.size_of_memory_definition(),
+            size_of::<VMMemoryDefinition>(),
+        );
+        agree(
+            PTR.size_of_global_definition(),
+            size_of::<VMGlobalDefinition>(),
+        );
         assert_eq!(align_of::<VMGlobalDefinition>(), 16);
         agree(PTR.size_of_tag_definition(), size_of::<VMTagDefinition>());
     }
@@ -362,16 +392,25 @@ mod tests {
     fn globals_hold_every_type() {
         let round = |ty, value| VMGlobalDefinition::new(ty, value).value(ty);
         assert_eq!(round(WasmValType::I32, ValRaw::i32(-5)).get_i32(), -5);
-        assert_eq!(round(WasmValType::I64, ValRaw::i64(i64::MIN)).get_i64(), i64::MIN);
+        assert_eq!(
+            round(WasmValType::I64, ValRaw::i64(i64::MIN)).get_i64(),
+            i64::MIN
+        );
         assert_eq!(round(WasmValType::F32, ValRaw::f32(9)).get_f32(), 9);
         assert_eq!(round(WasmValType::F64, ValRaw::f64(9)).get_f64(), 9);
         let vector = u128::MAX - 5;
-        assert_eq!(round(WasmValType::V128, ValRaw::v128(vector)).get_v128(), vector);
+        assert_eq!(
+            round(WasmValType::V128, ValRaw::v128(vector)).get_v128(),
+            vector
+        );
         let reference = WasmValType::Ref(WasmRefType::EXTERNREF);
         assert_eq!(round(reference, ValRaw::externref(3)).get_externref(), 3);
         let mut target = 0u64;
         let pointer: *mut std::ffi::c_void = (&raw mut target).cast();
         let reference = WasmValType::Ref(WasmRefType::FUNCREF);
-        assert_eq!(round(reference, ValRaw::funcref(pointer)).get_funcref(), pointer);
+        assert_eq!(
+            round(reference, ValRaw::funcref(pointer)).get_funcref(),
+            pointer
+        );
     }
 }
