@@ -2,12 +2,12 @@
 
 use crate::Result;
 use anyhow::{anyhow, bail, ensure};
+use std::sync::Arc;
 use waxwing_environ::{
     EngineTypeIndex, EntityType, Global, IndexType, Limits, Memory, Table, TypeRef, WasmHeapType,
     WasmRefType, WasmSubType, WasmValType,
 };
 use waxwing_vm::TypeRegistry;
-use std::sync::Arc;
 
 /// Whether a defined type is the same as, or a declared subtype of, another.
 type IsSubtype<'a> = &'a dyn Fn(EngineTypeIndex, EngineTypeIndex) -> bool;
@@ -149,7 +149,13 @@ fn table(expected: &Table, actual: &Table, current_size: Option<u64>) -> Result<
         actual.ref_type
     );
     index_type("table", expected.idx_type, actual.idx_type)?;
-    limits("table", "elements", expected.limits, actual.limits, current_size)
+    limits(
+        "table",
+        "elements",
+        expected.limits,
+        actual.limits,
+        current_size,
+    )
 }
 
 fn memory(expected: &Memory, actual: &Memory, current_size: Option<u64>) -> Result<()> {
@@ -167,7 +173,13 @@ fn memory(expected: &Memory, actual: &Memory, current_size: Option<u64>) -> Resu
         expected.page_size(),
         actual.page_size()
     );
-    limits("memory", "pages", expected.limits, actual.limits, current_size)
+    limits(
+        "memory",
+        "pages",
+        expected.limits,
+        actual.limits,
+        current_size,
+    )
 }
 
 fn index_type(what: &str, expected: IndexType, actual: IndexType) -> Result<()> {
@@ -252,7 +264,10 @@ mod tests {
         assert!(!accepts((1, Some(3)), (1, Some(4)), None));
         assert!(accepts((2, None), (1, None), Some(2)));
         let message = error(&memory_of(2, Some(3)), &memory_of(1, None), None).unwrap();
-        assert!(message.contains("expected pages (min: 2, max: 3)"), "{message}");
+        assert!(
+            message.contains("expected pages (min: 2, max: 3)"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -265,7 +280,10 @@ mod tests {
         };
         let any = reference(true, WasmHeapType::Func);
         let none = reference(true, WasmHeapType::NoFunc);
-        assert_eq!(error(&global_of(any, false), &global_of(none, false), None), None);
+        assert_eq!(
+            error(&global_of(any, false), &global_of(none, false), None),
+            None
+        );
         assert!(error(&global_of(none, false), &global_of(any, false), None).is_some());
         assert!(error(&global_of(any, true), &global_of(none, true), None).is_some());
         let message = error(&global_of(any, true), &global_of(any, false), None).unwrap();
@@ -274,7 +292,11 @@ mod tests {
 
     #[test]
     fn kinds_must_be_equal() {
-        let message = error(&memory_of(1, None), &global_of(WasmValType::I32, false), None);
+        let message = error(
+            &memory_of(1, None),
+            &global_of(WasmValType::I32, false),
+            None,
+        );
         assert_eq!(message.as_deref(), Some("expected memory, found global"));
     }
 

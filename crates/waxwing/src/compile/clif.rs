@@ -12,7 +12,10 @@ pub(super) struct ClifFiles<'a> {
 impl<'a> ClifFiles<'a> {
     pub(super) fn new(directory: &'a Path) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| {
-            format!("failed to make the directory `{}` for CLIF", directory.display())
+            format!(
+                "failed to make the directory `{}` for CLIF",
+                directory.display()
+            )
         })?;
         Ok(ClifFiles { directory })
     }

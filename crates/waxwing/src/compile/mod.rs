@@ -27,7 +27,10 @@ pub(crate) struct CompiledArtifact {
     /// The bytes of the artifact.
     pub(crate) bytes: Vec<u8>,
     /// The facts that are encoded in it.
-    #[cfg_attr(not(feature = "runtime"), expect(dead_code, reason = "for loading only"))]
+    #[cfg_attr(
+        not(feature = "runtime"),
+        expect(dead_code, reason = "for loading only")
+    )]
     pub(crate) info: ArtifactInfo,
 }
 
@@ -93,9 +96,10 @@ impl<'a, 'data> Driver<'a, 'data> {
     fn compile_all(mut self) -> Result<CompiledModule> {
         let functions = self.compile_functions()?;
         let (entered, left) = self.trampoline_types();
-        let array_to_wasm = self.compile_trampolines(entered, "array-to-wasm", |compiler, ty| {
-            compiler.compile_array_to_wasm(ty)
-        })?;
+        let array_to_wasm =
+            self.compile_trampolines(entered, "array-to-wasm", |compiler, ty| {
+                compiler.compile_array_to_wasm(ty)
+            })?;
         let wasm_to_array = self.compile_trampolines(left, "wasm-to-array", |compiler, ty| {
             compiler.compile_wasm_to_array(ty)
         })?;
@@ -159,7 +163,9 @@ impl<'a, 'data> Driver<'a, 'data> {
 
     fn function_name(&self, func: FuncIndex) -> Option<&'data str> {
         let names = &self.translation.function_names;
-        let at = names.binary_search_by_key(&func, |(index, _)| *index).ok()?;
+        let at = names
+            .binary_search_by_key(&func, |(index, _)| *index)
+            .ok()?;
         Some(names[at].1)
     }
 
@@ -169,8 +175,12 @@ impl<'a, 'data> Driver<'a, 'data> {
         let module = &self.translation.module;
         let functions = &self.translation.functions;
         let signatures = |wanted: &dyn Fn(FuncIndex, &FunctionFacts) -> bool| {
-            let wanted = functions.iter().filter(|(index, facts)| wanted(*index, facts));
-            wanted.map(|(_, facts)| facts.signature).collect::<BTreeSet<_>>()
+            let wanted = functions
+                .iter()
+                .filter(|(index, facts)| wanted(*index, facts));
+            wanted
+                .map(|(_, facts)| facts.signature)
+                .collect::<BTreeSet<_>>()
         };
         // The host gets hold of functions that escape.
         let entered = signatures(&|_, facts| facts.func_ref.is_some());
@@ -182,7 +192,11 @@ impl<'a, 'data> Driver<'a, 'data> {
             .any(|table| table.ref_type.heap_type.top() == WasmHeapTop::Func);
         if has_function_table {
             let types = self.translation.types.types.iter();
-            left.extend(types.filter(|(_, ty)| ty.as_func().is_some()).map(|(i, _)| i));
+            left.extend(
+                types
+                    .filter(|(_, ty)| ty.as_func().is_some())
+                    .map(|(i, _)| i),
+            );
         }
         (entered.into_iter().collect(), left.into_iter().collect())
     }
@@ -194,13 +208,18 @@ impl<'a, 'data> Driver<'a, 'data> {
         compile: impl Fn(&dyn Compiler, &WasmFuncType) -> Result<CompiledFunction, CompileError> + Sync,
     ) -> Result<Vec<(ModuleTypeIndex, CompiledFunction)>> {
         let jobs: Vec<(usize, ModuleTypeIndex)> = signatures.into_iter().enumerate().collect();
-        parallel::map(self.parallel, jobs, |job| job.0, |(_, ty)| {
-            let signature = self.translation.types.func(ty);
-            let mut trampoline = compile(self.compiler, signature)
-                .with_context(|| format!("failed to compile a trampoline for {signature}"))?;
-            self.write_clif(&mut trampoline, || format!("{kind}-{}", ty.index()))?;
-            Ok((ty, trampoline))
-        })
+        parallel::map(
+            self.parallel,
+            jobs,
+            |job| job.0,
+            |(_, ty)| {
+                let signature = self.translation.types.func(ty);
+                let mut trampoline = compile(self.compiler, signature)
+                    .with_context(|| format!("failed to compile a trampoline for {signature}"))?;
+                self.write_clif(&mut trampoline, || format!("{kind}-{}", ty.index()))?;
+                Ok((ty, trampoline))
+            },
+        )
     }
 
     fn compile_builtins(

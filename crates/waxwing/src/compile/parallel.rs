@@ -81,10 +81,15 @@ mod tests {
             };
             let squares = map(parallel, items.clone(), |i| *i, |i| Ok(i * i)).unwrap();
             assert!(squares.into_iter().eq((0..1000).map(|i| i * i)));
-            let error = map(parallel, items, |i| *i, |i| {
-                anyhow::ensure!(i % 100 != 37, "{i}");
-                Ok(i)
-            });
+            let error = map(
+                parallel,
+                items,
+                |i| *i,
+                |i| {
+                    anyhow::ensure!(i % 100 != 37, "{i}");
+                    Ok(i)
+                },
+            );
             assert_eq!(error.unwrap_err().to_string(), "37");
         }
     }

@@ -248,10 +248,7 @@ impl Config {
     ///
     /// Executing an instruction that the processor does not have is undefined behaviour, so
     /// `detect` must not return `Some(true)` for a feature that is absent.
-    pub unsafe fn detect_host_feature(
-        &mut self,
-        detect: fn(&str) -> Option<bool>,
-    ) -> &mut Self {
+    pub unsafe fn detect_host_feature(&mut self, detect: fn(&str) -> Option<bool>) -> &mut Self {
         self.detect_host_feature = detect;
         self
     }

@@ -54,12 +54,17 @@ impl Config {
         let sizes = [
             ("memory_reservation", memory.reservation),
             ("memory_guard_size", memory.guard_size),
-            ("memory_reservation_for_growth", memory.reservation_for_growth),
+            (
+                "memory_reservation_for_growth",
+                memory.reservation_for_growth,
+            ),
         ];
         // A guard may lie at both ends.
         let mut total = memory.guard_size;
         for (name, bytes) in sizes {
-            let sum = total.checked_add(bytes).filter(|sum| *sum <= isize::MAX as u64);
+            let sum = total
+                .checked_add(bytes)
+                .filter(|sum| *sum <= isize::MAX as u64);
             total = sum.with_context(|| {
                 format!("`Config::{name}({bytes:#x})` exceeds the address space of the host")
             })?;

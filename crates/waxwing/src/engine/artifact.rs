@@ -72,7 +72,8 @@ impl Engine {
         let read = || {
             let mut header = Vec::with_capacity(ELF_HEADER_LENGTH);
             let file = File::open(path)?;
-            file.take(ELF_HEADER_LENGTH as u64).read_to_end(&mut header)?;
+            file.take(ELF_HEADER_LENGTH as u64)
+                .read_to_end(&mut header)?;
             Ok::<_, std::io::Error>(header)
         };
         let header = read().with_context(|| format!("failed to read `{}`", path.display()))?;

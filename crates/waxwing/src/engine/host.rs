@@ -1,7 +1,7 @@
 //! Whether this host can run code that was compiled with given settings.
 
-use crate::config::DetectHostFeature;
 use crate::Result;
+use crate::config::DetectHostFeature;
 use anyhow::{bail, ensure};
 use target_lexicon::Triple;
 use waxwing_environ::artifact::FlagValue;
@@ -164,7 +164,9 @@ mod tests {
 
     #[test]
     fn every_feature_is_detectable_on_its_architecture() {
-        let here = FEATURES.iter().filter(|(_, feature)| detect_host_feature(feature).is_some());
+        let here = FEATURES
+            .iter()
+            .filter(|(_, feature)| detect_host_feature(feature).is_some());
         let expected = match std::env::consts::ARCH {
             "x86_64" => 19,
             "aarch64" => 5,
@@ -176,7 +178,11 @@ mod tests {
 
     #[test]
     fn features_of_the_processor_are_looked_up() {
-        let error = |detect| check_isa_flags(&on("has_avx2"), detect).unwrap_err().to_string();
+        let error = |detect| {
+            check_isa_flags(&on("has_avx2"), detect)
+                .unwrap_err()
+                .to_string()
+        };
         assert!(error(|_| Some(false)).contains("`avx2`"));
         assert!(error(|_| None).contains("not known"));
         check_isa_flags(&on("has_avx2"), |name| Some(name == "avx2")).unwrap();

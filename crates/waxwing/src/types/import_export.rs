@@ -20,7 +20,7 @@ impl<'module> ImportType<'module> {
             owner,
             module: &import.module,
             name: &import.field,
-            ty: owner.engine_entity_type(import.ty),
+            ty: owner.type_of(import.index),
         }
     }
 
