@@ -62,7 +62,10 @@ impl RawBacktrace {
                 });
                 backtrace.walk(first, entry_fp);
             }
-            (exit_pc, exit_fp, entry_fp) = activation.saved_frames();
+            match activation.saved_frames() {
+                Some(saved) => (exit_pc, exit_fp, entry_fp) = saved,
+                None => break,
+            }
         }
         backtrace
     }

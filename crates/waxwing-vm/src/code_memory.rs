@@ -63,6 +63,7 @@ pub struct CodeMemory {
     published: bool,
     kind: ArtifactKind,
     sections: Sections,
+    len: usize,
     mmap: Mmap,
 }
 
@@ -110,6 +111,7 @@ impl CodeMemory {
             published: false,
             kind,
             sections,
+            len,
             mmap,
         })
     }
@@ -162,9 +164,9 @@ impl CodeMemory {
         self.kind
     }
 
-    /// The whole artifact, in memory. Of a copy, this includes zeros up to the end of the last page.
+    /// The whole artifact.
     pub fn image(&self) -> &[u8] {
-        self.bytes(&(0..self.mmap.len()))
+        self.bytes(&(0..self.len))
     }
 
     /// The machine code.
@@ -393,7 +395,39 @@ pub(crate) mod tests {
     use waxwing_environ::artifact::FunctionTableBuilder;
     use waxwing_environ::{PrimaryMap, encode_function_names, encode_traps};
 
-    /// An artifact with this code, these traps and an eh_frame of one empty list.
+    /// Unwind information for code whose frames are all addressed by rbp: a common information entry,
+    /// one frame description for all of the text, and the end.
+    ///
+    /// `text_distance` is what has to be added to the section's address to get the text's.
+    fn eh_frame(text_distance: i32, text_len: usize) -> Vec<u8> {
+        let mut section = Vec::new();
+        let mut entry = |body: &[u8]| {
+            let len = body.len().next_multiple_of(4);
+            section.extend_from_slice(&(len as u32).to_ne_bytes());
+            section.extend_from_slice(body);
+            // Padding is instructions that do nothing.
+            section.resize(section.len() + len - body.len(), 0);
+            section.len()
+        };
+        let second = entry(&[
+            0, 0, 0, 0, // this is a common information entry
+            1, b'z', b'R', 0, // version, augmentation
+            1, 0x78, 16, // code and data alignment, return address register
+            1, 0x1b, // addresses are relative, 32 bits
+            0x0c, 6, 16, // the frame's address is rbp + 16
+            0x86, 2, // rbp is saved 16 bytes below
+            0x90, 1, // the return address 8 bytes below
+        ]);
+        let mut description = (second as u32 + 4).to_ne_bytes().to_vec();
+        description.extend((text_distance - (second as i32 + 8)).to_ne_bytes());
+        description.extend((text_len as u32).to_ne_bytes());
+        description.push(0);
+        entry(&description);
+        section.extend([0; 4]);
+        section
+    }
+
+    /// An artifact with this code and these traps.
     pub(crate) fn artifact(text: &[u8], traps: &[(u32, Trap)]) -> Vec<u8> {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => Architecture::X86_64,
@@ -428,9 +462,16 @@ pub(crate) mod tests {
             4,
         );
         section(SECTION_DATA, SectionKind::ReadOnlyData, b"data", PAGE_ALIGN);
-        section(SECTION_EH_FRAME, SectionKind::ReadOnlyData, &[0; 4], 4);
         section(".debug_line", SectionKind::ReadOnlyData, b"lines", 1);
-        object.write().expect("a valid object")
+        let unwind = eh_frame(0, text.len());
+        section(SECTION_EH_FRAME, SectionKind::ReadOnlyData, &unwind, 8);
+        let mut bytes = object.write().expect("a valid object");
+
+        // Where the sections are is known only once they are written.
+        let (_, sections) = parse(&bytes).expect("a valid artifact");
+        let distance = sections.text.start as i32 - sections.eh_frame.start as i32;
+        bytes[sections.eh_frame].copy_from_slice(&eh_frame(distance, text.len()));
+        bytes
     }
 
     /// As large as any host's pages.
@@ -492,6 +533,7 @@ pub(crate) mod tests {
             Some(ImageSource::Bytes(b"ata"))
         ));
         assert!(code.image_source(1..5, false).is_none());
+        assert_eq!(code.image(), bytes);
         read_everything(&code);
     }
 
@@ -507,6 +549,30 @@ pub(crate) mod tests {
         assert!(code_registry::lookup(pc + 1).is_none());
         drop((found, code));
         assert!(code_registry::lookup(pc).is_none());
+    }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[test]
+    fn the_systems_unwinder_knows_published_code() {
+        #[repr(C)]
+        struct Bases([usize; 3]);
+        unsafe extern "C" {
+            fn _Unwind_Find_FDE(pc: usize, bases: *mut Bases) -> *const u8;
+        }
+        let describes = |pc: usize| {
+            let mut bases = Bases([0; 3]);
+            // SAFETY: the result is written to `bases`.
+            let found = unsafe { !_Unwind_Find_FDE(pc, &mut bases).is_null() };
+            found.then_some(bases.0[2])
+        };
+        let bytes = artifact(&[0xc3; 100], &[]);
+        // SAFETY: nobody runs the code.
+        let code = unsafe { CodeMemory::from_bytes(&bytes).unwrap().publish(false) }.unwrap();
+        let text = code.text_range();
+        assert_eq!(describes(text.start + 50), Some(text.start));
+        assert_eq!(describes(text.end + 1), None);
+        drop(code);
+        assert_eq!(describes(text.start + 50), None);
     }
 
     #[test]

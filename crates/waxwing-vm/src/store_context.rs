@@ -6,12 +6,13 @@ use std::cell::Cell;
 /// [`StoreContextOffsets`](waxwing_environ::StoreContextOffsets).
 ///
 /// It belongs to whoever has exclusive use of the store; while WebAssembly code runs, that is the
-/// running thread.
+/// running thread. The fields other than the stack limit mean something while the store has an activation
+/// only.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct VMStoreContext {
-    /// The lowest stack address that WebAssembly code may use. Meaningful while such code is on the
-    /// stack.
+    /// The lowest stack address that WebAssembly code may use; zero if and only if the store is idle, on
+    /// all threads.
     pub stack_limit: Cell<usize>,
     /// The frame pointer of the trampoline through which WebAssembly code was last left, zero if it was
     /// not since it was last entered.

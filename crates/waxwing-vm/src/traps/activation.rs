@@ -1,6 +1,8 @@
 //! [`Activation`]: one entry from the host to WebAssembly code.
 
+use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::{self, NonNull};
 
@@ -49,7 +51,7 @@ impl ThreadState {
     }
 }
 
-/// What a store's context held before it was entered.
+/// What the context of a store that waits for the host held before it was entered again.
 struct Saved {
     stack_limit: usize,
     exit_fp: usize,
@@ -90,11 +92,15 @@ pub(crate) struct Activation {
     /// The next older activation of the thread, or null.
     older: *const Activation,
     store: NonNull<VMStoreContext>,
-    saved: Saved,
+    /// Whether the store was waiting for the host, rather than idle.
+    reentry: bool,
+    /// Initialised if this is a reentry. The context of an idle store holds nothing that anybody needs.
+    saved: MaybeUninit<Saved>,
     backtraces: bool,
     /// Why this activation is being unwound. Only its own thread and that thread's fault handler use it,
-    /// and the latter only while generated code runs.
-    reason: UnsafeCell<Option<UnwindReason>>,
+    /// and the latter only while generated code runs. Taken out when the activation ends by it, and
+    /// empty when it ends otherwise: there is nothing to drop.
+    reason: ManuallyDrop<UnsafeCell<Option<UnwindReason>>>,
 }
 
 impl Activation {
@@ -103,12 +109,21 @@ impl Activation {
         ptr::eq(self.store.as_ptr(), store)
     }
 
-    /// What the store's context held of the next older activation: the pc and fp of its last exit, and
-    /// the fp of its entry.
-    pub(crate) fn saved_frames(&self) -> (usize, usize, usize) {
-        (self.saved.exit_pc, self.saved.exit_fp, self.saved.entry_fp)
+    /// What the store's context held of the next older activation of the same store: the pc and fp of
+    /// its last exit, and the fp of its entry.
+    pub(crate) fn saved_frames(&self) -> Option<(usize, usize, usize)> {
+        let saved = self.saved()?;
+        Some((saved.exit_pc, saved.exit_fp, saved.entry_fp))
     }
 
+    #[inline]
+    fn saved(&self) -> Option<&Saved> {
+        // SAFETY: `enter_wasm` initialises it for reentries.
+        self.reentry
+            .then(|| unsafe { self.saved.assume_init_ref() })
+    }
+
+    #[inline]
     fn context(&self) -> &VMStoreContext {
         // SAFETY: `enter_wasm` requires that the store's context outlives the call.
         unsafe { self.store.as_ref() }
@@ -162,6 +177,11 @@ pub(crate) fn activations() -> impl Iterator<Item = &'static Activation> {
     std::iter::successors(activation(innermost), move |newer| activation(newer.older))
 }
 
+/// Whether the store has an activation on the calling thread.
+fn is_active(store: *const VMStoreContext) -> bool {
+    activations().any(|activation| activation.is_of(store))
+}
+
 /// The calling thread's newest activation.
 pub(super) fn innermost() -> Option<&'static Activation> {
     activations().next()
@@ -187,7 +207,11 @@ impl Drop for Leave<'_> {
     #[inline]
     fn drop(&mut self) {
         self.thread.innermost.set(self.activation.older);
-        self.activation.saved.restore(self.activation.context());
+        let context = self.activation.context();
+        match self.activation.saved() {
+            Some(saved) => saved.restore(context),
+            None => context.stack_limit.set(0),
+        }
     }
 }
 
@@ -223,22 +247,25 @@ where
         // SAFETY: the caller guarantees that the pointer is valid.
         let context = unsafe { store.as_ref() };
         let older = thread.innermost.get();
-        let activation = Activation {
+        let reentry = context.stack_limit.get() != 0;
+        let mut activation = Activation {
             older,
             store,
-            saved: Saved::from(context),
+            reentry,
+            saved: MaybeUninit::uninit(),
             backtraces: options.backtraces,
-            reason: UnsafeCell::new(None),
+            reason: ManuallyDrop::new(UnsafeCell::new(None)),
         };
-        // Nested entries share the outermost one's allowance. A store may be entered again on another
-        // thread than the one that waits for it, whose limit means nothing here.
-        let nested = !older.is_null() && activations().any(|one| one.is_of(store.as_ptr()));
-        if !nested {
-            let limit = match thread.stack_limit(options.max_wasm_stack) {
-                Ok(limit) => limit,
+        if reentry {
+            activation.saved.write(Saved::from(context));
+        }
+        // Nested entries share the outermost one's allowance. But the store may wait on another thread
+        // than this one, where its limit means nothing.
+        if !reentry || !is_active(store.as_ptr()) {
+            match thread.stack_limit(options.max_wasm_stack) {
+                Ok(limit) => context.stack_limit.set(limit),
                 Err(error) => return Err(failed_to_enter(error)),
-            };
-            context.stack_limit.set(limit);
+            }
         }
         // So that a failure before the trampoline ran does not find the older activation's frames.
         context.last_wasm_exit_fp.set(0);
@@ -252,7 +279,7 @@ where
         drop(leave);
         match succeeded {
             true => Ok(()),
-            false => Err(recorded(activation.reason)),
+            false => Err(recorded(&activation)),
         }
     })
 }
@@ -266,8 +293,9 @@ fn failed_to_enter(error: anyhow::Error) -> Box<UnwindReason> {
 }
 
 #[cold]
-fn recorded(reason: UnsafeCell<Option<UnwindReason>>) -> Box<UnwindReason> {
-    let reason = reason.into_inner();
+fn recorded(activation: &Activation) -> Box<UnwindReason> {
+    // SAFETY: the activation has ended, so that nobody else uses the cell.
+    let reason = unsafe { (*activation.reason.get()).take() };
     Box::new(reason.expect("entry trampolines fail only after a reason was recorded"))
 }
 
@@ -330,8 +358,13 @@ where
     }
 }
 
+/// Records a panic of the host, which is going to be resumed by whoever entered the innermost activation.
+///
+/// # Panics
+///
+/// Panics if the calling thread is not within [`enter_wasm`].
 #[cold]
-fn record_panic(payload: Box<dyn std::any::Any + Send>) {
+pub fn record_panic(payload: Box<dyn Any + Send>) {
     let activation = innermost().expect("builtins and host functions run within `enter_wasm`");
     // SAFETY: it is the innermost activation.
     unsafe { activation.record(|_| UnwindReason::Panic(payload)) };

@@ -2,9 +2,10 @@
 //!
 //! # The way in
 //!
-//! [`enter_wasm`] pushes an [`Activation`], a record on the stack that a thread-local pointer leads to,
+//! [`enter_wasm`] pushes an `Activation`, a record on the stack that a thread-local pointer leads to,
 //! and calls an entry trampoline. The trampoline is generated code. It stores its frame pointer, its
-//! stack pointer and the address of its trap handler in the [`VMStoreContext`], calls the function, and
+//! stack pointer and the address of its trap handler in the
+//! [`VMStoreContext`](crate::VMStoreContext), calls the function, and
 //! returns `true`.
 //!
 //! # The way out
@@ -43,7 +44,7 @@ use crate::backtrace::RawBacktrace;
 
 pub(crate) use activation::activations;
 pub use activation::{
-    EntryOptions, catch_host, enter_wasm, raise, record_trap, stack_limit_for_entry,
+    EntryOptions, catch_host, enter_wasm, raise, record_panic, record_trap, stack_limit_for_entry,
     tls_eager_initialize,
 };
 pub use fault::ProcessHandlers;

@@ -1,6 +1,7 @@
 //! How far WebAssembly code may use the calling thread's stack.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use crate::sys::thread;
 
@@ -11,6 +12,8 @@ const HOST_HEADROOM: usize = 64 * 1024;
 /// What is known of a thread's stack. All zeros before it was asked for.
 pub(super) struct ThreadStack {
     low: Cell<usize>,
+    /// The lowest address for WebAssembly code.
+    floor: Cell<usize>,
     high: Cell<usize>,
 }
 
@@ -18,31 +21,37 @@ impl ThreadStack {
     pub(super) const fn unknown() -> ThreadStack {
         ThreadStack {
             low: Cell::new(0),
+            floor: Cell::new(0),
             high: Cell::new(0),
         }
     }
 
+    #[inline]
     pub(super) fn is_initialized(&self) -> bool {
         self.high.get() != 0
     }
 
     /// Asks the system. Where it does not tell, no address counts as within the bounds.
     pub(super) fn initialize(&self) {
-        let bounds = thread::stack_bounds().unwrap_or(1..1);
+        self.set(thread::stack_bounds().unwrap_or(1..1));
+    }
+
+    fn set(&self, bounds: Range<usize>) {
         self.low.set(bounds.start);
+        self.floor.set(bounds.start.saturating_add(HOST_HEADROOM));
         self.high.set(bounds.end);
     }
 
-    /// The lowest address to use by code that begins at the stack pointer `sp` and may use
+    /// The lowest address, not zero, to use by code that begins at the stack pointer `sp` and may use
     /// `max_wasm_stack` bytes.
     ///
     /// A stack pointer outside the thread's stack is on a stack that somebody else made, such as a
     /// fiber's, who takes care that it is large enough.
     #[inline]
     pub(super) fn limit(&self, sp: usize, max_wasm_stack: usize) -> usize {
-        let wanted = sp.saturating_sub(max_wasm_stack);
+        let wanted = sp.saturating_sub(max_wasm_stack).max(1);
         if (self.low.get()..self.high.get()).contains(&sp) {
-            wanted.max(self.low.get().saturating_add(HOST_HEADROOM))
+            wanted.max(self.floor.get())
         } else {
             wanted
         }
@@ -58,8 +67,8 @@ mod tests {
         let stack = ThreadStack::unknown();
         assert!(!stack.is_initialized());
         assert_eq!(stack.limit(0x50_0000, 0x1000), 0x4f_f000);
-        stack.low.set(0x10_0000);
-        stack.high.set(0x90_0000);
+        assert_eq!(stack.limit(0x50_0000, usize::MAX), 1);
+        stack.set(0x10_0000..0x90_0000);
         assert_eq!(stack.limit(0x50_0000, 0x1000), 0x4f_f000);
         assert_eq!(stack.limit(0x50_0000, 0x40_0000), 0x10_0000 + HOST_HEADROOM);
         assert_eq!(

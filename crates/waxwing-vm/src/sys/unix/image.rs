@@ -6,20 +6,15 @@ use std::sync::Arc;
 
 use rustix::mm::{MapFlags, ProtFlags};
 
-/// Something whose pages can be mapped privately again and again.
+/// A file whose pages can be mapped privately again and again: the artifact's own, or an anonymous one
+/// that holds the image alone.
 #[derive(Debug)]
-pub(crate) enum ImageFile {
-    /// The artifact's own file.
-    Artifact(Arc<File>),
-    /// An anonymous file that holds the image alone.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    Memfd(File),
-}
+pub(crate) struct ImageFile(Arc<File>);
 
 impl ImageFile {
     /// Uses a file that the artifact was mapped from.
     pub(crate) fn from_artifact(file: &Arc<File>) -> Option<ImageFile> {
-        Some(ImageFile::Artifact(Arc::clone(file)))
+        Some(ImageFile(Arc::clone(file)))
     }
 
     /// Copies `bytes` to an anonymous file that nobody can change afterwards; `None` where the
@@ -43,7 +38,7 @@ impl ImageFile {
             &file,
             SealFlags::GROW | SealFlags::SHRINK | SealFlags::WRITE | SealFlags::SEAL,
         )?;
-        Ok(Some(ImageFile::Memfd(file)))
+        Ok(Some(ImageFile(Arc::new(file))))
     }
 
     /// There are no anonymous files here.
@@ -59,11 +54,6 @@ impl ImageFile {
     /// `addr..addr + len` is page aligned, lies within a mapping that the caller owns, and is not
     /// borrowed.
     pub(crate) unsafe fn map_at(&self, addr: *mut u8, len: usize, offset: u64) -> io::Result<()> {
-        let file: &File = match self {
-            ImageFile::Artifact(file) => file,
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            ImageFile::Memfd(file) => file,
-        };
         // SAFETY: the caller owns the range that MAP_FIXED replaces.
         unsafe {
             rustix::mm::mmap(
@@ -71,7 +61,7 @@ impl ImageFile {
                 len,
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::PRIVATE | MapFlags::FIXED,
-                file,
+                &*self.0,
                 offset,
             )?
         };

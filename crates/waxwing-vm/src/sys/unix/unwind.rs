@@ -1,7 +1,7 @@
 //! Registering `.eh_frame` with the unwinder that Rust's standard library links.
 //!
 //! Two unwinders implement `__register_frame` differently: libgcc takes a whole section ended by a
-//! zero word, LLVM's libunwind (macOS, and Rust's musl targets) takes one frame description at a time.
+//! zero word, LLVM's libunwind (macOS, Android, and Rust's musl targets) takes one frame description at a time.
 
 use waxwing_environ::artifact::SECTION_EH_FRAME;
 
@@ -10,7 +10,11 @@ unsafe extern "C" {
     fn __deregister_frame(begin: *const u8);
 }
 
-const PER_DESCRIPTION: bool = cfg!(any(target_os = "macos", target_env = "musl"));
+const PER_DESCRIPTION: bool = cfg!(any(
+    target_vendor = "apple",
+    target_os = "android",
+    target_env = "musl"
+));
 
 /// Unwind information known to the system's unwinder; dropping it makes it unknown again.
 #[derive(Debug)]
