@@ -1,11 +1,8 @@
 //! [`Module`]: compiled code with its types, ready to be instantiated.
 
 mod load;
-mod registry;
 #[cfg(test)]
 mod tests;
-
-pub(crate) use registry::ModuleRegistry;
 
 use crate::{Engine, ExportType, ExternType, ImportType, ResourcesRequired, Result};
 use anyhow::Context;
