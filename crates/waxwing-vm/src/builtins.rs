@@ -235,7 +235,7 @@ fn table_copy(
     };
     let (dst_table, src_table) = (owner(dst_table), owner(src_table));
     // SAFETY: as above; see `Caller`.
-    Ok(unsafe { Instance::table_copy(dst_table, dst, src_table, src, len)? })
+    unsafe { Instance::table_copy(dst_table, dst, src_table, src, len) }.map_err(TrapReason::from)
 }
 
 fn table_init(
