@@ -73,7 +73,7 @@ macro_rules! define_array {
         /// The code of all builtins, in the order of [`BuiltinFunctionIndex`].
         #[repr(C)]
         pub struct VMBuiltinArray {
-            $($name: unsafe extern "C" fn(
+            $(pub(crate) $name: unsafe extern "C" fn(
                 NonNull<VMContext> $(, native_type!($ty))*
             ) -> native_result!($($($result)+)?),)*
         }
