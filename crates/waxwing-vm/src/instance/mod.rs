@@ -86,6 +86,31 @@ impl Instance {
         self.vmctx
     }
 
+    /// The place in its store of the instance that a context belongs to.
+    ///
+    /// # Safety
+    ///
+    /// `vmctx` is the context of a live instance.
+    #[inline]
+    pub unsafe fn id_of_vmctx(vmctx: NonNull<VMContext>) -> InstanceId {
+        // SAFETY: required of the caller. The identity is never changed, so that reading it conflicts
+        // with nothing.
+        unsafe { (&raw const (*Instance::from_vmctx(vmctx).as_ptr()).id).read() }
+    }
+
+    /// The store of the instance that a context belongs to: the pointer of
+    /// [`StoreCore::set_self`](crate::StoreCore::set_self).
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::id_of_vmctx`].
+    #[inline]
+    pub unsafe fn store_of_vmctx(vmctx: NonNull<VMContext>) -> NonNull<dyn VMStore> {
+        // SAFETY: required of the caller. The store is never changed, so that reading it conflicts
+        // with nothing.
+        unsafe { (&raw const (*Instance::from_vmctx(vmctx).as_ptr()).store).read() }
+    }
+
     /// The store that the instance belongs to.
     #[inline]
     pub(crate) fn store(&self) -> NonNull<dyn VMStore> {
@@ -233,6 +258,11 @@ impl Instance {
     #[inline]
     pub fn memory(&self, index: DefinedMemoryIndex) -> &Memory {
         &self.memories[index]
+    }
+
+    /// All linear memories that the instance owns.
+    pub fn memories(&self) -> impl Iterator<Item = &Memory> {
+        self.memories.values()
     }
 
     /// A table that the instance owns.
