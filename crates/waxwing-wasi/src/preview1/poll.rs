@@ -3,6 +3,7 @@
 use super::WasiP1Ctx;
 use super::memory::GuestMemory;
 use super::process::Clock;
+use super::table::ASK_AGAIN;
 use super::types::Errno;
 use crate::streams::Readiness;
 use crate::sys::{Interest, PollSet, Polled};
@@ -10,9 +11,6 @@ use std::time::{Duration, Instant};
 
 /// The most subscriptions that a guest may pass to one call.
 const MAX_SUBSCRIPTIONS: u32 = 1 << 16;
-
-/// How often streams are asked that no system handle stands for.
-const ASK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The size of `event`.
 const EVENT_SIZE: u32 = 32;

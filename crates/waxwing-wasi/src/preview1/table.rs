@@ -4,10 +4,11 @@ use super::types::{Errno, FdFlags, FileType, Rights};
 use crate::ctx::{DirPerms, FilePerms, Preopen};
 use crate::socket::Socket;
 use crate::streams::{InputStream, OutputStream, Readiness};
-use crate::sys::{self, DirectoryReader, Interest};
+use crate::sys::{self, DirectoryReader, Interest, PollSet};
 use cap_std::fs::Dir;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
+use std::time::Duration;
 
 /// What a guest has open under one number.
 pub(crate) struct Descriptor {
@@ -148,12 +149,17 @@ impl Descriptor {
         self.require(Rights::FD_READ)?;
         let nonblocking = self.flags.contains(FdFlags::NONBLOCK);
         match &mut self.kind {
-            Kind::Input(stream) => {
+            Kind::Input(stream) => loop {
                 if nonblocking && would_block(&stream.readiness(), Interest::Read)? {
                     return Err(Errno::Again);
                 }
-                uninterrupted(|| stream.read_vectored(buffers))
-            }
+                match uninterrupted(|| stream.read_vectored(buffers)) {
+                    Err(Errno::Again) if !nonblocking => {
+                        wait_for(&stream.readiness(), Interest::Read)?;
+                    }
+                    result => return result,
+                }
+            },
             Kind::File(open) => uninterrupted(|| open.file.read_vectored(buffers)),
             Kind::Socket(socket) => uninterrupted(|| Ok(socket.receive(buffers, false, false)?.0)),
             Kind::Output(_) | Kind::Directory(_) => Err(Errno::Badf),
@@ -169,13 +175,18 @@ impl Descriptor {
         self.require(Rights::FD_WRITE)?;
         let flags = self.flags;
         match &mut self.kind {
-            Kind::Output(stream) => {
+            Kind::Output(stream) => loop {
                 let nonblocking = flags.contains(FdFlags::NONBLOCK);
                 if nonblocking && would_block(&stream.readiness(), Interest::Write)? {
                     return Err(Errno::Again);
                 }
-                uninterrupted(|| stream.write_vectored(buffers))
-            }
+                match uninterrupted(|| stream.write_vectored(buffers)) {
+                    Err(Errno::Again) if !nonblocking => {
+                        wait_for(&stream.readiness(), Interest::Write)?;
+                    }
+                    result => return result,
+                }
+            },
             Kind::File(open) => {
                 let written = uninterrupted(|| open.file.write_vectored(buffers))?;
                 open.settle(flags)?;
@@ -247,6 +258,26 @@ fn would_block(readiness: &Readiness<'_>, interest: Interest) -> Result<bool, Er
         Readiness::Handle(handle) => Ok(!sys::is_ready(*handle, interest)?),
     }
 }
+
+/// Waits until a stream can be used whose handle the host has made nonblocking,
+/// which the guest did not ask for.
+fn wait_for(readiness: &Readiness<'_>, interest: Interest) -> Result<(), Errno> {
+    match readiness {
+        Readiness::Ready { .. } => Err(Errno::Again),
+        Readiness::Pending => {
+            std::thread::sleep(ASK_AGAIN);
+            Ok(())
+        }
+        Readiness::Handle(handle) => {
+            let mut set = PollSet::default();
+            set.push(*handle, interest);
+            Ok(set.wait(None)?)
+        }
+    }
+}
+
+/// How often streams are asked that no system handle stands for.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The descriptors of a guest by their numbers.
 #[derive(Default)]

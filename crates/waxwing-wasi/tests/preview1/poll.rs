@@ -286,6 +286,7 @@ mod handles {
             poll(&mut guest, &subscriptions),
             Ok(vec![Event::new(2, CLOCK, 0)])
         );
+        let subscriptions = [descriptor(1, FD_READ, 0), clock(2, 1, u64::MAX, 0)];
         far.write_all(b"hello").unwrap();
         assert_eq!(
             poll(&mut guest, &subscriptions),
@@ -310,6 +311,20 @@ mod handles {
         });
         let events = poll(&mut guest, &[descriptor(1, FD_READ, 0)]);
         assert_eq!(events, Ok(vec![Event::new(1, FD_READ, 1)]));
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_read_blocks_although_the_host_made_the_handle_nonblocking() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let input = InputFile::new(File::from(OwnedFd::from(near)));
+        let mut guest = Guest::new(WasiCtxBuilder::new().stdin(input));
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            far.write_all(b"late").unwrap();
+        });
+        assert_eq!(guest.fd_read(0, 10), Ok(b"late".to_vec()));
         writer.join().unwrap();
     }
 
