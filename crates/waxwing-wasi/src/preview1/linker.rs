@@ -189,13 +189,10 @@ fn add_ending<T>(linker: &mut Linker<T>, module: &str) -> Result<()> {
 fn guest_memory<T>(caller: &mut Caller<'_, T>) -> Result<Memory> {
     match caller.get_export("memory") {
         Some(Extern::Memory(memory)) => Ok(memory),
-        Some(Extern::SharedMemory(_)) => bail!(
-            "a WASI function was called by a module whose export `memory` is shared; \
-             WASI preview 1 needs a memory that is not shared"
-        ),
         Some(_) => bail!(
-            "a WASI function was called by a module whose export `memory` is not a memory; \
-             export the linear memory under that name"
+            "a WASI function was called by a module whose export `memory` is not a linear memory \
+             of its own (it is another kind of item, or shared between threads); \
+             export an unshared linear memory under that name"
         ),
         None => bail!(
             "a WASI function was called by a module that exports no memory; \

@@ -151,7 +151,7 @@ fn without_a_memory_calls_that_need_one_trap() {
     assert!(message(&guest("")).contains("exports no memory"));
     assert!(message(&guest("(memory 1)")).contains("exports no memory"));
     let global = "(global (export \"memory\") i32 (i32.const 0))";
-    assert!(message(&guest(global)).contains("is not a memory"));
+    assert!(message(&guest(global)).contains("is not a linear memory"));
     run(&guest("(memory (export \"memory\") 0)")).unwrap();
 }
 
