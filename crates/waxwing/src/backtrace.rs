@@ -135,7 +135,7 @@ fn write_demangled(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     }
     if let Some(demangled) = cpp_demangle::Symbol::new(name)
         .ok()
-        .and_then(|symbol| symbol.demangle().ok())
+        .and_then(|symbol| symbol.demangle(&cpp_demangle::DemangleOptions::default()).ok())
     {
         return f.write_str(&demangled);
     }

@@ -79,10 +79,26 @@
 
 #![warn(missing_docs)]
 
+#[cfg(feature = "runtime")]
+mod backtrace;
+#[cfg(feature = "runtime")]
+mod caller;
 #[cfg(feature = "cranelift")]
 mod compile;
 mod config;
 mod engine;
+#[cfg(feature = "runtime")]
+mod externals;
+#[cfg(feature = "runtime")]
+mod func;
+#[cfg(feature = "runtime")]
+mod gc;
+#[cfg(feature = "runtime")]
+mod instance;
+#[cfg(feature = "runtime")]
+mod limits;
+#[cfg(feature = "runtime")]
+mod linker;
 #[cfg(feature = "runtime")]
 mod matching;
 #[cfg(feature = "runtime")]
@@ -90,9 +106,21 @@ mod module;
 #[cfg(feature = "runtime")]
 mod resources;
 #[cfg(feature = "runtime")]
+mod store;
+#[cfg(feature = "runtime")]
+mod trap;
+#[cfg(feature = "runtime")]
 mod types;
+#[cfg(feature = "runtime")]
+mod v128;
+#[cfg(feature = "runtime")]
+mod values;
 
 pub use anyhow::{Error, Result};
+#[cfg(feature = "runtime")]
+pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
+#[cfg(feature = "runtime")]
+pub use caller::Caller;
 #[cfg(feature = "cranelift")]
 pub use compile::{CodeBuilder, CodeHint};
 pub use config::{Config, ModuleVersionStrategy, WasmBacktraceDetails};
@@ -100,13 +128,41 @@ pub use config::{Config, ModuleVersionStrategy, WasmBacktraceDetails};
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
 pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
+pub use externals::{Export, Extern, Global, Memory, MemoryAccessError, Table};
+#[cfg(feature = "runtime")]
+pub use func::{
+    Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
+};
+#[cfg(feature = "runtime")]
+pub use gc::{
+    AnyRef, ExternRef, GcRef, ManuallyRooted, NoExtern, NoFunc, NoneRef, RootScope, Rooted,
+    RootedGcRef,
+};
+#[cfg(feature = "runtime")]
+pub use instance::{Instance, InstancePre};
+#[cfg(feature = "runtime")]
+pub use limits::{
+    DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
+    StoreLimits, StoreLimitsBuilder,
+};
+#[cfg(feature = "runtime")]
+pub use linker::{Linker, UnknownImportError};
+#[cfg(feature = "runtime")]
 pub use module::{Module, ModuleExport, ModuleFunction};
 #[cfg(feature = "runtime")]
 pub use resources::ResourcesRequired;
+#[cfg(feature = "runtime")]
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 #[cfg(feature = "runtime")]
 pub use types::{
     ArrayType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType, HeapType,
     ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType, StructType,
     TableType, ValType,
 };
+#[cfg(feature = "runtime")]
+pub use v128::V128;
+#[cfg(feature = "runtime")]
+pub use values::{Ref, Val};
 pub use waxwing_environ::Trap;
+#[cfg(feature = "runtime")]
+pub use waxwing_vm::ValRaw;

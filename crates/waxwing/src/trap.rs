@@ -6,8 +6,6 @@ use std::panic::resume_unwind;
 use waxwing_vm::RawBacktrace;
 use waxwing_vm::traps::{TrapReason, UnwindReason};
 
-pub use waxwing_environ::Trap;
-
 use crate::store::StoreOpaque;
 use crate::{Error, WasmBacktrace};
 

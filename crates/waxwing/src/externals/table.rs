@@ -53,9 +53,7 @@ impl Table {
         let store = store.as_context_mut().0;
         let element = element_of(store, &init, ty.element())
             .context("type mismatch: initial value of a table")?;
-        // SAFETY: the element is of the table's type and of this store.
-        let (instance, index) =
-            unsafe { waxwing_vm::create_host_table(store, &ty.as_wasm(), element)? };
+        let (instance, index) = waxwing_vm::create_host_table(store, &ty.as_wasm(), element)?;
         Ok(Table::new_handle(store.id(), instance, index))
     }
 
@@ -166,10 +164,7 @@ impl Table {
     fn grow_in<T>(&self, store: &mut StoreInner<T>, delta: u64, init: Ref) -> Result<u64> {
         let element = element_of(store, &init, &self.element_type(store))
             .context("type mismatch: value does not match table element type")?;
-        // SAFETY: the element is of the table's type and of this store.
-        let grown =
-            unsafe { waxwing_vm::table_grow(store, self.instance, self.index, delta, element)? };
-        match grown {
+        match waxwing_vm::table_grow(store, self.instance, self.index, delta, element)? {
             Some(previous) => Ok(previous),
             None => bail!("failed to grow table by `{delta}`"),
         }
@@ -202,16 +197,14 @@ impl Table {
                  element type: expected {dst_type}, found {src_type}"
             );
         }
-        // SAFETY: all elements of the source are of the type of the destination.
-        unsafe {
-            store.core_mut().table_copy(
-                (dst_table.instance, dst_table.index),
-                dst_index,
-                (src_table.instance, src_table.index),
-                src_index,
-                len,
-            )?;
-        }
+        waxwing_vm::table_copy(
+            store.core_mut(),
+            (dst_table.instance, dst_table.index),
+            dst_index,
+            (src_table.instance, src_table.index),
+            src_index,
+            len,
+        )?;
         Ok(())
     }
 

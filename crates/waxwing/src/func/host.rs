@@ -89,7 +89,7 @@ where
 {
     let ty = R::func_type(engine, P::valtypes());
     HostFunc::new(
-        ty.registered().clone(),
+        ty.registered_type().clone(),
         wrapped_call::<T, F, P, R>,
         Box::new(func),
     )
@@ -139,7 +139,7 @@ where
         "cannot use a `FuncType` of another engine for a host function"
     );
     HostFunc::new(
-        ty.registered().clone(),
+        ty.registered_type().clone(),
         untyped_call::<T, F>,
         Box::new(Untyped { ty, func }),
     )
@@ -207,7 +207,7 @@ where
     );
     let slots = ty.params().len().max(ty.results().len());
     HostFunc::new(
-        ty.registered().clone(),
+        ty.registered_type().clone(),
         unchecked_call::<T, F>,
         Box::new(Unchecked { func, slots }),
     )

@@ -102,7 +102,7 @@ impl Func {
     ) -> Self {
         let store = store.as_context_mut().0;
         let host = untyped(store.engine(), ty, func);
-        Func::from_host(store, Arc::new(host))
+        Func::from_host(store, host)
     }
 
     /// A function of the type `ty` that the closure `func` implements on the raw values of the
@@ -124,7 +124,7 @@ impl Func {
         let store = store.as_context_mut().0;
         // SAFETY: required of the caller.
         let host = unsafe { unchecked(store.engine(), &ty, func) };
-        Func::from_host(store, Arc::new(host))
+        Func::from_host(store, host)
     }
 
     /// A function that the closure `func` implements, of the type that the closure's signature
@@ -159,12 +159,19 @@ impl Func {
     ) -> Func {
         let store = store.as_context_mut().0;
         let host = func.into_func(store.engine());
-        Func::from_host(store, Arc::new(host))
+        Func::from_host(store, host)
     }
 
-    /// A function of the host for use in `store`, whose data is of the type that it expects.
-    pub(crate) fn from_host(store: &mut StoreOpaque, host: Arc<HostFunc>) -> Func {
+    fn from_host(store: &mut StoreOpaque, host: HostFunc) -> Func {
         let func_ref = store.core_mut().add_host_func(host);
+        // SAFETY: the store keeps the function alive.
+        unsafe { Func::from_vm(store, func_ref) }
+    }
+
+    /// A function of the host that other stores may use too. The data of `store` is of the type
+    /// that the function expects.
+    pub(crate) fn from_shared_host(store: &mut StoreOpaque, host: &Arc<HostFunc>) -> Func {
+        let func_ref = store.core_mut().add_shared_host_func(host);
         // SAFETY: the store keeps the function alive.
         unsafe { Func::from_vm(store, func_ref) }
     }
@@ -397,8 +404,8 @@ impl Func {
     unsafe fn enter<T>(&self, store: &mut StoreInner<T>, values: &mut [ValRaw]) -> Result<()> {
         let callee = self.vm_func_ref(store);
         let is_host = self.is_host_in(store);
-        let options = store.entry_options();
-        let context = store.core_mut().vm_store_context();
+        let options = *store.core().entry_options();
+        let context = store.core().vm_store_context();
         let len = values.len();
         let values = NonNull::from(values).cast::<ValRaw>();
         // SAFETY: the caller guarantees that `values` is what the function expects. The function

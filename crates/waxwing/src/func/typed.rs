@@ -6,8 +6,8 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use anyhow::{Result, bail};
-use waxwing_vm::ValRaw;
 use waxwing_vm::traps::enter_wasm;
+use waxwing_vm::{ValRaw, call_unchecked};
 
 use super::{Func, WasmParams, WasmResults, host};
 use crate::store::StoreInner;
@@ -132,8 +132,8 @@ where
         let len = size_of_val(&slots) / size_of::<ValRaw>();
         let values = NonNull::from(&mut slots).cast::<ValRaw>();
         let callee = self.func.vm_func_ref(store);
-        let options = store.entry_options();
-        let context = store.core_mut().vm_store_context();
+        let options = *store.core().entry_options();
+        let context = store.core().vm_store_context();
         let is_host = self.is_host;
         // SAFETY: `slots` has room for the parameters and the results, which are of the function's
         // types, by the checks that precede a `TypedFunc`. The function is alive as its store is.
@@ -146,8 +146,7 @@ where
                     host::call_directly(store, callee, values, len)
                 })
             } else {
-                let array_call = (*callee.as_ptr()).array_call;
-                enter_wasm(context, &options, || array_call(callee, None, values, len))
+                call_unchecked(context, &options, callee, values, len)
             };
             match result {
                 Ok(()) => Ok(Results::load_results(store, values.as_ptr())),

@@ -10,4 +10,4 @@ pub use any_ref::AnyRef;
 pub use bottom::{NoExtern, NoFunc, NoneRef};
 pub use extern_ref::ExternRef;
 pub use rooting::{GcRef, ManuallyRooted, RootScope, Rooted, RootedGcRef};
-pub(crate) use rooting::{GcRootIndex, RootSet, sealed};
+pub(crate) use rooting::{RootSet, sealed};

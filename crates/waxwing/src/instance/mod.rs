@@ -8,7 +8,7 @@ use waxwing_vm::{Imports, InstanceId, OwnedImports, StoreId};
 
 use crate::store::{StoreInner, StoreOpaque};
 use crate::{
-    AsContext, AsContextMut, Engine, Export, Extern, Func, Global, Memory, Module, ModuleExport,
+    AsContextMut, Engine, Export, Extern, Func, Global, Memory, Module, ModuleExport,
     StoreContext, StoreContextMut, Table, TypedFunc, WasmParams, WasmResults, matching,
 };
 
@@ -87,7 +87,7 @@ impl Instance {
         module: &Module,
         imports: Imports<'_>,
     ) -> Result<Instance> {
-        store.register_module(module)?;
+        store.register_module(module);
         // SAFETY: required of the caller.
         let id = unsafe { waxwing_vm::instantiate(store, module.loaded(), imports)? };
         let instance = Instance::from_id(store, id);
@@ -176,8 +176,7 @@ impl Instance {
         export: &ModuleExport,
     ) -> Option<Extern> {
         let store = store.as_context_mut().0;
-        let module = store.module_of(self.vm(store).module())?;
-        let index = export.index_in(module)?;
+        let index = export.entity_in(self.vm(store).module())?;
         self.item(store, index)
     }
 
@@ -254,8 +253,9 @@ pub(crate) fn check_import(
     wanted: &waxwing_environ::Import,
     actual: &waxwing_environ::EntityType,
 ) -> Result<()> {
-    let expected = module.engine_entity_type(wanted.ty);
-    matching::check_import(module.engine(), &expected, actual).with_context(|| {
+    let registry = module.engine().type_registry();
+    let expected = module.type_of(wanted.index);
+    matching::check_import(registry, &expected, actual, None).with_context(|| {
         format!(
             "incompatible import type for `{}::{}`",
             wanted.module, wanted.field

@@ -150,7 +150,7 @@ impl<T> InstancePre<T> {
              different engines"
         );
         let prepared = &*self.prepared;
-        store.keep_alive(self.prepared.clone());
+        store.core_mut().keep_alive(self.prepared.clone());
         if prepared.host_functions.len() == prepared.imports.len() {
             let imports = Imports {
                 functions: &prepared.host_functions,

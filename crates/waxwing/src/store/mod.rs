@@ -7,7 +7,6 @@
 
 mod context;
 
-use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
@@ -57,7 +56,7 @@ unsafe impl<T: Send> Send for Store<T> {}
 // have their locks.
 unsafe impl<T: Sync> Sync for Store<T> {}
 
-type Limiter<T> = Box<dyn FnMut(&mut T) -> &mut dyn ResourceLimiter + Send + Sync>;
+type Limiter<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
 
 /// What a [`Store`] owns, at a stable address.
 pub struct StoreInner<T> {
@@ -70,12 +69,9 @@ pub struct StoreInner<T> {
 pub struct StoreOpaque {
     core: StoreCore,
     engine: Engine,
-    entry_options: EntryOptions,
     roots: RootSet,
     /// The modules of the store's instances, sorted by the address of their `LoadedModule`.
     modules: Vec<Module>,
-    /// What the records of this store point to outside of it.
-    kept_alive: Vec<Arc<dyn Any + Send + Sync>>,
     instance_limit: usize,
     table_limit: usize,
     memory_limit: usize,
@@ -114,18 +110,16 @@ impl<T> Store<T> {
         let inner = Box::new(StoreInner {
             opaque: StoreOpaque {
                 core: StoreCore::new(
-                    engine.tunables().clone(),
-                    engine.type_registry().clone(),
-                    engine.config().max_wasm_stack_bytes(),
+                    engine.type_registry(),
+                    engine.tunables(),
+                    EntryOptions {
+                        max_wasm_stack: engine.config().max_wasm_stack,
+                        backtraces: engine.config().wasm_backtrace,
+                    },
                 ),
                 engine: engine.clone(),
-                entry_options: EntryOptions {
-                    max_wasm_stack: engine.config().max_wasm_stack_bytes(),
-                    backtraces: engine.config().captures_backtraces(),
-                },
                 roots: RootSet::default(),
                 modules: Vec::new(),
-                kept_alive: Vec::new(),
                 instance_limit: DEFAULT_INSTANCE_LIMIT,
                 table_limit: DEFAULT_TABLE_LIMIT,
                 memory_limit: DEFAULT_MEMORY_LIMIT,
@@ -136,18 +130,13 @@ impl<T> Store<T> {
             data,
         });
         let inner = NonNull::from(Box::leak(inner));
-        let erased: NonNull<dyn VMStore + '_> = inner;
-        // SAFETY: only the lifetime bound of `T` is erased. The pointer is used by the store's own
-        // instances while they are entered through a context of this store, which implies that `T`
-        // is alive.
-        let erased = unsafe {
-            mem::transmute::<NonNull<dyn VMStore + '_>, NonNull<dyn VMStore + 'static>>(erased)
-        };
         let mut store = Store {
             inner,
             _owns: PhantomData,
         };
-        store.inner_mut().opaque.core.set_self(erased);
+        // SAFETY: the pointer is valid as long as the store. Code of the store's instances runs
+        // within calls that have exclusive use of the store, which they pass on to it.
+        unsafe { store.inner_mut().opaque.core.set_self(inner) };
         store
     }
 
@@ -197,7 +186,7 @@ impl<T> Store<T> {
     /// allocated already is not affected. See [`ResourceLimiter`].
     pub fn limiter(
         &mut self,
-        mut limiter: impl FnMut(&mut T) -> &mut dyn ResourceLimiter + Send + Sync + 'static,
+        mut limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
     ) {
         let inner = self.inner_mut();
         let limits = limiter(&mut inner.data);
@@ -321,11 +310,6 @@ impl StoreOpaque {
     }
 
     #[inline]
-    pub(crate) fn entry_options(&self) -> EntryOptions {
-        self.entry_options
-    }
-
-    #[inline]
     pub(crate) fn roots(&self) -> &RootSet {
         &self.roots
     }
@@ -343,23 +327,17 @@ impl StoreOpaque {
         }
     }
 
-    /// Keeps what records of this store point to alive as long as the store.
-    pub(crate) fn keep_alive(&mut self, owner: Arc<dyn Any + Send + Sync>) {
-        self.kept_alive.push(owner);
-    }
-
-    /// Notes that there are instances of `module`.
-    pub(crate) fn register_module(&mut self, module: &Module) -> Result<()> {
+    /// Keeps the module of an instance that is about to be made.
+    pub(crate) fn register_module(&mut self, module: &Module) {
         if let Err(position) = self.module_position(module.loaded()) {
-            self.core.register_module(module.loaded())?;
             self.modules.insert(position, module.clone());
         }
-        Ok(())
     }
 
     fn module_position(&self, loaded: &Arc<LoadedModule>) -> Result<usize, usize> {
+        let address = Arc::as_ptr(loaded);
         self.modules
-            .binary_search_by_key(&Arc::as_ptr(loaded), |module| Arc::as_ptr(module.loaded()))
+            .binary_search_by_key(&address, |module| Arc::as_ptr(module.loaded()))
     }
 
     /// The module that an instance of the store was made of; `None` if the host made the instance.
@@ -368,11 +346,9 @@ impl StoreOpaque {
         Some(&self.modules[position])
     }
 
-    /// The module whose code is at `pc`.
+    /// The module whose code contains the address `pc`.
     pub(crate) fn module_of_code(&self, pc: usize) -> Option<&Module> {
-        self.modules
-            .iter()
-            .find(|module| module.loaded().lookup_pc(pc).is_some())
+        self.module_of(self.core.module_of_pc(pc)?)
     }
 
     pub(crate) fn take_spare_values(&mut self) -> Vec<Val> {
