@@ -1,6 +1,7 @@
 //! `-D`: help with finding errors.
 
 use super::{Apply, Group, Row};
+use waxwing::WasmBacktraceDetails;
 
 pub static GROUP: Group = Group {
     letter: 'D',
@@ -11,6 +12,29 @@ pub static GROUP: Group = Group {
             default: "y",
             help: "Collect the wasm frames when a program traps.",
             apply: Apply::Flag(|s, on| _ = s.config.wasm_backtrace(on)),
+        },
+        Row {
+            key: "backtrace-details",
+            default: "environment",
+            help: "Show source files and lines, if the module has debugging information; \
+                   `environment` asks the variable WAXWING_BACKTRACE_DETAILS.",
+            apply: Apply::Choice(&[
+                ("environment", |s| {
+                    _ = s
+                        .config
+                        .wasm_backtrace_details(WasmBacktraceDetails::Environment)
+                }),
+                ("y", |s| {
+                    _ = s
+                        .config
+                        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+                }),
+                ("n", |s| {
+                    _ = s
+                        .config
+                        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+                }),
+            ]),
         },
         Row {
             key: "address-map",
