@@ -7,7 +7,8 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use waxwing_environ::artifact::{
-    ArtifactHeader, ArtifactInfo, FlagValue, SECTION_CHECK, SECTION_FUNCTIONS, checksum,
+    ArtifactHeader, ArtifactInfo, FlagValue, SECTION_CHECK, SECTION_EH_FRAME, SECTION_FUNCTIONS,
+    checksum,
 };
 use waxwing_vm::{ArtifactKind, CodeMemory, LoadedModule};
 
@@ -222,8 +223,13 @@ impl Module {
 
 /// Fails unless what is relied upon at run time, apart from the code, is as it was made.
 fn check_for_damage(code: &CodeMemory) -> Result<()> {
-    let functions = code.section(SECTION_FUNCTIONS).unwrap_or_default();
-    let found = checksum(&[code.engine(), code.info(), functions]);
+    let section = |name| code.section(name).unwrap_or_default();
+    let found = checksum(&[
+        code.engine(),
+        code.info(),
+        section(SECTION_FUNCTIONS),
+        section(SECTION_EH_FRAME),
+    ]);
     ensure!(
         code.section(SECTION_CHECK) == Some(&found.to_le_bytes()),
         "the artifact is damaged: its checksum does not fit; compile the module again"
