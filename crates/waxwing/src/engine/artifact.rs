@@ -142,21 +142,16 @@ impl Engine {
     }
 }
 
-#[cfg(feature = "runtime")]
+#[cfg(all(feature = "runtime", feature = "cranelift"))]
 impl Engine {
     /// Fails unless code that this engine compiles can run on this host.
     pub(crate) fn check_compatible_with_native_host(&self) -> Result<()> {
         let mismatch = self.inner.host_mismatch.get_or_init(|| {
-            #[cfg(feature = "cranelift")]
-            {
-                let compiler = self.compiler();
-                let check = host::check_target(compiler.triple())
-                    .and_then(|()| host::check_shared_flags(&compiler.shared_flags()))
-                    .and_then(|()| self.check_processor(&compiler.isa_flags()));
-                check.err().map(|error| format!("{error:#}"))
-            }
-            #[cfg(not(feature = "cranelift"))]
-            None
+            let compiler = self.compiler();
+            let check = host::check_target(compiler.triple())
+                .and_then(|()| host::check_shared_flags(&compiler.shared_flags()))
+                .and_then(|()| self.check_processor(&compiler.isa_flags()));
+            check.err().map(|error| format!("{error:#}"))
         });
         match mismatch {
             Some(mismatch) => {
@@ -165,7 +160,10 @@ impl Engine {
             None => Ok(()),
         }
     }
+}
 
+#[cfg(feature = "runtime")]
+impl Engine {
     fn check_processor(&self, flags: &[(String, FlagValue)]) -> Result<()> {
         host::check_isa_flags(flags, self.config().detect_host_feature)
     }

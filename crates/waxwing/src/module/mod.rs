@@ -243,9 +243,4 @@ impl Module {
     pub(crate) fn type_of(&self, index: EntityIndex) -> EntityType {
         self.loaded().entity_type(index)
     }
-
-    /// Whether both are handles to the same module.
-    pub(crate) fn same(a: &Module, b: &Module) -> bool {
-        Arc::ptr_eq(&a.inner, &b.inner)
-    }
 }
