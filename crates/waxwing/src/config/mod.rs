@@ -146,6 +146,12 @@ impl Config {
     /// artifacts larger.
     ///
     /// Default: [`WasmBacktraceDetails::Environment`].
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if details are asked for by
+    /// [`WasmBacktraceDetails::Enable`] and this crate was built without its Cargo feature
+    /// `addr2line`.
     pub fn wasm_backtrace_details(&mut self, enable: WasmBacktraceDetails) -> &mut Self {
         self.wasm_backtrace_details = enable;
         self
