@@ -190,13 +190,6 @@ impl Engine {
         self.inner.config.proposals
     }
 
-    /// A number that no other living engine has.
-    #[cfg(feature = "runtime")]
-    #[inline]
-    pub(crate) fn id(&self) -> usize {
-        Arc::as_ptr(&self.inner) as usize
-    }
-
     /// Whether backtraces name source files and lines, and modules keep what that needs.
     pub(crate) fn backtrace_details(&self) -> bool {
         self.inner.backtrace_details
