@@ -149,7 +149,11 @@ pub(crate) fn array_to_wasm(
     let mut args = Values::from_slice(&[vmctx, caller_vmctx]);
     args.extend(t.load_values(ty.params(), values));
 
-    let entry = t.builder.current_block().expect("in the entry block");
+    // An instruction may refer to the block that ends with the call, but not to the entry block.
+    let calling = t.builder.create_block();
+    t.builder.ins().jump(calling, &[]);
+    t.builder.seal_block(calling);
+    t.builder.switch_to_block(calling);
     let store_context = t.load_pointer(vmctx, PTR.vmctx_store_context());
     let fp = t.builder.ins().get_frame_pointer(POINTER);
     t.store_pointer(fp, store_context, PTR.store_context_last_wasm_entry_fp());
@@ -158,7 +162,7 @@ pub(crate) fn array_to_wasm(
     let handler = t
         .builder
         .ins()
-        .get_exception_handler_address(POINTER, entry, 0);
+        .get_exception_handler_address(POINTER, calling, 0);
     let offset = PTR.store_context_last_wasm_entry_trap_handler();
     t.store_pointer(handler, store_context, offset);
 

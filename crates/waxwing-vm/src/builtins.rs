@@ -73,7 +73,7 @@ macro_rules! define_array {
         /// The code of all builtins, in the order of [`BuiltinFunctionIndex`].
         #[repr(C)]
         pub struct VMBuiltinArray {
-            $($name: unsafe extern "C" fn(
+            $(pub(crate) $name: unsafe extern "C" fn(
                 NonNull<VMContext> $(, native_type!($ty))*
             ) -> native_result!($($($result)+)?),)*
         }
@@ -235,7 +235,7 @@ fn table_copy(
     };
     let (dst_table, src_table) = (owner(dst_table), owner(src_table));
     // SAFETY: as above; see `Caller`.
-    Ok(unsafe { Instance::table_copy(dst_table, dst, src_table, src, len)? })
+    unsafe { Instance::table_copy(dst_table, dst, src_table, src, len) }.map_err(TrapReason::from)
 }
 
 fn table_init(

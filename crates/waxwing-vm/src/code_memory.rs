@@ -429,6 +429,17 @@ pub(crate) mod tests {
 
     /// An artifact with this code and these traps.
     pub(crate) fn artifact(text: &[u8], traps: &[(u32, Trap)]) -> Vec<u8> {
+        let functions = FunctionTableBuilder::default().finish(&PrimaryMap::new());
+        artifact_of(text, traps, &functions, b"data")
+    }
+
+    /// An artifact of these sections, and an eh_frame of one empty list.
+    pub(crate) fn artifact_of(
+        text: &[u8],
+        traps: &[(u32, Trap)],
+        functions: &[u8],
+        data: &[u8],
+    ) -> Vec<u8> {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => Architecture::X86_64,
             _ => Architecture::Aarch64,
@@ -444,11 +455,10 @@ pub(crate) mod tests {
             let id = object.add_section(segment, name.into(), kind);
             object.append_section_data(id, data, align);
         };
-        let functions = FunctionTableBuilder::default().finish(&PrimaryMap::new());
         section(SECTION_TEXT, SectionKind::Text, text, PAGE_ALIGN);
         section(SECTION_ENGINE, SectionKind::ReadOnlyData, b"engine", 1);
         section(SECTION_INFO, SectionKind::ReadOnlyData, b"info", 1);
-        section(SECTION_FUNCTIONS, SectionKind::ReadOnlyData, &functions, 4);
+        section(SECTION_FUNCTIONS, SectionKind::ReadOnlyData, functions, 4);
         section(
             SECTION_TRAPS,
             SectionKind::ReadOnlyData,
@@ -461,7 +471,7 @@ pub(crate) mod tests {
             &encode_function_names(&[]),
             4,
         );
-        section(SECTION_DATA, SectionKind::ReadOnlyData, b"data", PAGE_ALIGN);
+        section(SECTION_DATA, SectionKind::ReadOnlyData, data, PAGE_ALIGN);
         section(".debug_line", SectionKind::ReadOnlyData, b"lines", 1);
         let unwind = eh_frame(0, text.len());
         section(SECTION_EH_FRAME, SectionKind::ReadOnlyData, &unwind, 8);

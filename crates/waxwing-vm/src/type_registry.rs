@@ -11,7 +11,7 @@
 //! Counting up needs a count that is not zero, or the lock; a count that falls to zero is looked at
 //! again under the exclusive lock, before the group is removed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -31,8 +31,8 @@ struct Group {
     indices: Box<[EngineTypeIndex]>,
     /// The types, with references by index in the registry.
     types: Box<[Arc<WasmSubType>]>,
-    /// The other groups that this one refers to, each of them counted once.
-    uses: Vec<Arc<Group>>,
+    /// A type of each other group that this one refers to, and is a user of.
+    uses: Vec<EngineTypeIndex>,
     users: AtomicUsize,
     removed: AtomicBool,
 }
@@ -88,7 +88,8 @@ impl Inner {
             return group;
         }
         let indices: Box<[_]> = canonical.iter().map(|_| self.allocate()).collect();
-        let mut uses: Vec<Arc<Group>> = Vec::new();
+        let mut uses: Vec<EngineTypeIndex> = Vec::new();
+        let mut used: HashSet<*const Group> = HashSet::new();
         let types = canonical
             .iter()
             .map(|ty| {
@@ -96,9 +97,9 @@ impl Inner {
                     TypeRef::RecGroup(position) => TypeRef::Engine(indices[position as usize]),
                     TypeRef::Engine(index) => {
                         let slot = self.slot(index).expect("registered types refer to such");
-                        if !uses.iter().any(|group| Arc::ptr_eq(group, &slot.group)) {
+                        if used.insert(Arc::as_ptr(&slot.group)) {
                             slot.group.add_user();
-                            uses.push(Arc::clone(&slot.group));
+                            uses.push(index);
                         }
                         reference
                     }
@@ -139,7 +140,9 @@ impl Inner {
                 self.slots[index.index()] = None;
                 self.free.push(*index);
             }
-            let unused = group.uses.iter().filter(|used| release(used)).cloned();
+            let used = group.uses.iter().filter_map(|index| self.slot(*index));
+            let unused = used.filter(|slot| release(&slot.group));
+            let unused: Vec<_> = unused.map(|slot| Arc::clone(&slot.group)).collect();
             candidates.extend(unused);
         }
     }
@@ -574,7 +577,7 @@ mod tests {
             .register_module_types(&module(&[&pair(0)]))
             .unwrap();
         let b = registry
-            .register_module_types(&module(&[&[other.clone()], &pair(1)]))
+            .register_module_types(&module(&[std::slice::from_ref(&other), &pair(1)]))
             .unwrap();
         assert_eq!(a.as_slice(), &b.as_slice()[1..]);
         assert_eq!(registry.len(), 3);

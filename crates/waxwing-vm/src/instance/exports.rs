@@ -48,9 +48,8 @@ pub enum VMExport {
 
 /// The instance that owns an item.
 fn owner(vmctx: NonNull<VMContext>) -> InstanceId {
-    // SAFETY: the contexts in records of imports are those of instances, which live as long as the
-    // store. The identity is never changed, so that reading it conflicts with nothing.
-    unsafe { (&raw const (*Instance::from_vmctx(vmctx).as_ptr()).id).read() }
+    // SAFETY: the contexts in records of imports are those of instances, which live as long as the store.
+    unsafe { Instance::id_of_vmctx(vmctx) }
 }
 
 impl Instance {

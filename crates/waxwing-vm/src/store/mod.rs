@@ -1,10 +1,13 @@
 //! [`StoreCore`]: what a store owns, whatever the embedder keeps in it.
 
 mod create;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU64;
+use std::ops::Bound;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -310,7 +313,8 @@ impl StoreCore {
     pub fn module_of_pc(&self, pc: usize) -> Option<&Arc<LoadedModule>> {
         // A return address may be the end of a function, but never that of the text, which is followed
         // by trampolines or padding.
-        let (_, module) = self.modules.by_end.range(pc + 1..).next()?;
+        let ends = (Bound::Excluded(pc), Bound::Unbounded);
+        let (_, module) = self.modules.by_end.range(ends).next()?;
         module.code().text_range().contains(&pc).then_some(module)
     }
 
