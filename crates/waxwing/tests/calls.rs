@@ -60,17 +60,33 @@ fn static_types_are_checked_once() {
     assert!(run.typed::<(u32, f32), (u64,)>(&store).is_ok());
     let message = |error: Option<Error>| format!("{:#}", error.unwrap());
     let error = message(run.typed::<(i32, i32), i64>(&store).err());
-    assert_eq!(error, "type mismatch with parameters: expected i32, found f32");
+    assert_eq!(
+        error,
+        "type mismatch with parameters: expected i32, found f32"
+    );
     let error = message(run.typed::<i32, i64>(&store).err());
-    assert_eq!(error, "type mismatch with parameters: expected 1 types, found 2");
+    assert_eq!(
+        error,
+        "type mismatch with parameters: expected 1 types, found 2"
+    );
     let error = message(run.typed::<(i32, f32), ()>(&store).err());
-    assert_eq!(error, "type mismatch with results: expected 0 types, found 1");
+    assert_eq!(
+        error,
+        "type mismatch with results: expected 0 types, found 1"
+    );
     let error = message(run.typed::<(i32, f32), i32>(&store).err());
     assert_eq!(error, "type mismatch with results: expected i32, found i64");
 
-    let error = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap_err();
-    assert_eq!(error.to_string(), "failed to convert function `run` to given type");
-    let error = instance.get_typed_func::<(), ()>(&mut store, "walk").unwrap_err();
+    let error = instance
+        .get_typed_func::<(), ()>(&mut store, "run")
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "failed to convert function `run` to given type"
+    );
+    let error = instance
+        .get_typed_func::<(), ()>(&mut store, "walk")
+        .unwrap_err();
     assert_eq!(error.to_string(), "failed to find function export `walk`");
 }
 
@@ -93,9 +109,15 @@ fn dynamic_types_are_checked_at_each_call() {
     let error = call(&good, &mut []).unwrap_err();
     assert_eq!(error, "expected 1 results, got 0");
     let error = call(&[Val::I64(1), Val::null_func_ref()], &mut results).unwrap_err();
-    assert_eq!(error, "argument type mismatch: type mismatch: expected i32, found i64");
+    assert_eq!(
+        error,
+        "argument type mismatch: type mismatch: expected i32, found i64"
+    );
     let error = call(&[Val::I32(1), Val::null_extern_ref()], &mut results).unwrap_err();
-    assert!(error.starts_with("argument type mismatch: type mismatch: expected funcref"), "{error}");
+    assert!(
+        error.starts_with("argument type mismatch: type mismatch: expected funcref"),
+        "{error}"
+    );
     // Failed calls leave the results alone.
     assert_eq!(results[0].unwrap_i32(), 9);
 }
@@ -114,8 +136,10 @@ fn arguments_of_other_stores_are_errors() -> Result<()> {
     let instance = Instance::new(&mut store, &module, &[])?;
     let f = instance.get_func(&mut store, "f").unwrap();
     let e = instance.get_func(&mut store, "e").unwrap();
-    f.call(&mut store, &[foreign_func.into()], &mut []).unwrap_err();
-    e.call(&mut store, &[foreign_extern.into()], &mut []).unwrap_err();
+    f.call(&mut store, &[foreign_func.into()], &mut [])
+        .unwrap_err();
+    e.call(&mut store, &[foreign_extern.into()], &mut [])
+        .unwrap_err();
     let f = f.typed::<Option<Func>, ()>(&store)?;
     f.call(&mut store, Some(foreign_func)).unwrap_err();
     let e = e.typed::<Option<Rooted<ExternRef>>, ()>(&store)?;
@@ -140,16 +164,25 @@ fn functions_have_types() -> Result<()> {
     let mut store = Store::new(&engine, ());
     let func = Func::wrap(&mut store, |_: i32, _: Option<Func>| 1_i64);
     let ty = func.ty(&store);
-    assert_eq!(ty.params().map(|ty| ty.to_string()).collect::<Vec<_>>(), ["i32", "funcref"]);
+    assert_eq!(
+        ty.params().map(|ty| ty.to_string()).collect::<Vec<_>>(),
+        ["i32", "funcref"]
+    );
     assert!(func.matches_ty(&store, &ty));
     let other = FuncType::new(&engine, [], []);
     assert!(!func.matches_ty(&store, &other));
     let val = Val::from(func);
     assert!(val.matches_ty(&store, &ValType::FUNCREF)?);
-    assert!(val.matches_ty(&store, &ValType::Ref(RefType::new(false, ty.clone().into())))?);
+    assert!(val.matches_ty(
+        &store,
+        &ValType::Ref(RefType::new(false, ty.clone().into()))
+    )?);
     assert!(!val.matches_ty(&store, &ValType::Ref(RefType::new(false, other.into())))?);
     assert!(!val.matches_ty(&store, &ValType::EXTERNREF)?);
-    assert!(ValType::eq(&val.ty(&store)?, &ValType::Ref(RefType::new(false, ty.into()))));
+    assert!(ValType::eq(
+        &val.ty(&store)?,
+        &ValType::Ref(RefType::new(false, ty.into()))
+    ));
     Ok(())
 }
 

@@ -8,7 +8,9 @@ use waxwing::*;
 
 /// A module that calls its import, of this type, with its own parameters.
 fn forwarder(engine: &Engine, ty: &str, num_params: usize) -> Module {
-    let args: String = (0..num_params).map(|i| format!("(local.get {i})")).collect();
+    let args: String = (0..num_params)
+        .map(|i| format!("(local.get {i})"))
+        .collect();
     let wat = format!(
         r#"(module
             (import "" "" (func $host {ty}))
@@ -47,7 +49,10 @@ fn errors_keep_their_type() -> Result<()> {
     assert_eq!(chain, ["while testing", "my error 7"]);
 
     // Without WebAssembly on the stack there is no backtrace.
-    let error = host.typed::<u32, ()>(&store)?.call(&mut store, 8).unwrap_err();
+    let error = host
+        .typed::<u32, ()>(&store)?
+        .call(&mut store, 8)
+        .unwrap_err();
     assert!(error.downcast_ref::<WasmBacktrace>().is_none());
     assert_eq!(error.downcast::<MyError>()?, MyError(8));
     Ok(())
@@ -72,11 +77,9 @@ fn panics_go_through_wasm() -> Result<()> {
     let module = forwarder(&engine, "", 0);
     let mut store = Store::new(&engine, ());
     let wrapped = Func::wrap(&mut store, || -> () { std::panic::panic_any(41_u64) });
-    let untyped = Func::new(
-        &mut store,
-        FuncType::new(&engine, [], []),
-        |_, _, _| std::panic::panic_any(41_u64),
-    );
+    let untyped = Func::new(&mut store, FuncType::new(&engine, [], []), |_, _, _| {
+        std::panic::panic_any(41_u64)
+    });
     for host in [wrapped, untyped] {
         let instance = Instance::new(&mut store, &module, &[host.into()])?;
         let through_wasm = instance.get_typed_func::<(), ()>(&mut store, "run")?;
@@ -144,8 +147,12 @@ fn host_and_wasm_nest() -> Result<()> {
         &mut store,
         |mut caller: Caller<'_, usize>, m: u32, n: u32| -> Result<u32> {
             *caller.data_mut() += 1;
-            let ack = caller.get_export("ack").and_then(Extern::into_func).unwrap();
-            ack.typed::<(u32, u32), u32>(&caller)?.call(&mut caller, (m, n))
+            let ack = caller
+                .get_export("ack")
+                .and_then(Extern::into_func)
+                .unwrap();
+            ack.typed::<(u32, u32), u32>(&caller)?
+                .call(&mut caller, (m, n))
         },
     );
     let instance = Instance::new(&mut store, &module, &[again.into()])?;
@@ -221,7 +228,9 @@ fn closures_return_nothing_values_and_tuples() -> Result<()> {
     let one = Func::wrap(&mut store, || 1.5_f32);
     let tuple = Func::wrap(&mut store, || (1_i32,));
     let many = Func::wrap(&mut store, || (1_i32, 2_u64, 3.0_f64, V128::from(4)));
-    let all = Func::wrap(&mut store, || -> Result<(i64, Option<Func>)> { Ok((1, None)) });
+    let all = Func::wrap(&mut store, || -> Result<(i64, Option<Func>)> {
+        Ok((1, None))
+    });
     assert!(results(nothing, &store).is_empty());
     assert!(results(fails, &store).is_empty());
     assert_eq!(results(one, &store), ["f32"]);
@@ -240,7 +249,11 @@ fn closures_return_nothing_values_and_tuples() -> Result<()> {
 fn untyped_functions_are_checked() -> Result<()> {
     let engine = Engine::default();
     let mut store = Store::new(&engine, ());
-    let ty = FuncType::new(&engine, [ValType::I32, ValType::F64], [ValType::F64, ValType::I32]);
+    let ty = FuncType::new(
+        &engine,
+        [ValType::I32, ValType::F64],
+        [ValType::F64, ValType::I32],
+    );
     let module = forwarder(&engine, "(param i32 f64) (result f64 i32)", 2);
     let swap = Func::new(&mut store, ty.clone(), |_, params, results| {
         results[0] = params[1];
@@ -319,7 +332,10 @@ fn callers_give_exports() -> Result<()> {
         let Some(Extern::Table(table)) = caller.get_export("table") else {
             return -2;
         };
-        assert!(matches!(caller.get_export("memory"), Some(Extern::Memory(_))));
+        assert!(matches!(
+            caller.get_export("memory"),
+            Some(Extern::Memory(_))
+        ));
         assert!(matches!(caller.get_export("run"), Some(Extern::Func(_))));
         let global = global.get(&mut caller).unwrap_i32();
         global * 10 + table.size(&caller) as i32

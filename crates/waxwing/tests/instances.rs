@@ -21,7 +21,10 @@ fn exports_are_listed_in_order() -> Result<()> {
     assert_eq!(names, ["z", "y", "x", "w", ""]);
     assert_eq!(instance.exports(&mut store).len(), 5);
 
-    let exports: Vec<_> = instance.exports(&mut store).map(Export::into_extern).collect();
+    let exports: Vec<_> = instance
+        .exports(&mut store)
+        .map(Export::into_extern)
+        .collect();
     let types: Vec<_> = exports.iter().map(|item| item.ty(&store)).collect();
     assert!(matches!(&types[..], [
         ExternType::Func(_),
@@ -35,7 +38,10 @@ fn exports_are_listed_in_order() -> Result<()> {
     assert!(instance.get_table(&mut store, "w").is_some());
     assert!(instance.get_global(&mut store, "").is_some());
     assert!(instance.get_export(&mut store, "v").is_none());
-    assert!(std::ptr::eq(instance.module(&store), instance.module(&mut store)));
+    assert!(std::ptr::eq(
+        instance.module(&store),
+        instance.module(&mut store)
+    ));
     assert_eq!(instance.module(&store).exports().len(), 5);
     Ok(())
 }
@@ -50,7 +56,10 @@ fn module_exports_belong_to_their_module() -> Result<()> {
     let of_a = Instance::new(&mut store, &a, &[])?;
     let of_b = Instance::new(&mut store, &b, &[])?;
     let global = of_a.get_module_export(&mut store, &export).unwrap();
-    assert_eq!(global.into_global().unwrap().get(&mut store).unwrap_i32(), 3);
+    assert_eq!(
+        global.into_global().unwrap().get(&mut store).unwrap_i32(),
+        3
+    );
     assert!(of_b.get_module_export(&mut store, &export).is_none());
     Ok(())
 }
@@ -74,10 +83,16 @@ fn imports_are_counted_and_type_checked() -> Result<()> {
     assert_eq!(error.to_string(), "expected 2 imports, found 1");
     let error = Instance::new(&mut store, &module, &[good[1], good[0]]).unwrap_err();
     let text = format!("{error:#}");
-    assert_eq!(text, "incompatible import type for `a::func`: expected func, found memory");
+    assert_eq!(
+        text,
+        "incompatible import type for `a::func`: expected func, found memory"
+    );
     let mistyped = Func::wrap(&mut store, || {});
     let error = Instance::new(&mut store, &module, &[mistyped.into(), good[1]]).unwrap_err();
-    assert!(format!("{error:#}").contains("expected type `(func (param i32))`"), "{error:#}");
+    assert!(
+        format!("{error:#}").contains("expected type `(func (param i32))`"),
+        "{error:#}"
+    );
     let unlimited = Memory::new(&mut store, MemoryType::new(1, None))?;
     let error = Instance::new(&mut store, &module, &[good[0], unlimited.into()]).unwrap_err();
     assert!(format!("{error:#}").contains("`b::memory`"), "{error:#}");
@@ -101,7 +116,9 @@ fn start_functions_run() -> Result<()> {
             (start $start))"#,
     )?;
     let mut store = Store::new(&engine, 0);
-    let host = Func::wrap(&mut store, |mut caller: Caller<'_, i32>| *caller.data_mut() += 1);
+    let host = Func::wrap(&mut store, |mut caller: Caller<'_, i32>| {
+        *caller.data_mut() += 1
+    });
     Instance::new(&mut store, &module, &[host.into()])?;
     assert_eq!(*store.data(), 1);
     let instance = Instance::new(&mut store, &own, &[])?;
@@ -116,7 +133,9 @@ fn start_functions_and_segments_trap() -> Result<()> {
     let mut store = Store::new(&engine, ());
     let mut trap_of = |wat: &str| -> Result<Trap> {
         let module = Module::new(&engine, wat)?;
-        Instance::new(&mut store, &module, &[]).unwrap_err().downcast()
+        Instance::new(&mut store, &module, &[])
+            .unwrap_err()
+            .downcast()
     };
     let trap = trap_of("(module (func $start unreachable) (start $start))")?;
     assert_eq!(trap, Trap::UnreachableCodeReached);
@@ -170,7 +189,10 @@ fn instances_of_one_module_are_independent() -> Result<()> {
         let memory = instance.get_memory(&mut store, "memory").unwrap();
         assert_eq!(&memory.data(&store)[..6], b"image\0");
         let next = instance.get_typed_func::<(), i32>(&mut store, "next")?;
-        assert_eq!((next.call(&mut store, ())?, next.call(&mut store, ())?), (1, 2));
+        assert_eq!(
+            (next.call(&mut store, ())?, next.call(&mut store, ())?),
+            (1, 2)
+        );
         assert_eq!(memory.data(&store)[0], 2);
     }
     Ok(())

@@ -51,10 +51,16 @@ fn initial_sizes_are_limited() -> Result<()> {
     let module = Module::new(&engine, GROWS)?;
     let limits = StoreLimitsBuilder::new().memory_size(65535).build();
     let error = Instance::new(&mut store_with(&engine, limits), &module, &[]).unwrap_err();
-    assert!(error.to_string().contains("exceeds memory limits"), "{error}");
+    assert!(
+        error.to_string().contains("exceeds memory limits"),
+        "{error}"
+    );
     let limits = StoreLimitsBuilder::new().table_elements(1).build();
     let error = Instance::new(&mut store_with(&engine, limits), &module, &[]).unwrap_err();
-    assert!(error.to_string().contains("exceeds table limits"), "{error}");
+    assert!(
+        error.to_string().contains("exceeds table limits"),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -93,7 +99,9 @@ fn numbers_are_limited() -> Result<()> {
         Instance::new(&mut store, &module, &[])?;
         let error = Instance::new(&mut store, &module, &[]).unwrap_err();
         assert!(
-            error.to_string().starts_with(&format!("resource limit exceeded: {what} count")),
+            error
+                .to_string()
+                .starts_with(&format!("resource limit exceeded: {what} count")),
             "{error}"
         );
     }

@@ -55,7 +55,14 @@ fn items_are_found_by_name() -> Result<()> {
         .map(|(module, name, item)| (module, name, item.into_func().is_some()))
         .collect();
     items.sort_unstable();
-    assert_eq!(items, [("", "alone", false), ("m", "f", true), ("m", "memory", false)]);
+    assert_eq!(
+        items,
+        [
+            ("", "alone", false),
+            ("m", "f", true),
+            ("m", "memory", false)
+        ]
+    );
 
     let module = Module::new(&engine, r#"(module (import "m" "f" (func (result i32))))"#)?;
     let import = module.imports().next().unwrap();
@@ -80,8 +87,12 @@ fn aliases_are_further_names() -> Result<()> {
     linker.func_wrap("a", "two", || 2_i32)?;
     linker.alias("a", "one", "b", "uno")?;
     linker.alias_module("a", "c")?;
-    for (module, name, value) in [("b", "uno", 1), ("c", "one", 1), ("c", "two", 2), ("a", "one", 1)]
-    {
+    for (module, name, value) in [
+        ("b", "uno", 1),
+        ("c", "one", 1),
+        ("c", "two", 2),
+        ("a", "one", 1),
+    ] {
         let item = linker.get(&mut store, module, name);
         assert_eq!(call_i32(&mut store, item), value, "{module}::{name}");
     }
@@ -99,7 +110,10 @@ fn missing_and_mistyped_imports_are_named() -> Result<()> {
     let mut linker = Linker::new(&engine);
     let module = Module::new(&engine, r#"(module (import "env" "f" (func (param i64))))"#)?;
     let error = linker.instantiate(&mut store, &module).unwrap_err();
-    assert_eq!(error.to_string(), "unknown import: `env::f` has not been defined");
+    assert_eq!(
+        error.to_string(),
+        "unknown import: `env::f` has not been defined"
+    );
     let unknown = error.downcast::<UnknownImportError>()?;
     assert_eq!((unknown.module(), unknown.name()), ("env", "f"));
     assert_eq!(unknown.ty().unwrap_func().params().len(), 1);
@@ -107,8 +121,14 @@ fn missing_and_mistyped_imports_are_named() -> Result<()> {
 
     linker.func_wrap("env", "f", |_: i32| {})?;
     let error = message(linker.instantiate(&mut store, &module));
-    assert!(error.starts_with("incompatible import type for `env::f`: "), "{error}");
-    assert!(error.contains("(param i64)") && error.contains("(param i32)"), "{error}");
+    assert!(
+        error.starts_with("incompatible import type for `env::f`: "),
+        "{error}"
+    );
+    assert!(
+        error.contains("(param i64)") && error.contains("(param i32)"),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -180,9 +200,15 @@ fn reactors_are_instantiated_once() -> Result<()> {
     assert_eq!((next("with"), next("with")), (101, 102));
     assert_eq!((next("without"), next("without")), (1, 2));
 
-    let traps = Module::new(&engine, r#"(module (func (export "_initialize") unreachable))"#)?;
+    let traps = Module::new(
+        &engine,
+        r#"(module (func (export "_initialize") unreachable))"#,
+    )?;
     let error = linker.module(&mut store, "traps", &traps).unwrap_err();
-    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::UnreachableCodeReached));
+    assert_eq!(
+        error.downcast_ref::<Trap>(),
+        Some(&Trap::UnreachableCodeReached)
+    );
     Ok(())
 }
 
@@ -191,7 +217,9 @@ fn commands_are_instantiated_for_each_call() -> Result<()> {
     let engine = Engine::default();
     let mut store = Store::new(&engine, 0);
     let mut linker = Linker::new(&engine);
-    linker.func_wrap("host", "bump", |mut caller: Caller<'_, i32>| *caller.data_mut() += 1)?;
+    linker.func_wrap("host", "bump", |mut caller: Caller<'_, i32>| {
+        *caller.data_mut() += 1
+    })?;
     let command = |more: &str| {
         Module::new(
             &engine,
@@ -273,7 +301,10 @@ fn unknown_functions_can_be_traps_or_defaults() -> Result<()> {
     assert_eq!(known.call(&mut store, ())?, 5);
     let unknown = instance.get_typed_func::<(), Results>(&mut store, "unknown")?;
     let error = unknown.call(&mut store, ()).unwrap_err();
-    assert_eq!(error.downcast_ref::<UnknownImportError>().unwrap().name(), "unknown");
+    assert_eq!(
+        error.downcast_ref::<UnknownImportError>().unwrap().name(),
+        "unknown"
+    );
 
     let mut defaults = linker;
     defaults.define_unknown_imports_as_default_values(&module)?;

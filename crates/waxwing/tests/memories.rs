@@ -15,7 +15,11 @@ fn accesses_are_checked() -> Result<()> {
         assert_eq!(error.to_string(), "out of bounds memory access");
         memory.write(&mut store, offset, &[9, 9]).unwrap_err();
     }
-    assert_eq!(memory.data(&store)[65532..], [1, 2, 3, 4], "failed writes write nothing");
+    assert_eq!(
+        memory.data(&store)[65532..],
+        [1, 2, 3, 4],
+        "failed writes write nothing"
+    );
     memory.read(&store, 65536, &mut [])?;
     assert!(memory.read(&store, 65537, &mut []).is_err());
     Ok(())
@@ -27,7 +31,10 @@ fn growth_keeps_contents_and_obeys_the_type() -> Result<()> {
     let ty = MemoryType::new(1, Some(3));
     let memory = Memory::new(&mut store, ty)?;
     assert_eq!((memory.size(&store), memory.data_size(&store)), (1, 65536));
-    assert_eq!((memory.page_size(&store), memory.page_size_log2(&store)), (65536, 16));
+    assert_eq!(
+        (memory.page_size(&store), memory.page_size_log2(&store)),
+        (65536, 16)
+    );
     memory.data_mut(&mut store)[65535] = 7;
     assert_eq!(memory.grow(&mut store, 2)?, 1);
     assert_eq!(memory.data(&store)[65535..65538], [7, 0, 0]);
@@ -35,7 +42,10 @@ fn growth_keeps_contents_and_obeys_the_type() -> Result<()> {
     assert_eq!(memory.grow(&mut store, 0)?, 3);
     for delta in [1, 65536, u64::MAX] {
         let error = memory.grow(&mut store, delta).unwrap_err();
-        assert_eq!(error.to_string(), format!("failed to grow memory by `{delta}`"));
+        assert_eq!(
+            error.to_string(),
+            format!("failed to grow memory by `{delta}`")
+        );
     }
     let ty = memory.ty(&store);
     assert_eq!((ty.minimum(), ty.maximum()), (1, Some(3)));
@@ -46,7 +56,9 @@ fn growth_keeps_contents_and_obeys_the_type() -> Result<()> {
 fn moving_memories_are_seen_by_wasm_and_host() -> Result<()> {
     // Without a reservation every growth moves the memory.
     let mut config = Config::new();
-    config.memory_reservation(0).memory_reservation_for_growth(0);
+    config
+        .memory_reservation(0)
+        .memory_reservation_for_growth(0);
     let engine = Engine::new(&config)?;
     let module = Module::new(
         &engine,
@@ -62,7 +74,10 @@ fn moving_memories_are_seen_by_wasm_and_host() -> Result<()> {
     )?;
     let mut store = Store::new(&engine, ());
     let grow = Func::wrap(&mut store, |mut caller: Caller<'_, ()>| -> Result<u32> {
-        let memory = caller.get_export("memory").and_then(Extern::into_memory).unwrap();
+        let memory = caller
+            .get_export("memory")
+            .and_then(Extern::into_memory)
+            .unwrap();
         Ok(memory.grow(&mut caller, 1)? as u32)
     });
     let instance = Instance::new(&mut store, &module, &[grow.into()])?;

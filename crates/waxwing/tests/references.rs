@@ -81,12 +81,14 @@ fn roots_end_with_their_scope() -> Result<()> {
     assert!(inner.data(&store).is_err());
     assert!(!Rooted::rooted_eq(inner, other));
     assert!(inner.to_manually_rooted(&mut store).is_err());
-    assert!(Global::new(
-        &mut store,
-        GlobalType::new(ValType::EXTERNREF, Mutability::Const),
-        inner.into()
-    )
-    .is_err());
+    assert!(
+        Global::new(
+            &mut store,
+            GlobalType::new(ValType::EXTERNREF, Mutability::Const),
+            inner.into()
+        )
+        .is_err()
+    );
 
     assert_eq!(kept.data(&store)?.unwrap().downcast_ref(), Some(&2));
     let second = kept.clone(&mut store);
@@ -177,9 +179,21 @@ fn references_have_types() -> Result<()> {
     assert!(!reference.matches_ty(&store, &RefType::FUNCREF)?);
     assert!(!reference.matches_ty(&store, &RefType::NULLEXTERNREF)?);
     for (null, of, not) in [
-        (Ref::null(&HeapType::Extern), RefType::NULLEXTERNREF, RefType::FUNCREF),
-        (Ref::null(&HeapType::NoFunc), RefType::FUNCREF, RefType::EXTERNREF),
-        (Ref::null(&HeapType::I31), RefType::ANYREF, RefType::NULLFUNCREF),
+        (
+            Ref::null(&HeapType::Extern),
+            RefType::NULLEXTERNREF,
+            RefType::FUNCREF,
+        ),
+        (
+            Ref::null(&HeapType::NoFunc),
+            RefType::FUNCREF,
+            RefType::EXTERNREF,
+        ),
+        (
+            Ref::null(&HeapType::I31),
+            RefType::ANYREF,
+            RefType::NULLFUNCREF,
+        ),
     ] {
         assert!(null.is_null());
         assert!(null.matches_ty(&store, &of)?, "{null:?}");
@@ -192,7 +206,10 @@ fn references_have_types() -> Result<()> {
     assert!(NoneRef::null().is_none());
     let ty = ValType::Ref(RefType::new(false, HeapType::Func));
     assert!(Val::default_for_ty(&ty).is_none());
-    assert!(matches!(Val::default_for_ty(&ValType::EXTERNREF), Some(Val::ExternRef(None))));
+    assert!(matches!(
+        Val::default_for_ty(&ValType::EXTERNREF),
+        Some(Val::ExternRef(None))
+    ));
     Ok(())
 }
 

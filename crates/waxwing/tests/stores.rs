@@ -66,7 +66,11 @@ fn items_panic_in_other_stores() -> Result<()> {
         panic_of(|| kept.data(&*o).is_ok()),
         panic_of(|| Extern::from(memory).ty(&*o)),
         panic_of(|| Linker::new(&engine).define(&*o, "", "", memory).map(drop)),
-        panic_of(|| Linker::new(&engine).instance(&mut *o, "", instance).map(drop)),
+        panic_of(|| {
+            Linker::new(&engine)
+                .instance(&mut *o, "", instance)
+                .map(drop)
+        }),
     ];
     for message in messages {
         assert_eq!(message, "object used with the wrong store");
@@ -84,7 +88,10 @@ fn items_of_other_engines_are_refused() -> Result<()> {
     let mut store = Store::new(&engine, ());
     let module = Module::new(&foreign, "(module)")?;
     let error = Instance::new(&mut store, &module, &[]).unwrap_err();
-    assert!(error.to_string().contains("cross-`Engine` instantiation"), "{error}");
+    assert!(
+        error.to_string().contains("cross-`Engine` instantiation"),
+        "{error}"
+    );
 
     let linker = Linker::new(&foreign);
     assert!(panic_of(|| linker.instantiate(&mut store, &module)).contains("cross-`Engine`"));
@@ -110,7 +117,10 @@ fn imports_of_other_stores_are_errors() -> Result<()> {
     let memory = Memory::new(&mut other, MemoryType::new(1, None))?;
     let module = Module::new(&engine, r#"(module (import "a" "b" (memory 1)))"#)?;
     let error = Instance::new(&mut store, &module, &[memory.into()]).unwrap_err();
-    assert!(error.to_string().contains("cross-`Store` instantiation"), "{error}");
+    assert!(
+        error.to_string().contains("cross-`Store` instantiation"),
+        "{error}"
+    );
     assert!(error.to_string().contains("`a::b`"), "{error}");
 
     let mut linker = Linker::new(&engine);

@@ -167,7 +167,10 @@ fn globals_are_set_within_their_types() -> Result<()> {
     let constant = GlobalType::new(ValType::I32, Mutability::Const);
     let variable = GlobalType::new(ValType::I32, Mutability::Var);
     let error = Global::new(&mut store, constant.clone(), Val::I64(1)).unwrap_err();
-    assert!(format!("{error:#}").contains("expected i32, found i64"), "{error:#}");
+    assert!(
+        format!("{error:#}").contains("expected i32, found i64"),
+        "{error:#}"
+    );
     let global = Global::new(&mut store, constant, Val::I32(1))?;
     let error = global.set(&mut store, Val::I32(2)).unwrap_err();
     assert_eq!(error.to_string(), "immutable global cannot be set");

@@ -24,10 +24,14 @@ fn sixteen_threads_share_an_engine_a_module_and_a_linker() -> Result<()> {
     let engine = Engine::default();
     let module = Module::new(&engine, WAT)?;
     let mut linker = Linker::new(&engine);
-    linker.func_wrap("host", "add", |mut caller: Caller<'_, u64>, a: i32, b: i32| {
-        *caller.data_mut() += 1;
-        a + b
-    })?;
+    linker.func_wrap(
+        "host",
+        "add",
+        |mut caller: Caller<'_, u64>, a: i32, b: i32| {
+            *caller.data_mut() += 1;
+            a + b
+        },
+    )?;
     let pre = linker.instantiate_pre(&module)?;
     thread::scope(|scope| {
         let workers: Vec<_> = (0..16)
@@ -54,7 +58,9 @@ fn sixteen_threads_share_an_engine_a_module_and_a_linker() -> Result<()> {
                 })
             })
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap())
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap())
     })
 }
 
@@ -78,14 +84,18 @@ fn modules_are_compiled_and_dropped_on_many_threads() -> Result<()> {
                         drop(module);
                         let f = instance.get_func(&mut store, "f").unwrap();
                         let param = if i % 2 == 0 { Val::I32(1) } else { Val::I64(1) };
-                        let error = f.call(&mut store, &[param], &mut [Val::I32(0)]).unwrap_err();
+                        let error = f
+                            .call(&mut store, &[param], &mut [Val::I32(0)])
+                            .unwrap_err();
                         assert_eq!(error.downcast::<Trap>()?, Trap::IntegerDivisionByZero);
                     }
                     Ok(())
                 })
             })
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap())
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap())
     })
 }
 
@@ -103,7 +113,11 @@ fn the_stack_overflows_as_a_trap_on_any_thread() -> Result<()> {
         for _ in 0..3 {
             let error = recurse.call(&mut store, ()).unwrap_err();
             assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::StackOverflow));
-            depth = error.downcast_ref::<WasmBacktrace>().unwrap().frames().len();
+            depth = error
+                .downcast_ref::<WasmBacktrace>()
+                .unwrap()
+                .frames()
+                .len();
             assert_eq!(fib.call(&mut store, 10)?, 55);
         }
         Ok(depth)
@@ -115,7 +129,10 @@ fn the_stack_overflows_as_a_trap_on_any_thread() -> Result<()> {
         let worker = thread.spawn(move || overflow(engine, module))?;
         depths.push(worker.join().unwrap()?);
     }
-    assert!(depths.is_sorted(), "larger stacks allow deeper recursion: {depths:?}");
+    assert!(
+        depths.is_sorted(),
+        "larger stacks allow deeper recursion: {depths:?}"
+    );
     assert!(depths[0] > 100, "{depths:?}");
     Ok(())
 }
@@ -132,7 +149,10 @@ fn nested_calls_share_the_stack_limit() -> Result<()> {
     let mut store = Store::new(&engine, 0_usize);
     let host = Func::wrap(&mut store, |mut caller: Caller<'_, usize>| -> Result<()> {
         *caller.data_mut() += 1;
-        let run = caller.get_export("run").and_then(Extern::into_func).unwrap();
+        let run = caller
+            .get_export("run")
+            .and_then(Extern::into_func)
+            .unwrap();
         run.typed::<(), ()>(&caller)?.call(&mut caller, ())
     });
     let instance = Instance::new(&mut store, &module, &[host.into()])?;

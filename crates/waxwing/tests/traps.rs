@@ -58,10 +58,7 @@ fn every_trap_has_its_code() {
             "(memory.fill (i32.const 1) (i32.const 0) (i32.const 65536))",
             Trap::MemoryOutOfBounds,
         ),
-        (
-            "(drop (table.get (i32.const 2)))",
-            Trap::TableOutOfBounds,
-        ),
+        ("(drop (table.get (i32.const 2)))", Trap::TableOutOfBounds),
         ("(call_indirect (i32.const 2))", Trap::TableOutOfBounds),
         ("(call_indirect (i32.const 1))", Trap::IndirectCallToNull),
         (
@@ -96,13 +93,20 @@ fn backtraces_name_modules_functions_and_offsets() {
         .map(|frame| (frame.func_index(), frame.func_name()))
         .collect();
     assert_eq!(functions, [(0, Some("leaf")), (1, None), (2, None)]);
-    assert!(frames.iter().all(|frame| frame.module().name() == Some("app")));
+    assert!(
+        frames
+            .iter()
+            .all(|frame| frame.module().name() == Some("app"))
+    );
 
     let offsets: Vec<_> = frames
         .iter()
         .map(|frame| frame.module_offset().unwrap())
         .collect();
-    assert!(offsets.is_sorted(), "functions follow each other: {offsets:?}");
+    assert!(
+        offsets.is_sorted(),
+        "functions follow each other: {offsets:?}"
+    );
     let text = error.to_string();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "error while executing at wasm backtrace:");
@@ -124,7 +128,11 @@ fn offsets_are_those_of_the_instruction() {
     let error = run(wat);
     let frame = &error.downcast_ref::<WasmBacktrace>().unwrap().frames()[0];
     let binary = wat::parse_str(wat).unwrap();
-    assert_eq!(binary[frame.module_offset().unwrap()], 0x00, "`unreachable`");
+    assert_eq!(
+        binary[frame.module_offset().unwrap()],
+        0x00,
+        "`unreachable`"
+    );
 }
 
 #[test]
@@ -234,7 +242,10 @@ fn backtraces_span_nested_entries() -> Result<()> {
     )?;
     let mut store = Store::new(&engine, ());
     let host = Func::wrap(&mut store, |mut caller: Caller<'_, ()>| -> Result<()> {
-        let trap = caller.get_export("trap").and_then(Extern::into_func).unwrap();
+        let trap = caller
+            .get_export("trap")
+            .and_then(Extern::into_func)
+            .unwrap();
         trap.typed::<(), ()>(&caller)?.call(&mut caller, ())
     });
     let instance = Instance::new(&mut store, &module, &[host.into()])?;
@@ -243,7 +254,10 @@ fn backtraces_span_nested_entries() -> Result<()> {
     let frames = error.downcast_ref::<WasmBacktrace>().unwrap().frames();
     let names: Vec<_> = frames.iter().filter_map(FrameInfo::func_name).collect();
     assert_eq!(names, ["trap", "run"]);
-    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::UnreachableCodeReached));
+    assert_eq!(
+        error.downcast_ref::<Trap>(),
+        Some(&Trap::UnreachableCodeReached)
+    );
     Ok(())
 }
 
