@@ -124,16 +124,14 @@ impl Config {
         }
     }
 
-    /// Whether errors that come out of WebAssembly carry a [`WasmBacktrace`], for traps as well
-    /// as for errors of host functions.
+    /// Whether errors that come out of WebAssembly carry a
+    /// [`WasmBacktrace`](crate::WasmBacktrace), for traps as well as for errors of host functions.
     ///
     /// A backtrace is taken by following frame pointers, which needs no locks and is cheap, but
     /// not free: a program in which errors are frequent may want to switch it off. With it,
     /// `error.downcast_ref::<WasmBacktrace>()` gives the backtrace; without, no error has any.
     ///
     /// Default: `true`.
-    ///
-    /// [`WasmBacktrace`]: https://docs.rs/waxwing/latest/waxwing/struct.WasmBacktrace.html
     pub fn wasm_backtrace(&mut self, enable: bool) -> &mut Self {
         self.wasm_backtrace = enable;
         self
