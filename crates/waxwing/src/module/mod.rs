@@ -4,10 +4,6 @@ mod load;
 #[cfg(test)]
 mod tests;
 
-<<<<<<< HEAD
-=======
-
->>>>>>> api2
 use crate::{Engine, ExportType, ExternType, ImportType, ResourcesRequired, Result};
 use anyhow::Context;
 use std::fmt;
