@@ -153,7 +153,10 @@ fn invalid_bytes_say_what_and_where() {
         let result =
             ModuleTranslation::new(&bytes[..len], WasmFeatures::default(), &Tunables::default());
         let Err(CompileError::Invalid { message, .. }) = result else {
-            assert!([8, 15].contains(&len), "header and types alone are a module, not {len}");
+            assert!(
+                [8, 15].contains(&len),
+                "header and types alone are a module, not {len}"
+            );
             continue;
         };
         assert!(!message.is_empty());

@@ -1,0 +1,323 @@
+//! The compiler: contexts, code generation and what becomes of its results.
+
+use crate::text::{TextBuilder, relocation_kind};
+use crate::trampolines;
+use crate::translate::{self, TranslateScratch};
+use crate::traps::trap_of;
+use crate::{flags, unwind};
+use cranelift_codegen::binemit::CodeOffset;
+use cranelift_codegen::ir::{ExternalName, UserExternalName, UserFuncName};
+use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
+use cranelift_codegen::{
+    CodegenError, Context, FinalizedMachReloc, FinalizedRelocTarget, MachSrcLoc,
+};
+use cranelift_control::ControlPlane;
+use cranelift_frontend::FunctionBuilderContext;
+use std::any::Any;
+use std::sync::{Mutex, PoisonError};
+use target_lexicon::{Architecture, Triple};
+use waxwing_environ::address_map::NO_WASM_OFFSET;
+use waxwing_environ::artifact::FlagValue;
+use waxwing_environ::compile::{
+    CompileError, CompiledFunction, Compiler, FunctionBodyData, ModuleTranslation, RelocTarget,
+    Relocation,
+};
+use waxwing_environ::{
+    BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, Trap, Tunables, WasmFuncType,
+};
+
+/// The namespace of references to functions of the module, by `DefinedFuncIndex`.
+const NAMESPACE_FUNCTION: u32 = 0;
+/// The namespace of references to trampolines to builtins, by `BuiltinFunctionIndex`.
+const NAMESPACE_BUILTIN: u32 = 1;
+
+/// The name of what a reference in code refers to.
+pub(crate) fn external_name(target: RelocTarget) -> UserExternalName {
+    match target {
+        RelocTarget::Function(index) => {
+            UserExternalName::new(NAMESPACE_FUNCTION, index.index() as u32)
+        }
+        RelocTarget::Builtin(builtin) => UserExternalName::new(NAMESPACE_BUILTIN, builtin.index()),
+    }
+}
+
+fn reloc_target(name: &UserExternalName) -> Option<RelocTarget> {
+    match name.namespace {
+        NAMESPACE_FUNCTION => Some(RelocTarget::Function(DefinedFuncIndex::from_u32(
+            name.index,
+        ))),
+        NAMESPACE_BUILTIN => BuiltinFunctionIndex::from_index(name.index).map(RelocTarget::Builtin),
+        _ => None,
+    }
+}
+
+/// Everything that is allocated once and used for one function after another.
+pub(crate) struct Scratch {
+    pub(crate) codegen: Context,
+    pub(crate) builder: FunctionBuilderContext,
+    pub(crate) translate: TranslateScratch,
+}
+
+impl Scratch {
+    fn new() -> Box<Self> {
+        Box::new(Scratch {
+            codegen: Context::new(),
+            builder: FunctionBuilderContext::new(),
+            translate: TranslateScratch::default(),
+        })
+    }
+}
+
+/// An implementation of the contract's [`Compiler`] over Cranelift.
+pub(crate) struct CraneliftCompiler {
+    isa: OwnedTargetIsa,
+    tunables: Tunables,
+    emit_clif: bool,
+    has_simd: bool,
+    pool: Mutex<Vec<Box<Scratch>>>,
+}
+
+impl CraneliftCompiler {
+    pub(crate) fn new(isa: OwnedTargetIsa, tunables: Tunables, emit_clif: bool) -> Self {
+        let has_simd = match isa.triple().architecture {
+            Architecture::Riscv64(_) => isa
+                .isa_flags()
+                .iter()
+                .any(|flag| flag.name == "has_v" && flag.as_bool() == Some(true)),
+            _ => true,
+        };
+        CraneliftCompiler {
+            isa,
+            tunables,
+            emit_clif,
+            has_simd,
+            pool: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn isa(&self) -> &dyn TargetIsa {
+        &*self.isa
+    }
+
+    /// Whether the target has vector registers.
+    pub(crate) fn has_simd(&self) -> bool {
+        self.has_simd
+    }
+
+    /// Builds a function with `build` in a scratch space of the pool and generates its code.
+    /// `build` returns where the function is in the wasm binary, if it is.
+    fn compile_with(
+        &self,
+        tunables: &Tunables,
+        name: UserFuncName,
+        build: impl FnOnce(&mut Scratch) -> Result<Option<u32>, CompileError>,
+    ) -> Result<CompiledFunction, CompileError> {
+        let pool = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scratch = pool().pop().unwrap_or_else(Scratch::new);
+        scratch.codegen.clear();
+        scratch.codegen.func.name = name;
+        // A scratch space in which building or code generation failed may be in any state: it
+        // does not go back.
+        let start = build(&mut scratch)?;
+        let compiled = self.generate(&mut scratch.codegen, tunables, start)?;
+        pool().push(scratch);
+        Ok(compiled)
+    }
+
+    fn generate(
+        &self,
+        context: &mut Context,
+        tunables: &Tunables,
+        start: Option<u32>,
+    ) -> Result<CompiledFunction, CompileError> {
+        let clif = self.emit_clif.then(|| context.func.display().to_string());
+        let mut control = ControlPlane::default();
+        if let Err(error) = context.compile(self.isa(), &mut control) {
+            return Err(codegen_error(&error.inner));
+        }
+        let code = context
+            .compiled_code()
+            .expect("compilation of the function succeeded");
+        let buffer = &code.buffer;
+        let alignment = self.isa.function_alignment();
+        let names = context.func.params.user_named_funcs();
+        let relocations = buffer
+            .relocs()
+            .iter()
+            .map(|reloc| relocation(reloc, |name| names.get(name).and_then(reloc_target)))
+            .collect::<Result<_, _>>()?;
+        let mut traps: Vec<(u32, Trap)> = buffer
+            .traps()
+            .iter()
+            .filter_map(|trap| Some((trap.offset, trap_of(trap.code)?)))
+            .collect();
+        traps.sort_by_key(|(offset, _)| *offset);
+        traps.dedup_by_key(|(offset, _)| *offset);
+        let address_map = if tunables.generate_address_map {
+            address_map(
+                start.unwrap_or(NO_WASM_OFFSET),
+                buffer.get_srclocs_sorted(),
+                buffer.total_size(),
+            )
+        } else {
+            Vec::new()
+        };
+        let unwind = if self.isa.flags().unwind_info() {
+            let info = code
+                .create_unwind_info(self.isa())
+                .map_err(|error| codegen_error(&error))?;
+            info.map(|info| Box::new(info) as Box<dyn Any + Send + Sync>)
+        } else {
+            None
+        };
+        Ok(CompiledFunction {
+            code: buffer.data().to_vec(),
+            alignment: buffer.alignment.max(alignment.preferred),
+            relocations,
+            traps,
+            address_map,
+            unwind,
+            clif,
+        })
+    }
+}
+
+fn relocation(
+    reloc: &FinalizedMachReloc,
+    target: impl Fn(cranelift_codegen::ir::UserExternalNameRef) -> Option<RelocTarget>,
+) -> Result<Relocation, CompileError> {
+    let unknown = |what: &dyn std::fmt::Debug| {
+        CompileError::Codegen(format!("generated code refers to {what:?}"))
+    };
+    let target = match &reloc.target {
+        FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => target(*name),
+        FinalizedRelocTarget::ExternalName(ExternalName::LibCall(libcall)) => {
+            return Err(CompileError::Unsupported(format!(
+                "the processor lacks a feature that the function needs ({libcall}): enable more \
+                 features of the target"
+            )));
+        }
+        _ => None,
+    };
+    Ok(Relocation {
+        offset: reloc.offset,
+        kind: relocation_kind(reloc.kind).ok_or_else(|| unknown(&reloc.kind))?,
+        addend: reloc.addend,
+        target: target.ok_or_else(|| unknown(&reloc.target))?,
+    })
+}
+
+fn codegen_error(error: &CodegenError) -> CompileError {
+    match error {
+        CodegenError::ImplLimitExceeded => CompileError::ImplementationLimit(
+            "the function is too large for the code generator".to_string(),
+        ),
+        CodegenError::CodeTooLarge => CompileError::ImplementationLimit(
+            "the machine code of the function is too large".to_string(),
+        ),
+        CodegenError::Unsupported(what) => CompileError::Unsupported(what.clone()),
+        CodegenError::Verifier(errors) => CompileError::Codegen(errors.to_string()),
+        other => CompileError::Codegen(other.to_string()),
+    }
+}
+
+/// The address map of a function of `len` bytes: its first instructions, and everything that
+/// belongs to no wasm instruction at its start, belong to `start`.
+fn address_map(
+    start: u32,
+    locations: &[MachSrcLoc<cranelift_codegen::Final>],
+    len: CodeOffset,
+) -> Vec<(u32, u32)> {
+    let mut map: Vec<(u32, u32)> = Vec::with_capacity(locations.len() + 2);
+    let mut push = |code: CodeOffset, wasm: u32| match map.last_mut() {
+        Some((last, previous)) if *last == code => *previous = wasm,
+        Some((_, previous)) if *previous == wasm => {}
+        _ => map.push((code, wasm)),
+    };
+    push(0, start);
+    let mut end = None;
+    for location in locations {
+        if let Some(end) = end
+            && end < location.start
+        {
+            push(end, NO_WASM_OFFSET);
+        }
+        let wasm = if location.loc.is_default() {
+            NO_WASM_OFFSET
+        } else {
+            location.loc.bits()
+        };
+        push(location.start, wasm);
+        end = Some(location.end);
+    }
+    if let Some(end) = end
+        && end < len
+    {
+        push(end, NO_WASM_OFFSET);
+    }
+    map
+}
+
+impl Compiler for CraneliftCompiler {
+    fn compile_function(
+        &self,
+        translation: &ModuleTranslation<'_>,
+        index: DefinedFuncIndex,
+        body: FunctionBodyData<'_>,
+    ) -> Result<CompiledFunction, CompileError> {
+        let name = UserFuncName::User(external_name(RelocTarget::Function(index)));
+        self.compile_with(&translation.tunables, name, |scratch| {
+            let start = u32::try_from(body.body.range().start).ok();
+            translate::translate(self, translation, index, body, scratch)?;
+            Ok(start)
+        })
+    }
+
+    fn compile_array_to_wasm(&self, ty: &WasmFuncType) -> Result<CompiledFunction, CompileError> {
+        self.compile_with(&self.tunables, UserFuncName::default(), |scratch| {
+            trampolines::array_to_wasm(self, ty, scratch)?;
+            Ok(None)
+        })
+    }
+
+    fn compile_wasm_to_array(&self, ty: &WasmFuncType) -> Result<CompiledFunction, CompileError> {
+        self.compile_with(&self.tunables, UserFuncName::default(), |scratch| {
+            trampolines::wasm_to_array(self, ty, scratch)?;
+            Ok(None)
+        })
+    }
+
+    fn compile_wasm_to_builtin(
+        &self,
+        builtin: BuiltinFunctionIndex,
+    ) -> Result<CompiledFunction, CompileError> {
+        self.compile_with(&self.tunables, UserFuncName::default(), |scratch| {
+            trampolines::wasm_to_builtin(self, builtin, scratch);
+            Ok(None)
+        })
+    }
+
+    fn text_builder(&self, labels: usize) -> Box<dyn waxwing_environ::compile::TextBuilder> {
+        Box::new(TextBuilder::new(self.isa(), labels))
+    }
+
+    fn unwind_section(
+        &self,
+        text_len: u64,
+        functions: &[(u64, &CompiledFunction)],
+    ) -> Result<Option<Vec<u8>>, CompileError> {
+        unwind::eh_frame(self.isa(), text_len, functions)
+    }
+
+    fn triple(&self) -> &Triple {
+        self.isa.triple()
+    }
+
+    fn shared_flags(&self) -> Vec<(String, FlagValue)> {
+        flags::recorded(self.isa.flags().iter())
+    }
+
+    fn isa_flags(&self) -> Vec<(String, FlagValue)> {
+        flags::recorded(self.isa.isa_flags())
+    }
+}

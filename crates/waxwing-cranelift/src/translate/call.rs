@@ -1,0 +1,193 @@
+//! Calls.
+
+use super::FuncTranslator;
+use crate::abi::POINTER;
+use crate::traps::trap_code;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{FuncRef, InstBuilder, SigRef, Value, types};
+use smallvec::SmallVec;
+use wasmparser::Operator;
+use waxwing_environ::compile::{CompileError, RelocTarget};
+use waxwing_environ::{
+    FuncIndex, ModuleTypeIndex, TableIndex, Trap, TypeIndex, TypeRef, WasmHeapType,
+};
+
+type Arguments = SmallVec<[Value; 16]>;
+
+/// What is called, with the vmctx that it is given.
+enum Callee {
+    Direct(FuncRef, Value),
+    Indirect(SigRef, Value, Value),
+}
+
+impl FuncTranslator<'_, '_> {
+    pub(super) fn call_operator(&mut self, op: &Operator<'_>) -> Result<bool, CompileError> {
+        match *op {
+            Operator::Call { function_index } => {
+                self.call(FuncIndex::from_u32(function_index), false)?;
+            }
+            Operator::ReturnCall { function_index } => {
+                self.call(FuncIndex::from_u32(function_index), true)?;
+            }
+            Operator::CallIndirect {
+                type_index,
+                table_index,
+            } => self.call_indirect(type_index, table_index, false)?,
+            Operator::ReturnCallIndirect {
+                type_index,
+                table_index,
+            } => self.call_indirect(type_index, table_index, true)?,
+            Operator::CallRef { type_index } => self.call_ref(type_index, false)?,
+            Operator::ReturnCallRef { type_index } => self.call_ref(type_index, true)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn type_at(&self, index: u32) -> ModuleTypeIndex {
+        self.translation.types.by_index[TypeIndex::from_u32(index)]
+    }
+
+    fn call(&mut self, index: FuncIndex, is_tail: bool) -> Result<(), CompileError> {
+        let ty = self.translation.functions[index].signature;
+        let callee = match self.translation.module.defined_func_index(index) {
+            Some(defined) => {
+                let callee = match self.references.functions.get(&index) {
+                    Some(callee) => *callee,
+                    None => {
+                        let signature = self.signature(ty);
+                        let callee = self.import(RelocTarget::Function(defined), signature);
+                        self.references.functions.insert(index, callee);
+                        callee
+                    }
+                };
+                Callee::Direct(callee, self.vmctx)
+            }
+            None => {
+                let import = self.offsets.function_import(index);
+                let ptr = self.offsets.ptr;
+                let code = self.load_context_word(import + ptr.function_import_wasm_call());
+                let vmctx = self.load_context_word(import + ptr.function_import_vmctx());
+                Callee::Indirect(self.signature(ty), code, vmctx)
+            }
+        };
+        self.emit_call(ty, callee, is_tail)
+    }
+
+    fn call_indirect(
+        &mut self,
+        type_index: u32,
+        table_index: u32,
+        is_tail: bool,
+    ) -> Result<(), CompileError> {
+        let ty = self.type_at(type_index);
+        let table = TableIndex::from_u32(table_index);
+        let index = self.pop();
+        let func_ref = self.table_get(table, index);
+        let is_final = self.translation.types.types[ty].is_final;
+        if !is_final {
+            return Err(CompileError::Unsupported(
+                "call_indirect with a type that can have subtypes".to_string(),
+            ));
+        }
+        // Elements of a table of one type that has no subtypes are of that type.
+        let elements = self.table(table).ref_type.heap_type;
+        let known = elements == WasmHeapType::ConcreteFunc(TypeRef::Module(ty));
+        let null = Trap::IndirectCallToNull;
+        if !self.tunables().signals_based_traps {
+            self.trapz(func_ref, null);
+        }
+        if !known {
+            let ptr = self.offsets.ptr;
+            let flags = self.func_ref_flags(null);
+            let actual = self.builder.ins().load(
+                types::I32,
+                flags,
+                func_ref,
+                ptr.func_ref_type_index() as i32,
+            );
+            let type_ids = self.load_context_word(ptr.vmctx_type_ids());
+            let flags = self
+                .flags(super::Region::Context)
+                .with_readonly()
+                .with_can_move();
+            let offset = ty.as_u32() as i32 * 4;
+            let expected = self.ins().load(types::I32, flags, type_ids, offset);
+            let matches = self.ins().icmp(IntCC::Equal, actual, expected);
+            self.trapz(matches, Trap::BadSignature);
+        }
+        self.call_func_ref(ty, func_ref, null, is_tail)
+    }
+
+    fn call_ref(&mut self, type_index: u32, is_tail: bool) -> Result<(), CompileError> {
+        let ty = self.type_at(type_index);
+        let func_ref = self.pop();
+        let null = Trap::NullReference;
+        if !self.tunables().signals_based_traps {
+            self.trapz(func_ref, null);
+        }
+        self.call_func_ref(ty, func_ref, null, is_tail)
+    }
+
+    /// Flags of loads from a `VMFuncRef`, which trap with `null` when there is none: address
+    /// zero and what follows it cannot be read.
+    fn func_ref_flags(&mut self, null: Trap) -> cranelift_codegen::ir::MemFlagsData {
+        let flags = self.flags(super::Region::Context);
+        if self.tunables().signals_based_traps {
+            flags.with_trap_code(Some(trap_code(null)))
+        } else {
+            flags
+        }
+    }
+
+    /// Calls through a `VMFuncRef`.
+    fn call_func_ref(
+        &mut self,
+        ty: ModuleTypeIndex,
+        func_ref: Value,
+        null: Trap,
+        is_tail: bool,
+    ) -> Result<(), CompileError> {
+        let ptr = self.offsets.ptr;
+        let flags = self.func_ref_flags(null);
+        let mut load = |offset: u32| {
+            let offset = offset as i32;
+            self.builder.ins().load(POINTER, flags, func_ref, offset)
+        };
+        let code = load(ptr.func_ref_wasm_call());
+        let vmctx = load(ptr.func_ref_vmctx());
+        let signature = self.signature(ty);
+        self.emit_call(ty, Callee::Indirect(signature, code, vmctx), is_tail)
+    }
+
+    fn emit_call(
+        &mut self,
+        ty: ModuleTypeIndex,
+        callee: Callee,
+        is_tail: bool,
+    ) -> Result<(), CompileError> {
+        let ty = self.translation.types.func(ty);
+        self.check_simd(ty.params().iter().chain(ty.results()))?;
+        let params = self.pop_canonical(ty.params().len());
+        let (Callee::Direct(_, vmctx) | Callee::Indirect(_, _, vmctx)) = callee;
+        let mut args = Arguments::from_slice(&[vmctx, self.vmctx]);
+        args.extend(params);
+        let call = match callee {
+            Callee::Direct(callee, _) if is_tail => self.ins().return_call(callee, &args),
+            Callee::Direct(callee, _) => self.ins().call(callee, &args),
+            Callee::Indirect(signature, code, _) if is_tail => {
+                self.ins().return_call_indirect(signature, code, &args)
+            }
+            Callee::Indirect(signature, code, _) => {
+                self.ins().call_indirect(signature, code, &args)
+            }
+        };
+        if is_tail {
+            self.set_unreachable();
+        } else {
+            let results = self.builder.func.dfg.inst_results(call);
+            self.stack.extend_from_slice(results);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,440 @@
+//! From a function body to Cranelift's intermediate representation.
+//!
+//! The validator runs in step with translation, operator by operator. Each family of operators
+//! is a module with a table from operators to what they build; [`FuncTranslator::operator`] asks
+//! one after the other. Code that validation calls unreachable is validated but not translated.
+
+mod call;
+mod control;
+mod memory;
+mod numeric;
+mod reference;
+mod relaxed;
+mod simd;
+mod stack;
+mod table;
+mod variable;
+
+use crate::abi::{self, POINTER, PTR};
+use crate::compiler::{CraneliftCompiler, Scratch, external_name};
+use crate::traps::{UNREACHED, trap_code};
+use control::Frame;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    AliasRegion, AliasRegionData, ExtFuncData, ExternalName, FuncRef, GlobalValueData, InstBuilder,
+    MemFlagsData, SigRef, SourceLoc, Type, Value, types,
+};
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
+use std::collections::HashMap;
+use wasmparser::{
+    FuncValidator, FuncValidatorAllocations, Operator, OperatorsReaderAllocations,
+    ValidatorResources,
+};
+use waxwing_environ::compile::{CompileError, FunctionBodyData, ModuleTranslation, RelocTarget};
+use waxwing_environ::{
+    BuiltinFunctionIndex, DefinedFuncIndex, FuncIndex, ModuleTypeIndex, StoreContextOffsets, Trap,
+    Tunables, VMOffsets, WasmValType,
+};
+
+/// What is allocated once and used for one function after another.
+#[derive(Default)]
+pub(crate) struct TranslateScratch {
+    validator: FuncValidatorAllocations,
+    operators: OperatorsReaderAllocations,
+    stack: Vec<Value>,
+    control: Vec<Frame>,
+    references: References,
+}
+
+/// What a function refers to, each declared at its first use.
+#[derive(Default)]
+struct References {
+    functions: HashMap<FuncIndex, FuncRef>,
+    builtins: HashMap<BuiltinFunctionIndex, FuncRef>,
+    signatures: HashMap<ModuleTypeIndex, SigRef>,
+}
+
+impl References {
+    fn clear(&mut self) {
+        self.functions.clear();
+        self.builtins.clear();
+        self.signatures.clear();
+    }
+}
+
+/// Parts of memory that no two accesses of different parts share.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(crate) enum Region {
+    /// Records of the runtime, which wasm only reads.
+    Context,
+    /// Globals, own and imported ones.
+    Global,
+    /// Linear memories.
+    Heap,
+    /// Elements of tables.
+    Table,
+}
+
+pub(crate) struct FuncTranslator<'a, 'data> {
+    pub(crate) builder: FunctionBuilder<'a>,
+    pub(crate) compiler: &'a CraneliftCompiler,
+    pub(crate) translation: &'a ModuleTranslation<'data>,
+    pub(crate) offsets: VMOffsets,
+    pub(crate) vmctx: Value,
+    validator: FuncValidator<ValidatorResources>,
+    references: &'a mut References,
+    stack: Vec<Value>,
+    control: Vec<Frame>,
+    /// Whether the next operator can be reached.
+    reachable: bool,
+    /// How many blocks have begun in the code that cannot be reached.
+    skipped_blocks: usize,
+}
+
+/// Validates `body` and builds the function in `scratch`.
+pub(crate) fn translate(
+    compiler: &CraneliftCompiler,
+    translation: &ModuleTranslation<'_>,
+    index: DefinedFuncIndex,
+    body: FunctionBodyData<'_>,
+    scratch: &mut Scratch,
+) -> Result<(), CompileError> {
+    let space = &mut scratch.translate;
+    space.references.clear();
+    let func_index = translation.module.func_index(index);
+    let ty = translation
+        .types
+        .func(translation.functions[func_index].signature);
+    let func = &mut scratch.codegen.func;
+    func.signature = abi::wasm_signature(ty);
+    let FunctionBodyData { body, validator } = body;
+    let validator = validator.into_validator(std::mem::take(&mut space.validator));
+    let mut builder = FunctionBuilder::new(func, &mut scratch.builder);
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    builder.seal_block(entry);
+    let vmctx = builder.block_params(entry)[0];
+
+    let mut t = FuncTranslator {
+        builder,
+        compiler,
+        translation,
+        offsets: VMOffsets::new(PTR, &translation.module),
+        vmctx,
+        validator,
+        references: &mut space.references,
+        stack: std::mem::take(&mut space.stack),
+        control: std::mem::take(&mut space.control),
+        reachable: true,
+        skipped_blocks: 0,
+    };
+    t.stack.clear();
+    t.control.clear();
+    t.check_simd(ty.params().iter().chain(ty.results()))?;
+    for (i, param) in ty.params().iter().enumerate() {
+        let var = t.builder.declare_var(abi::value_type(*param));
+        let value = t.builder.block_params(entry)[2 + i];
+        t.builder.def_var(var, value);
+    }
+    let offset = u32::try_from(body.range().start).unwrap_or(u32::MAX);
+    t.builder.set_srcloc(SourceLoc::new(offset));
+    t.check_stack();
+    t.declare_locals(&body)?;
+    t.push_function_frame(ty);
+
+    let reader = body.get_binary_reader_for_operators()?;
+    let allocations = std::mem::take(&mut space.operators);
+    let mut reader = wasmparser::OperatorsReader::new_with_allocs(reader, allocations);
+    while !reader.eof() {
+        let (op, offset) = reader.read_with_offset()?;
+        t.validator.op(offset, &op)?;
+        let location = u32::try_from(offset).unwrap_or(u32::MAX);
+        t.builder.set_srcloc(SourceLoc::new(location));
+        t.operator(&op, offset)?;
+    }
+    reader.finish()?;
+
+    space.operators = reader.into_allocations();
+    space.validator = t.validator.into_allocations();
+    space.stack = t.stack;
+    space.control = t.control;
+    t.builder.finalize(compiler.isa().frontend_config());
+    Ok(())
+}
+
+impl<'a, 'data> FuncTranslator<'a, 'data> {
+    fn operator(&mut self, op: &Operator<'_>, offset: u64) -> Result<(), CompileError> {
+        if !self.reachable {
+            self.unreachable_operator(op);
+            return Ok(());
+        }
+        let handled = self.variable_operator(op)?
+            || self.control_operator(op)?
+            || self.numeric_operator(op)
+            || self.memory_operator(op)?
+            || self.call_operator(op)?
+            || self.reference_operator(op)?
+            || self.table_operator(op)?
+            || self.simd_operator(op)?
+            || self.relaxed_operator(op)?;
+        if handled {
+            return Ok(());
+        }
+        // `Debug` of an operator is its name, then its immediates.
+        let text = format!("{op:?}");
+        let name = text.split([' ', '(']).next().unwrap_or_default();
+        Err(CompileError::Unsupported(format!(
+            "the operator {name} (at offset {offset:#x})"
+        )))
+    }
+
+    pub(crate) fn ins<'short>(&'short mut self) -> FuncInstBuilder<'short, 'a> {
+        self.builder.ins()
+    }
+
+    pub(crate) fn isa(&self) -> &'a dyn TargetIsa {
+        self.compiler.isa()
+    }
+
+    pub(crate) fn tunables(&self) -> &'a Tunables {
+        &self.translation.tunables
+    }
+
+    fn check_simd<'t>(
+        &self,
+        types: impl IntoIterator<Item = &'t WasmValType>,
+    ) -> Result<(), CompileError> {
+        if !self.compiler.has_simd() && types.into_iter().any(|ty| *ty == WasmValType::V128) {
+            return Err(CompileError::Unsupported(format!(
+                "v128 on {} without vector registers",
+                self.isa().triple()
+            )));
+        }
+        Ok(())
+    }
+
+    /// The type of a value in its representation at the boundaries of blocks.
+    fn clif_type(&self, ty: wasmparser::ValType) -> Result<Type, CompileError> {
+        Ok(match ty {
+            wasmparser::ValType::I32 => types::I32,
+            wasmparser::ValType::I64 => types::I64,
+            wasmparser::ValType::F32 => types::F32,
+            wasmparser::ValType::F64 => types::F64,
+            wasmparser::ValType::V128 => {
+                self.check_simd(&[WasmValType::V128])?;
+                abi::V128
+            }
+            wasmparser::ValType::Ref(_) => {
+                let converter = &self.translation.type_converter;
+                abi::value_type(converter.val_type(ty, &self.translation.types)?)
+            }
+        })
+    }
+
+    fn declare_locals(&mut self, body: &wasmparser::FunctionBody<'_>) -> Result<(), CompileError> {
+        let mut locals = body.get_locals_reader()?;
+        for _ in 0..locals.get_count() {
+            let offset = locals.original_position();
+            let (count, ty) = locals.read()?;
+            // The validator limits the number of locals.
+            self.validator.define_locals(offset, count, ty)?;
+            let ty = self.clif_type(ty)?;
+            if count > 0 {
+                let zero = self.zero(ty);
+                for _ in 0..count {
+                    let var: Variable = self.builder.declare_var(ty);
+                    self.builder.def_var(var, zero);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the function trap when there is too little stack left for it.
+    fn check_stack(&mut self) {
+        let offset = PTR.store_context_stack_limit();
+        if self.tunables().signals_based_traps {
+            let flags = MemFlagsData::trusted().with_readonly();
+            let flags = self
+                .builder
+                .func
+                .dfg
+                .mem_flags
+                .insert(flags)
+                .expect("a new function has no other flags");
+            let vmctx = self.builder.create_global_value(GlobalValueData::VMContext);
+            let store_context = self.builder.create_global_value(GlobalValueData::Load {
+                base: vmctx,
+                offset: (PTR.vmctx_store_context() as i32).into(),
+                global_type: POINTER,
+                flags,
+            });
+            let limit = self.builder.create_global_value(GlobalValueData::Load {
+                base: store_context,
+                offset: (offset as i32).into(),
+                global_type: POINTER,
+                flags,
+            });
+            self.builder.func.stack_limit = Some(limit);
+        } else {
+            let store_context = self.load_context_word(PTR.vmctx_store_context());
+            // The limit may be changed by other threads; it is read anew at each entry.
+            let flags = self.flags(Region::Context);
+            let limit = self
+                .ins()
+                .load(POINTER, flags, store_context, offset as i32);
+            let sp = self.ins().get_stack_pointer(POINTER);
+            let overflow = self.ins().icmp(IntCC::UnsignedLessThan, sp, limit);
+            self.trapnz(overflow, Trap::StackOverflow);
+        }
+    }
+
+    fn region(&mut self, region: Region) -> AliasRegion {
+        let description = match region {
+            Region::Context => "context",
+            Region::Global => "global",
+            Region::Heap => "heap",
+            Region::Table => "table",
+        };
+        self.builder.func.dfg.alias_regions.insert(AliasRegionData {
+            user_id: region as u32,
+            description: description.into(),
+        })
+    }
+
+    /// Flags of aligned accesses in `region` that never trap.
+    pub(crate) fn flags(&mut self, region: Region) -> MemFlagsData {
+        let region = self.region(region);
+        MemFlagsData::trusted().with_alias_region(Some(region))
+    }
+
+    /// Loads a pointer at `offset` in `base` that is the same as long as the instance lives.
+    pub(crate) fn load_constant_pointer(&mut self, base: Value, offset: u32) -> Value {
+        let flags = self.flags(Region::Context).with_readonly().with_can_move();
+        self.ins().load(POINTER, flags, base, offset as i32)
+    }
+
+    /// Loads a word of the vmctx that is the same as long as the instance lives.
+    pub(crate) fn load_context_word(&mut self, offset: u32) -> Value {
+        self.load_constant_pointer(self.vmctx, offset)
+    }
+
+    /// Traps.
+    fn trap(&mut self, trap: Trap) {
+        if self.tunables().signals_based_traps {
+            self.ins().trap(trap_code(trap));
+        } else {
+            self.call_trap(trap);
+        }
+    }
+
+    fn call_trap(&mut self, trap: Trap) {
+        let code = self.ins().iconst(types::I32, i64::from(trap as u8));
+        self.call_builtin(BuiltinFunctionIndex::trap, &[code]);
+        self.ins().trap(UNREACHED);
+    }
+
+    /// Traps if `condition` is not zero.
+    pub(crate) fn trapnz(&mut self, condition: Value, trap: Trap) {
+        if self.tunables().signals_based_traps {
+            self.ins().trapnz(condition, trap_code(trap));
+        } else {
+            self.explicit_trap(condition, trap, true);
+        }
+    }
+
+    /// Traps if `condition` is zero.
+    pub(crate) fn trapz(&mut self, condition: Value, trap: Trap) {
+        if self.tunables().signals_based_traps {
+            self.ins().trapz(condition, trap_code(trap));
+        } else {
+            self.explicit_trap(condition, trap, false);
+        }
+    }
+
+    /// A trap as a branch and a call; each has its own call, for the address that it is at.
+    fn explicit_trap(&mut self, condition: Value, trap: Trap, when: bool) {
+        let traps = self.builder.create_block();
+        let next = self.builder.create_block();
+        self.builder.set_cold_block(traps);
+        let (then, otherwise) = if when { (traps, next) } else { (next, traps) };
+        self.ins().brif(condition, then, &[], otherwise, &[]);
+        self.builder.seal_block(traps);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(traps);
+        self.call_trap(trap);
+        self.builder.switch_to_block(next);
+    }
+
+    /// Calls a builtin with the vmctx and `args`.
+    pub(crate) fn call_builtin(
+        &mut self,
+        builtin: BuiltinFunctionIndex,
+        args: &[Value],
+    ) -> Option<Value> {
+        let callee = match self.references.builtins.get(&builtin) {
+            Some(callee) => *callee,
+            None => {
+                let signature = abi::builtin_wasm_signature(builtin);
+                let signature = self.builder.import_signature(signature);
+                let callee = self.import(RelocTarget::Builtin(builtin), signature);
+                self.references.builtins.insert(builtin, callee);
+                callee
+            }
+        };
+        let mut all = smallvec::SmallVec::<[Value; 8]>::new();
+        all.push(self.vmctx);
+        all.extend_from_slice(args);
+        let call = self.ins().call(callee, &all);
+        self.builder.inst_results(call).first().copied()
+    }
+
+    /// Like [`Self::call_builtin`], of a builtin that has a result.
+    pub(crate) fn call_builtin_value(
+        &mut self,
+        builtin: BuiltinFunctionIndex,
+        args: &[Value],
+    ) -> Value {
+        self.call_builtin(builtin, args)
+            .expect("the builtin has a result")
+    }
+
+    fn import(&mut self, target: RelocTarget, signature: SigRef) -> FuncRef {
+        let name = self
+            .builder
+            .func
+            .declare_imported_user_function(external_name(target));
+        self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        })
+    }
+
+    fn signature(&mut self, ty: ModuleTypeIndex) -> SigRef {
+        if let Some(signature) = self.references.signatures.get(&ty) {
+            return *signature;
+        }
+        let signature = abi::wasm_signature(self.translation.types.func(ty));
+        let signature = self.builder.import_signature(signature);
+        self.references.signatures.insert(ty, signature);
+        signature
+    }
+
+    /// The zero of a type.
+    fn zero(&mut self, ty: Type) -> Value {
+        match ty {
+            types::F32 => self.ins().f32const(0.0),
+            types::F64 => self.ins().f64const(0.0),
+            ty if ty.is_vector() => {
+                let zeros = self.builder.func.dfg.constants.insert(vec![0; 16].into());
+                self.ins().vconst(ty, zeros)
+            }
+            ty => self.ins().iconst(ty, 0),
+        }
+    }
+}
