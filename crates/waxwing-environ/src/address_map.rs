@@ -48,7 +48,7 @@ impl<'a> AddressMap<'a> {
     }
 
     /// All entries in order of their text offset.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, Option<u32>)> + 'a {
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Option<u32>)> + use<'a> {
         let AddressMap { text, wasm } = *self;
         (0..text.len() / 4).filter_map(move |i| {
             let wasm = read_u32(wasm, i).filter(|offset| *offset != NO_WASM_OFFSET);

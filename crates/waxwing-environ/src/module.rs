@@ -129,6 +129,8 @@ pub struct Module {
     pub exports_by_name: Vec<u32>,
     /// The start function.
     pub start: Option<FuncIndex>,
+    /// The offset of the code section's contents in the binary: DWARF counts from there.
+    pub code_section_offset: u64,
     /// The number of functions, imported and defined.
     pub num_functions: usize,
     /// The number of functions that are imported.

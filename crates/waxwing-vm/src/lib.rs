@@ -1,1 +1,49 @@
-//! waxwing-vm
+//! The heart of Waxwing: everything that runs generated code, and that touches the machine to do so.
+
+mod arch;
+mod backtrace;
+mod builtins;
+mod code_memory;
+mod code_registry;
+mod const_eval;
+mod extern_refs;
+mod host_func;
+mod imports;
+mod instance;
+mod loaded_module;
+mod memory;
+mod memory_image;
+mod mmap;
+mod store;
+mod store_context;
+mod sys;
+mod table;
+pub mod traps;
+mod type_registry;
+mod val_raw;
+mod vmcontext;
+
+pub use backtrace::{RawBacktrace, RawFrame};
+pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};
+pub use code_registry::lookup as lookup_code;
+pub use extern_refs::ExternRefs;
+pub use host_func::{HostFunc, VMHostFuncContext};
+pub use imports::{Imports, OwnedImports};
+pub use instance::{Instance, InstanceId, VMExport};
+pub use loaded_module::LoadedModule;
+pub use memory::Memory;
+pub use memory_image::{ImageSource, MemoryImage};
+pub use mmap::{Mmap, host_page_size, round_down_to_host_pages, round_up_to_host_pages};
+pub use store::{
+    StoreCore, StoreId, VMStore, call, call_unchecked, create_host_global, create_host_memory,
+    create_host_table, instantiate, memory_grow, table_copy, table_grow,
+};
+pub use store_context::VMStoreContext;
+pub use table::{Table, TableElement};
+pub use type_registry::{RegisteredModuleTypes, RegisteredType, TypeRegistry};
+pub use val_raw::ValRaw;
+pub use vmcontext::{
+    VMArrayCall, VMContext, VMFuncRef, VMFunctionImport, VMGcRef, VMGlobalDefinition,
+    VMGlobalImport, VMMemoryDefinition, VMMemoryImport, VMOpaqueContext, VMTableDefinition,
+    VMTableImport, VMTagDefinition, VMTagImport, VMWasmCode,
+};

@@ -1,1 +1,51 @@
-//! waxwing-wast
+//! Runs WebAssembly specification scripts (`.wast`) on Waxwing.
+//!
+//! A script is a list of directives: modules to instantiate, functions to
+//! invoke, and assertions about what must happen. [`WastContext`] runs them
+//! against the public embedding API and writes what happened to a [`Report`];
+//! a directive that fails does not stop the script.
+//!
+//! ```
+//! use waxwing::Engine;
+//! use waxwing_wast::{Report, SpectestOutput, WastContext};
+//!
+//! let script = r#"
+//!     (module (func (export "add") (param i32 i32) (result i32)
+//!         (i32.add (local.get 0) (local.get 1))))
+//!     (assert_return (invoke "add" (i32.const 1) (i32.const 2)) (i32.const 3))
+//! "#;
+//! let mut report = Report::default();
+//! WastContext::new(&Engine::default(), SpectestOutput::Discard)?
+//!     .run_wast("add.wast", script, &mut report);
+//! assert!(report.is_success(), "{:?}", report.failures);
+//! assert_eq!(report.assertions.passed, 1);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+//!
+//! # What counts as passing
+//!
+//! - `assert_return`: every result equals its pattern, bit for bit;
+//!   `nan:canonical`, `nan:arithmetic`, `either` and the `ref.*` patterns match
+//!   as the specification's script grammar says.
+//! - `assert_trap`, `assert_exhaustion`: the engine must report a trap whose
+//!   kind is one that the script's text may name. Texts are compared by prefix,
+//!   as the reference interpreter does.
+//! - `assert_unlinkable`: instantiation must fail with a matching link error.
+//! - `assert_invalid`, `assert_malformed` and their custom-section forms: the
+//!   text parser, or else the engine, must reject the module. The texts that
+//!   the script gives are those of the reference interpreter, so the reason is
+//!   not compared.
+//! - `assert_exception`: the invocation must fail, but not by a trap.
+//! - Directives about components are counted as skipped.
+
+#![warn(missing_docs)]
+
+mod context;
+mod messages;
+mod report;
+mod spectest;
+mod values;
+
+pub use context::WastContext;
+pub use report::{Failure, Report, Tally};
+pub use spectest::SpectestOutput;

@@ -10,15 +10,19 @@
 //! | `.waxwing.addrmap` | the [address map](crate::address_map::AddressMap), if configured |
 //! | `.waxwing.names` | the [function names](crate::FunctionNames) |
 //! | `.waxwing.data` | data segments and memory images, page-aligned |
+//! | `.waxwing.check` | the [checksum] of the sections that loading relies on |
+//! | `.debug_*` | the module's DWARF, if configured |
 //! | `.eh_frame` | unwind information, if configured |
 //!
 //! `.text`, `.eh_frame` and `.waxwing.data` start at multiples of
 //! [`Tunables::page_align`](crate::Tunables::page_align) in the file, so that a mapped file can be
 //! used in place. `.eh_frame` follows `.text`, whose length is such a multiple too, immediately.
 
+mod check;
 mod function_table;
 mod header;
 
+pub use check::checksum;
 pub use function_table::{FunctionLoc, FunctionTable, FunctionTableBuilder, TrampolineKind};
 pub use header::{ArtifactHeader, ArtifactInfo, FlagValue};
 
@@ -38,6 +42,9 @@ pub const SECTION_ADDRESS_MAP: &str = ".waxwing.addrmap";
 pub const SECTION_NAMES: &str = ".waxwing.names";
 /// The section of data segments and memory images.
 pub const SECTION_DATA: &str = ".waxwing.data";
+/// The section of the [checksum] of the engine, info and funcs sections and the unwind
+/// information, in this order.
+pub const SECTION_CHECK: &str = ".waxwing.check";
 /// The section of unwind information, if configured.
 pub const SECTION_EH_FRAME: &str = ".eh_frame";
 

@@ -61,18 +61,24 @@ pub fn link(
         .zip(&pieces)
         .map(|(loc, piece)| (u64::from(loc.start), *piece))
         .collect();
-    if let Some(bytes) = compiler.unwind_section(text_len, &placed)? {
-        let kind = SectionKind::ReadOnlyData;
-        sections.add(artifact::SECTION_EH_FRAME, kind, bytes, page_align);
-    }
-    sections.add_postcard(artifact::SECTION_ENGINE, header)?;
+    let unwind = compiler.unwind_section(text_len, &placed)?;
+    let engine = postcard::to_allocvec(header).map_err(codegen_error)?;
     let info = ArtifactInfo {
         module: translation.module.clone(),
         types: translation.types.clone(),
     };
-    sections.add_postcard(artifact::SECTION_INFO, &info)?;
+    let info = postcard::to_allocvec(&info).map_err(codegen_error)?;
     let functions = function_table(compiled, &locations).finish(&translation.functions);
+    let unwind_or_none = unwind.as_deref().unwrap_or_default();
+    let checksum = artifact::checksum(&[&engine, &info, &functions, unwind_or_none]);
+    if let Some(bytes) = unwind {
+        let kind = SectionKind::ReadOnlyData;
+        sections.add(artifact::SECTION_EH_FRAME, kind, bytes, page_align);
+    }
+    sections.add_metadata(artifact::SECTION_ENGINE, engine);
+    sections.add_metadata(artifact::SECTION_INFO, info);
     sections.add_metadata(artifact::SECTION_FUNCTIONS, functions);
+    sections.add_metadata(artifact::SECTION_CHECK, checksum.to_le_bytes().to_vec());
     sections.add_metadata(artifact::SECTION_TRAPS, traps(&placed));
     if translation.tunables.generate_address_map {
         sections.add_metadata(artifact::SECTION_ADDRESS_MAP, address_map(&placed));
@@ -88,6 +94,9 @@ pub fn link(
         }
         let kind = SectionKind::ReadOnlyData;
         sections.add(artifact::SECTION_DATA, kind, data, page_align);
+    }
+    for (name, bytes) in &translation.debug_sections {
+        sections.add(name, SectionKind::Debug, bytes.to_vec(), 1);
     }
     let elf = object.write().map_err(codegen_error)?;
     Ok(Artifact { elf })
@@ -212,15 +221,5 @@ impl Sections<'_> {
 
     fn add_metadata(&mut self, name: &str, data: Vec<u8>) {
         self.add(name, SectionKind::Other, data, 8);
-    }
-
-    fn add_postcard(
-        &mut self,
-        name: &str,
-        value: &impl serde::Serialize,
-    ) -> Result<(), CompileError> {
-        let bytes = postcard::to_allocvec(value).map_err(codegen_error)?;
-        self.add_metadata(name, bytes);
-        Ok(())
     }
 }

@@ -44,6 +44,8 @@ pub struct ModuleTranslation<'data> {
     pub function_names: Vec<(FuncIndex, &'data str)>,
     /// The contents of the artifact's data section, in pieces.
     pub data: DataSection<'data>,
+    /// DWARF sections of the binary, by name. They become sections of the artifact.
+    pub debug_sections: Vec<(&'data str, &'data [u8])>,
 }
 
 /// The contents of the artifact's data section.
@@ -97,6 +99,7 @@ impl<'data> ModuleTranslation<'data> {
             types_of: TypeConverter::default(),
             function_names: Vec::new(),
             data: Vec::new(),
+            debug_sections: Vec::new(),
         };
         let mut parser = Parser::new(0);
         parser.set_features(features);
@@ -127,6 +130,7 @@ struct Translator<'data> {
     types_of: TypeConverter,
     function_names: Vec<(FuncIndex, &'data str)>,
     data: Vec<SegmentData<'data>>,
+    debug_sections: Vec<(&'data str, &'data [u8])>,
 }
 
 /// A data segment before its bytes are placed.
@@ -225,6 +229,11 @@ impl<'data> Translator<'data> {
                 for data in section {
                     self.data(data?)?;
                 }
+            }
+            Payload::CodeSectionStart {
+                unchecked_range, ..
+            } => {
+                self.module.code_section_offset = unchecked_range.start;
             }
             Payload::CustomSection(section) => self.custom_section(section),
             _ => {}
@@ -417,8 +426,13 @@ impl<'data> Translator<'data> {
         Ok(())
     }
 
-    /// Reads names; a malformed name section is ignored, as the specification asks.
+    /// Reads names, and finds DWARF; a malformed name section is ignored, as the specification
+    /// asks.
     fn custom_section(&mut self, section: CustomSectionReader<'data>) {
+        if section.name().starts_with(".debug_") {
+            self.debug_sections.push((section.name(), section.data()));
+            return;
+        }
         let KnownCustom::Name(names) = section.as_known() else {
             return;
         };
@@ -459,6 +473,7 @@ impl<'data> Translator<'data> {
             tunables: tunables.clone(),
             function_names: self.function_names,
             data,
+            debug_sections: self.debug_sections,
         })
     }
 

@@ -1,0 +1,83 @@
+//! `-C`: how machine code is made.
+
+use super::{Apply, Group, Passthrough, Row};
+use std::path::Path;
+use waxwing::Strategy;
+
+pub static GROUP: Group = Group {
+    letter: 'C',
+    title: "Code generation",
+    rows: &[
+        Row {
+            key: "target",
+            default: "host",
+            help: "The target triple to compile for; `host` is this machine with all its features.",
+            apply: Apply::Text(|s, triple| {
+                if triple != "host" {
+                    s.config.target(triple)?;
+                }
+                Ok(())
+            }),
+        },
+        Row {
+            key: "compiler",
+            default: "auto",
+            help: "The compiler to use.",
+            apply: Apply::Choice(&[
+                ("auto", |s| _ = s.config.strategy(Strategy::Auto)),
+                ("cranelift", |s| _ = s.config.strategy(Strategy::Cranelift)),
+            ]),
+        },
+        Row {
+            key: "parallel-compilation",
+            default: "y",
+            help: "Compile functions on all processors (by default not for tiny modules).",
+            apply: Apply::Flag(|s, on| s.parallel_compilation = Some(on)),
+        },
+        Row {
+            key: "nan-canonicalization",
+            default: "n",
+            help: "Give every NaN the same bits, for results that are the same on all hosts.",
+            apply: Apply::Flag(|s, on| _ = s.config.cranelift_nan_canonicalization(on)),
+        },
+        Row {
+            key: "native-unwind-info",
+            default: "y",
+            help: "Describe stack frames for native debuggers and profilers.",
+            apply: Apply::Flag(|s, on| _ = s.config.native_unwind_info(on)),
+        },
+        Row {
+            key: "emit-clif",
+            default: "none",
+            help: "Write the compiler's intermediate code of each function into this directory.",
+            apply: Apply::Text(|s, directory| {
+                std::fs::create_dir_all(directory)?;
+                s.config.emit_clif(Path::new(directory));
+                Ok(())
+            }),
+        },
+        Row {
+            key: "cranelift-debug-verifier",
+            default: "n",
+            help: "Check the compiler's intermediate code after each step.",
+            apply: Apply::Flag(|s, on| _ = s.config.cranelift_debug_verifier(on)),
+        },
+    ],
+    passthrough: Some(&Passthrough {
+        prefix: "cranelift-",
+        rest: "FLAG[=VALUE]",
+        help: "Set a flag of Cranelift, such as `cranelift-has_avx=false`. Unsafe: wrong flags \
+               make wrong code.",
+        apply: |s, flag, value| {
+            let flag = flag.replace('-', "_");
+            // SAFETY: the user asks for the flag by its name; the help says that
+            // flags which do not fit the program or the host are at their risk.
+            unsafe {
+                match value {
+                    Some(value) => s.config.cranelift_flag_set(&flag, value),
+                    None => s.config.cranelift_flag_enable(&flag),
+                }
+            };
+        },
+    }),
+};

@@ -1,0 +1,268 @@
+//! The option groups, and the command line as a whole.
+
+mod support;
+
+use serde_json::Value;
+use support::{Ran, Sandbox};
+
+#[test]
+fn each_group_lists_its_keys() {
+    let sandbox = Sandbox::new();
+    for (letter, keys) in [
+        (
+            "C",
+            &[
+                "parallel-compilation",
+                "emit-clif",
+                "cranelift-FLAG",
+                "target",
+            ][..],
+        ),
+        (
+            "O",
+            &[
+                "opt-level=none|speed|speed-and-size",
+                "memory-reservation",
+                "signals-based-traps",
+            ],
+        ),
+        (
+            "W",
+            &["simd", "tail-call", "max-wasm-stack", "all-proposals"],
+        ),
+        ("S", &["preview1", "inherit-env"]),
+        (
+            "D",
+            &["backtrace", "address-map", "logging", "log-to-files"],
+        ),
+    ] {
+        // Wherever it is asked for, and whatever else is missing.
+        for arguments in [
+            format!("-{letter} help"),
+            format!("run -{letter} help"),
+            format!("compile -{letter}help"),
+        ] {
+            let help = sandbox.run(&arguments).success();
+            for key in keys {
+                assert!(
+                    help.contains(&format!("  -{letter} {key}")),
+                    "{arguments}: {key}: {help}"
+                );
+            }
+            assert!(help.contains("(default: "), "{help}");
+        }
+    }
+}
+
+#[test]
+fn bad_options() {
+    let sandbox = Sandbox::new();
+    sandbox.file("m.wat", "(module)");
+    for (options, text) in [
+        (
+            "-W smid",
+            "there is no key `smid` (did you mean `simd`?); `-W help` lists the keys",
+        ),
+        ("-W qwertyuiop=1", "there is no key `qwertyuiop`;"),
+        ("-W simd=maybe", "`simd` takes `y` or `n`, not `maybe`"),
+        (
+            "-O opt-level=9",
+            "`opt-level` takes =none|speed|speed-and-size, not `9`",
+        ),
+        ("-O opt-level", "`opt-level` needs a value"),
+        (
+            "-O memory-reservation=lots",
+            "`memory-reservation` takes a number",
+        ),
+        (
+            "-O memory-reservation=99999999999T",
+            "`memory-reservation` takes a number",
+        ),
+        ("-C target=vax", "`-C target=vax`"),
+        ("-C cranelift-", "there is no key `cranelift-`"),
+        ("-C cranelift-no_such_flag", "no_such_flag"),
+        (
+            "-W max-wasm-stack=0",
+            "the options do not make a working engine",
+        ),
+        ("-D logging=[", "`[` is not a log filter"),
+        ("--no-such-option", "--no-such-option"),
+    ] {
+        sandbox
+            .run(&format!("run {options} m.wat"))
+            .failure(1, &[text]);
+    }
+    sandbox.run("run").failure(1, &["Usage: waxwing run"]);
+    sandbox.run("").failure(1, &["Usage: waxwing"]);
+}
+
+#[test]
+fn proposals_are_refused_when_off() {
+    let sandbox = Sandbox::new();
+    sandbox.file("simd.wat", "(module (func (drop (v128.const i64x2 0 0))))");
+    sandbox.run("simd.wat").success();
+    sandbox
+        .run("run -W simd=n,relaxed-simd=n simd.wat")
+        .failure(1, &["failed to compile `simd.wat`", "SIMD"]);
+    sandbox
+        .run("run -W all-proposals=n simd.wat")
+        .failure(1, &["`simd.wat`"]);
+    // The order in the command does not matter between these: the particular wins.
+    sandbox
+        .run("run -W simd -W all-proposals=n simd.wat")
+        .success();
+    // Between equals the last one wins.
+    sandbox
+        .run("run -W simd=n,simd -W relaxed-simd=n,relaxed-simd simd.wat")
+        .success();
+}
+
+#[test]
+fn tuning_does_not_change_results() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "sum.wat",
+        r#"(module (memory 1) (data (i32.const 8) "\01\02\03")
+            (func (export "sum") (param i32) (result i32)
+                (i32.add (i32.load8_u (local.get 0)) (i32.load16_u offset=1 (local.get 0)))))"#,
+    );
+    for options in [
+        "-O opt-level=none",
+        "-O opt-level=speed-and-size -C cranelift-debug-verifier",
+        "-O signals-based-traps=n,memory-reservation=0,memory-guard-size=0",
+        "-O memory-reservation=64K,memory-guard-size=64K,memory-reservation-for-growth=0",
+        "-O memory-init-cow=n,table-lazy-init=n,guard-before-linear-memory=n",
+        "-C nan-canonicalization,native-unwind-info=n,parallel-compilation=n -D address-map=n",
+        "-C parallel-compilation=y -C cranelift-regalloc_checker",
+    ] {
+        let sum = sandbox
+            .run(&format!("run {options} --invoke sum sum.wat 8"))
+            .success();
+        assert_eq!(sum, "771\n", "{options}");
+        sandbox
+            .run(&format!("run {options} --invoke sum sum.wat 0x10000"))
+            .failure(134, &["out of bounds memory access"]);
+    }
+}
+
+#[test]
+fn emit_clif() {
+    let sandbox = Sandbox::new();
+    sandbox.file("m.wat", r#"(module (func (export "_start")))"#);
+    sandbox.run("run -C emit-clif=out/clif m.wat").success();
+    let files = std::fs::read_dir(sandbox.path().join("out/clif"))
+        .unwrap()
+        .count();
+    assert!(files > 0);
+}
+
+#[test]
+fn logging() {
+    let sandbox = Sandbox::new();
+    sandbox.file("m.wat", "(module)");
+    assert_eq!(sandbox.run("run m.wat").stderr, "");
+    assert_eq!(sandbox.run("run -D logging=off m.wat").stderr, "");
+    assert_eq!(
+        sandbox.run("run -D logging=trace,log-to-files m.wat").code,
+        Some(0)
+    );
+    let is_log = |name: &str| name.starts_with("waxwing.") && name.ends_with(".log");
+    let logs = std::fs::read_dir(sandbox.path())
+        .unwrap()
+        .filter(|entry| is_log(&entry.as_ref().unwrap().file_name().to_string_lossy()))
+        .count();
+    assert_eq!(logs, 1);
+}
+
+#[test]
+fn config_shows_what_is_in_effect() {
+    let sandbox = Sandbox::new();
+    let text = sandbox
+        .run("config -O opt-level=none -C cranelift-regalloc_checker")
+        .success();
+    for line in [
+        "  opt-level = none  (given)\n",
+        "  cranelift-regalloc_checker = y  (given)\n",
+        "  memory-reservation = 4G\n",
+        "\nhost ",
+    ] {
+        assert!(text.contains(line), "no {line:?} in {text}");
+    }
+    let json = sandbox
+        .run("config --json -W tail-call=n,all-proposals=y")
+        .success();
+    let json: Value = serde_json::from_str(&json).expect("the output is JSON");
+    let groups = json["groups"].as_array().unwrap();
+    let keys = groups.iter().find(|group| group["option"] == "-W").unwrap()["keys"]
+        .as_array()
+        .unwrap();
+    let value = |key: &str| {
+        let key = keys.iter().find(|entry| entry["key"] == key).unwrap();
+        (
+            key["value"].as_str().unwrap(),
+            key["given"].as_bool().unwrap(),
+        )
+    };
+    assert_eq!(value("tail-call"), ("n", true));
+    assert_eq!(value("simd"), ("y", true));
+    assert_eq!(value("max-wasm-stack"), ("512K", false));
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    sandbox
+        .run("config -W max-wasm-stack=0")
+        .failure(1, &["error: "]);
+}
+
+#[test]
+fn help_and_version_are_successes() {
+    let sandbox = Sandbox::new();
+    assert_eq!(
+        sandbox.run("--version").success(),
+        concat!("waxwing ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    let help = sandbox.run("--help").success();
+    for command in [
+        "run",
+        "compile",
+        "validate",
+        "wast",
+        "inspect",
+        "config",
+        "completions",
+    ] {
+        assert!(
+            help.contains(&format!("\n  {command} ")),
+            "{command} in {help}"
+        );
+        assert!(
+            sandbox
+                .run(&format!("{command} --help"))
+                .success()
+                .contains("Usage: waxwing")
+        );
+    }
+}
+
+#[test]
+fn completions() {
+    let sandbox = Sandbox::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = sandbox.run(&format!("completions {shell}")).success();
+        assert!(
+            script.contains("waxwing") && script.contains("allow-precompiled"),
+            "{shell}"
+        );
+    }
+    sandbox.run("completions cmd").failure(1, &["cmd"]);
+}
+
+#[test]
+fn no_colours_away_from_terminals() {
+    let sandbox = Sandbox::new();
+    for arguments in ["run none.wat", "run --bogus", "--help", "validate none.wat"] {
+        let Ran { stdout, stderr, .. } = sandbox.run(arguments);
+        assert!(
+            !stdout.contains('\x1b') && !stderr.contains('\x1b'),
+            "{arguments}"
+        );
+    }
+}

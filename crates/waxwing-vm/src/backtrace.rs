@@ -1,0 +1,101 @@
+//! [`RawBacktrace`]: the frames of WebAssembly code on the stack, found by their frame pointers.
+
+use crate::arch;
+use crate::store_context::VMStoreContext;
+use crate::traps::activations;
+
+/// A frame of generated code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawFrame {
+    /// Where the frame's function returns to from the call that it is in, or, for the first frame of a
+    /// fault's backtrace, the instruction that faulted.
+    pub pc: usize,
+    /// The frame pointer.
+    pub fp: usize,
+}
+
+/// The frames of generated code of one store on one thread's stack, the youngest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawBacktrace {
+    frames: Vec<RawFrame>,
+}
+
+impl RawBacktrace {
+    /// The frames of WebAssembly code of a store that is in a call to the host, through all activations
+    /// of the store on the calling thread.
+    ///
+    /// Empty if the store is not running WebAssembly code.
+    ///
+    /// # Safety
+    ///
+    /// `store` is valid, and the calling thread has exclusive use of it.
+    pub unsafe fn capture(store: *const VMStoreContext) -> RawBacktrace {
+        // SAFETY: required of the caller.
+        unsafe { RawBacktrace::capture_from(store, None) }
+    }
+
+    /// As [`Self::capture`], but begins at the frame `first` if it is given: generated code that did not
+    /// leave by a trampoline.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::capture`]; `first` is a live frame of the store's innermost activation.
+    pub(crate) unsafe fn capture_from(
+        store: *const VMStoreContext,
+        mut first: Option<RawFrame>,
+    ) -> RawBacktrace {
+        let mut backtrace = RawBacktrace::default();
+        // SAFETY: the caller guarantees that the store is valid and this thread's.
+        let context = unsafe { &*store };
+        let mut exit_pc = context.last_wasm_exit_pc.get();
+        let mut exit_fp = context.last_wasm_exit_fp.get();
+        let mut entry_fp = context.last_wasm_entry_fp.get();
+        for activation in activations().filter(|activation| activation.is_of(store)) {
+            // SAFETY: the values are those of an activation that is on the stack, the innermost at
+            // first and then, as the saved ones, the next older one each.
+            unsafe {
+                let first = first.take().or_else(|| {
+                    (exit_fp != 0).then(|| RawFrame {
+                        pc: exit_pc,
+                        fp: arch::caller_fp(exit_fp),
+                    })
+                });
+                backtrace.walk(first, entry_fp);
+            }
+            match activation.saved_frames() {
+                Some(saved) => (exit_pc, exit_fp, entry_fp) = saved,
+                None => break,
+            }
+        }
+        backtrace
+    }
+
+    /// Adds the frames from `first` up to but without the entry trampoline's.
+    ///
+    /// # Safety
+    ///
+    /// The frames are live, and keep frame pointers.
+    unsafe fn walk(&mut self, first: Option<RawFrame>, entry_fp: usize) {
+        let Some(mut frame) = first else { return };
+        // The stack grows down: callers have greater frame pointers, the entry trampoline the greatest.
+        while frame.fp < entry_fp {
+            self.frames.push(frame);
+            // SAFETY: the caller guarantees that this frame is live.
+            let older = unsafe {
+                RawFrame {
+                    pc: arch::return_address(frame.fp),
+                    fp: arch::caller_fp(frame.fp),
+                }
+            };
+            if older.fp <= frame.fp {
+                break;
+            }
+            frame = older;
+        }
+    }
+
+    /// The frames, the youngest first.
+    pub fn frames(&self) -> &[RawFrame] {
+        &self.frames
+    }
+}

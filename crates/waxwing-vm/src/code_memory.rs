@@ -1,0 +1,663 @@
+//! [`CodeMemory`]: an artifact in memory, its code ready to run.
+//!
+//! Loading does work per section. What the sections hold is read where it lies, when it is asked for.
+
+use std::fs::File;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use object::LittleEndian;
+use object::elf::{self, FileHeader64};
+use object::read::elf::{FileHeader, SectionHeader, SectionTable};
+use waxwing_environ::address_map::AddressMap;
+use waxwing_environ::artifact::{
+    ELF_ABI_VERSION, ELF_FLAGS_COMPONENT, ELF_FLAGS_MODULE, ELF_OS_ABI, FunctionLoc, FunctionTable,
+    SECTION_ADDRESS_MAP, SECTION_DATA, SECTION_EH_FRAME, SECTION_ENGINE, SECTION_FUNCTIONS,
+    SECTION_INFO, SECTION_NAMES, SECTION_TEXT, SECTION_TRAPS,
+};
+use waxwing_environ::{FunctionNames, Trap, TrapTable};
+
+use crate::code_registry;
+use crate::memory_image::ImageSource;
+use crate::mmap::{Mmap, host_page_size, round_up_to_host_pages};
+use crate::sys::unwind::UnwindRegistration;
+
+type Header = FileHeader64<LittleEndian>;
+
+/// What is in every error about an artifact that cannot be used.
+const REMEDY: &str = "compile the module again";
+
+/// What an artifact was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArtifactKind {
+    /// A core module.
+    Module,
+    /// A component.
+    Component,
+}
+
+/// Where in the artifact each section lies; empty if it is absent.
+#[derive(Debug, Default)]
+struct Sections {
+    text: Range<usize>,
+    engine: Range<usize>,
+    info: Range<usize>,
+    functions: Range<usize>,
+    traps: Range<usize>,
+    address_map: Range<usize>,
+    names: Range<usize>,
+    data: Range<usize>,
+    eh_frame: Range<usize>,
+}
+
+/// An artifact in memory. Before it is [published](Self::publish) its code cannot run.
+///
+/// The lengths and offsets of sections and of the tables in them are checked when it is loaded. The
+/// code itself is trusted, as [`publish`](Self::publish) says.
+#[derive(Debug)]
+pub struct CodeMemory {
+    // Dropped before the memory that it describes is unmapped.
+    unwind: Option<UnwindRegistration>,
+    published: bool,
+    kind: ArtifactKind,
+    sections: Sections,
+    len: usize,
+    mmap: Mmap,
+}
+
+impl CodeMemory {
+    /// Copies an artifact to pages of its own.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bytes are no artifact of this version for this CPU, or memory is lacking.
+    pub fn from_bytes(artifact: &[u8]) -> Result<CodeMemory> {
+        // What is no artifact is not worth a copy.
+        parse_header(artifact)?;
+        let mut mmap = Mmap::with_at_least(artifact.len())
+            .context("failed to allocate memory for machine code")?;
+        // SAFETY: the new mapping is accessible and nobody else's, and read-only afterwards.
+        unsafe {
+            mmap.slice_mut(0..artifact.len()).copy_from_slice(artifact);
+            mmap.make_readonly(0..mmap.len())?;
+        }
+        CodeMemory::new(mmap, artifact.len())
+    }
+
+    /// Maps an artifact's file. Pages are read from it when they are first used.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be mapped, or is no artifact of this version for this CPU.
+    ///
+    /// # Safety
+    ///
+    /// Nobody changes or truncates the file as long as the result exists.
+    pub unsafe fn from_file(file: Arc<File>) -> Result<CodeMemory> {
+        let mmap = Mmap::from_file(file)?;
+        let len = mmap.len();
+        CodeMemory::new(mmap, len)
+    }
+
+    /// Takes a mapping, readable as a whole, whose first `len` bytes are an artifact.
+    fn new(mmap: Mmap, len: usize) -> Result<CodeMemory> {
+        // SAFETY: the mapping is readable, and nobody writes to it: it is this value's own, or the
+        // caller of `from_file` vouches for the file.
+        let (kind, sections) = parse(unsafe { mmap.slice(0..len) })?;
+        Ok(CodeMemory {
+            unwind: None,
+            published: false,
+            kind,
+            sections,
+            len,
+            mmap,
+        })
+    }
+
+    /// Makes the code executable and known to the fault handler and the system's unwinder, until the
+    /// last reference is dropped.
+    ///
+    /// With `branch_protection`, indirect branches may only land on instructions that allow it, on CPUs
+    /// that can enforce it; the code must have been compiled for that.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system forbids executing such memory.
+    ///
+    /// # Safety
+    ///
+    /// The artifact is what the compiler made, unchanged, for an engine compatible with this one.
+    pub unsafe fn publish(mut self, branch_protection: bool) -> Result<Arc<CodeMemory>> {
+        let text = self.sections.text.clone();
+        if text.is_empty() {
+            return Ok(Arc::new(self));
+        }
+        // The compiler fills the text's last page of its own page size. On a host with larger pages,
+        // data of the same artifact may become executable with it; all of it stays unwritable.
+        let end = round_up_to_host_pages(text.end)?.min(self.mmap.len());
+        // SAFETY: the range is readable and nobody writes to it any more.
+        unsafe {
+            self.mmap
+                .make_executable(text.start..end, branch_protection)?;
+            self.mmap.synchronize_instructions(text)?;
+        }
+        if !self.sections.eh_frame.is_empty() {
+            // SAFETY: the section stays mapped as long as `self`, and the caller vouches for it.
+            let unwind = unsafe { UnwindRegistration::new(self.bytes(&self.sections.eh_frame))? };
+            self.unwind = Some(unwind);
+        }
+        self.published = true;
+        let code = Arc::new(self);
+        code_registry::register(&code);
+        Ok(code)
+    }
+
+    fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        // SAFETY: the mapping is readable, and nobody writes to it, see `new`.
+        unsafe { self.mmap.slice(range.clone()) }
+    }
+
+    /// What the artifact was made from.
+    pub fn kind(&self) -> ArtifactKind {
+        self.kind
+    }
+
+    /// The whole artifact.
+    pub fn image(&self) -> &[u8] {
+        self.bytes(&(0..self.len))
+    }
+
+    /// The machine code.
+    pub fn text(&self) -> &[u8] {
+        self.bytes(&self.sections.text)
+    }
+
+    /// The addresses of the machine code.
+    pub fn text_range(&self) -> Range<usize> {
+        let base = self.mmap.as_ptr() as usize;
+        base + self.sections.text.start..base + self.sections.text.end
+    }
+
+    /// The address of a function's code; `None` if the text does not contain it.
+    pub fn code_address(&self, loc: FunctionLoc) -> Option<NonNull<u8>> {
+        let start = loc.start as usize;
+        let end = start.checked_add(loc.length as usize)?;
+        NonNull::from(self.text().get(start..end)?)
+            .cast::<u8>()
+            .into()
+    }
+
+    /// The encoded [`ArtifactHeader`](waxwing_environ::artifact::ArtifactHeader).
+    pub fn engine(&self) -> &[u8] {
+        self.bytes(&self.sections.engine)
+    }
+
+    /// The encoded [`ArtifactInfo`](waxwing_environ::artifact::ArtifactInfo).
+    pub fn info(&self) -> &[u8] {
+        self.bytes(&self.sections.info)
+    }
+
+    /// Where the functions and trampolines are.
+    pub fn functions(&self) -> FunctionTable<'_> {
+        FunctionTable::new(self.bytes(&self.sections.functions))
+            .expect("checked when it was loaded")
+    }
+
+    /// Which instructions trap.
+    pub fn traps(&self) -> TrapTable<'_> {
+        TrapTable::new(self.bytes(&self.sections.traps)).expect("checked when it was loaded")
+    }
+
+    /// Why the instruction at this offset in the text traps, if it does.
+    ///
+    /// May be called in a signal handler.
+    pub fn trap_at(&self, text_offset: usize) -> Option<Trap> {
+        self.traps().lookup(u32::try_from(text_offset).ok()?)
+    }
+
+    /// From machine code to offsets in the wasm binary, if the artifact tells.
+    pub fn address_map(&self) -> Option<AddressMap<'_>> {
+        AddressMap::new(self.bytes(&self.sections.address_map))
+    }
+
+    /// The names of functions, if the artifact tells.
+    pub fn function_names(&self) -> Option<FunctionNames<'_>> {
+        FunctionNames::new(self.bytes(&self.sections.names))
+    }
+
+    /// The contents of data segments and memory images; empty if the module has none.
+    pub fn wasm_data(&self) -> &[u8] {
+        self.bytes(&self.sections.data)
+    }
+
+    /// A part of [`Self::wasm_data`] as the source of a memory image: in the artifact's file if it was
+    /// mapped and `force_copy` is not set, in memory otherwise. `None` if the range is out of bounds.
+    pub fn image_source(&self, range: Range<usize>, force_copy: bool) -> Option<ImageSource<'_>> {
+        let bytes = self.wasm_data().get(range.clone())?;
+        Some(match self.mmap.file() {
+            Some(file) if !force_copy => ImageSource::File {
+                file,
+                offset: (self.sections.data.start + range.start) as u64,
+            },
+            _ => ImageSource::Bytes(bytes),
+        })
+    }
+
+    /// The contents of any section, such as one of debugging information.
+    pub fn section(&self, name: &str) -> Option<&[u8]> {
+        let image = self.image();
+        let (header, table) = parse_header(image).ok()?;
+        let endian = header.endian().ok()?;
+        let (_, section) = table.section_by_name(endian, name.as_bytes())?;
+        section.data(endian, image).ok()
+    }
+}
+
+impl Drop for CodeMemory {
+    fn drop(&mut self) {
+        if self.published {
+            code_registry::deregister(self);
+        }
+    }
+}
+
+/// Whether `bytes` begin like an artifact, of any version and for any CPU; and what of.
+pub fn detect_artifact(bytes: &[u8]) -> Option<ArtifactKind> {
+    let header = Header::parse(bytes).ok()?;
+    (header.e_ident().os_abi.0 == ELF_OS_ABI).then_some(())?;
+    kind(header, header.endian().ok()?)
+}
+
+fn kind(header: &Header, endian: LittleEndian) -> Option<ArtifactKind> {
+    match header.e_flags(endian).0 {
+        ELF_FLAGS_MODULE => Some(ArtifactKind::Module),
+        ELF_FLAGS_COMPONENT => Some(ArtifactKind::Component),
+        _ => None,
+    }
+}
+
+fn parse_header(image: &[u8]) -> Result<(&Header, SectionTable<'_, Header>)> {
+    let not_an_artifact = || {
+        anyhow!(
+            "these {:#x} bytes are not a precompiled artifact: no such ELF header",
+            image.len()
+        )
+    };
+    let header = Header::parse(image).map_err(|_| not_an_artifact())?;
+    let endian = header.endian().map_err(|_| not_an_artifact())?;
+    let ident = header.e_ident();
+    ensure!(
+        ident.os_abi.0 == ELF_OS_ABI && kind(header, endian).is_some(),
+        not_an_artifact()
+    );
+    ensure!(
+        ident.abi_version == ELF_ABI_VERSION,
+        "the artifact has format version {}, this engine needs {ELF_ABI_VERSION}; {REMEDY}",
+        ident.abi_version,
+    );
+    let machine = header.e_machine(endian);
+    let host = match std::env::consts::ARCH {
+        "x86_64" => elf::EM_X86_64,
+        "aarch64" => elf::EM_AARCH64,
+        other => bail!("artifacts cannot run on {other}"),
+    };
+    ensure!(
+        machine == host,
+        "the artifact holds code for the ELF machine {}, this CPU is {} ({}); compile the module for it",
+        machine.0,
+        host.0,
+        std::env::consts::ARCH,
+    );
+    let table = header
+        .sections(endian, image)
+        .map_err(|error| anyhow!("the artifact's section table is damaged: {error}; {REMEDY}"))?;
+    Ok((header, table))
+}
+
+fn parse(image: &[u8]) -> Result<(ArtifactKind, Sections)> {
+    let (header, table) = parse_header(image)?;
+    let endian = LittleEndian;
+    let kind = kind(header, endian).expect("checked by `parse_header`");
+    let mut sections = Sections::default();
+    let mut wanted = [
+        (SECTION_TEXT, &mut sections.text, false),
+        (SECTION_ENGINE, &mut sections.engine, false),
+        (SECTION_INFO, &mut sections.info, false),
+        (SECTION_FUNCTIONS, &mut sections.functions, false),
+        (SECTION_TRAPS, &mut sections.traps, false),
+        (SECTION_ADDRESS_MAP, &mut sections.address_map, false),
+        (SECTION_NAMES, &mut sections.names, false),
+        (SECTION_DATA, &mut sections.data, false),
+        (SECTION_EH_FRAME, &mut sections.eh_frame, false),
+    ];
+    for (index, section) in table.enumerate() {
+        let damaged =
+            |error| anyhow!("section {index} of the artifact is damaged: {error}; {REMEDY}");
+        let name = table.section_name(endian, section).map_err(damaged)?;
+        let Some((name, range, seen)) = wanted.iter_mut().find(|(n, ..)| n.as_bytes() == name)
+        else {
+            continue;
+        };
+        ensure!(!*seen, "the artifact has two sections `{name}`; {REMEDY}");
+        *seen = true;
+        let data = section.data(endian, image).map_err(damaged)?;
+        if !data.is_empty() {
+            let start = section.sh_offset(endian) as usize;
+            **range = start..start + data.len();
+        }
+    }
+    for (name, _, seen) in &wanted[..5] {
+        ensure!(*seen, "the artifact has no section `{name}`; {REMEDY}");
+    }
+
+    let table_fits = |name: &str, range: &Range<usize>, fits: fn(&[u8]) -> bool| {
+        ensure!(
+            fits(&image[range.clone()]),
+            "section `{name}` of the artifact is damaged: its length does not fit its counts; {REMEDY}"
+        );
+        Ok(())
+    };
+    table_fits(SECTION_FUNCTIONS, &sections.functions, |bytes| {
+        FunctionTable::new(bytes).is_some()
+    })?;
+    table_fits(SECTION_TRAPS, &sections.traps, |bytes| {
+        TrapTable::new(bytes).is_some()
+    })?;
+    table_fits(SECTION_ADDRESS_MAP, &sections.address_map, |bytes| {
+        bytes.is_empty() || AddressMap::new(bytes).is_some()
+    })?;
+    table_fits(SECTION_NAMES, &sections.names, |bytes| {
+        bytes.is_empty() || FunctionNames::new(bytes).is_some()
+    })?;
+
+    let page = host_page_size();
+    for (name, range) in [
+        (SECTION_TEXT, &sections.text),
+        (SECTION_DATA, &sections.data),
+    ] {
+        ensure!(
+            range.start.is_multiple_of(page),
+            "section `{name}` of the artifact begins at {:#x}, which is no multiple of the page size \
+             {page:#x}; {REMEDY}",
+            range.start,
+        );
+    }
+    Ok((kind, sections))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use object::write::{Object, StandardSegment};
+    use object::{Architecture, BinaryFormat, Endianness, FileFlags, SectionKind};
+    use waxwing_environ::artifact::FunctionTableBuilder;
+    use waxwing_environ::{PrimaryMap, encode_function_names, encode_traps};
+
+    /// Unwind information for code whose frames are all addressed by rbp: a common information entry,
+    /// one frame description for all of the text, and the end.
+    ///
+    /// `text_distance` is what has to be added to the section's address to get the text's.
+    fn eh_frame(text_distance: i32, text_len: usize) -> Vec<u8> {
+        let mut section = Vec::new();
+        let mut entry = |body: &[u8]| {
+            let len = body.len().next_multiple_of(4);
+            section.extend_from_slice(&(len as u32).to_ne_bytes());
+            section.extend_from_slice(body);
+            // Padding is instructions that do nothing.
+            section.resize(section.len() + len - body.len(), 0);
+            section.len()
+        };
+        let second = entry(&[
+            0, 0, 0, 0, // this is a common information entry
+            1, b'z', b'R', 0, // version, augmentation
+            1, 0x78, 16, // code and data alignment, return address register
+            1, 0x1b, // addresses are relative, 32 bits
+            0x0c, 6, 16, // the frame's address is rbp + 16
+            0x86, 2, // rbp is saved 16 bytes below
+            0x90, 1, // the return address 8 bytes below
+        ]);
+        let mut description = (second as u32 + 4).to_ne_bytes().to_vec();
+        description.extend((text_distance - (second as i32 + 8)).to_ne_bytes());
+        description.extend((text_len as u32).to_ne_bytes());
+        description.push(0);
+        entry(&description);
+        section.extend([0; 4]);
+        section
+    }
+
+    /// An artifact with this code and these traps.
+    pub(crate) fn artifact(text: &[u8], traps: &[(u32, Trap)]) -> Vec<u8> {
+        let functions = FunctionTableBuilder::default().finish(&PrimaryMap::new());
+        artifact_of(text, traps, &functions, b"data")
+    }
+
+    /// An artifact of these sections, and an eh_frame of one empty list.
+    pub(crate) fn artifact_of(
+        text: &[u8],
+        traps: &[(u32, Trap)],
+        functions: &[u8],
+        data: &[u8],
+    ) -> Vec<u8> {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => Architecture::X86_64,
+            _ => Architecture::Aarch64,
+        };
+        let mut object = Object::new(BinaryFormat::Elf, architecture, Endianness::Little);
+        object.flags = FileFlags::Elf {
+            os_abi: elf::OsAbi(ELF_OS_ABI),
+            abi_version: ELF_ABI_VERSION,
+            e_flags: elf::FileFlags(ELF_FLAGS_MODULE),
+        };
+        let mut section = |name: &str, kind, data: &[u8], align| {
+            let segment = object.segment_name(StandardSegment::Data).to_vec();
+            let id = object.add_section(segment, name.into(), kind);
+            object.append_section_data(id, data, align);
+        };
+        section(SECTION_TEXT, SectionKind::Text, text, PAGE_ALIGN);
+        section(SECTION_ENGINE, SectionKind::ReadOnlyData, b"engine", 1);
+        section(SECTION_INFO, SectionKind::ReadOnlyData, b"info", 1);
+        section(SECTION_FUNCTIONS, SectionKind::ReadOnlyData, functions, 4);
+        section(
+            SECTION_TRAPS,
+            SectionKind::ReadOnlyData,
+            &encode_traps(traps),
+            4,
+        );
+        section(
+            SECTION_NAMES,
+            SectionKind::ReadOnlyData,
+            &encode_function_names(&[]),
+            4,
+        );
+        section(SECTION_DATA, SectionKind::ReadOnlyData, data, PAGE_ALIGN);
+        section(".debug_line", SectionKind::ReadOnlyData, b"lines", 1);
+        let unwind = eh_frame(0, text.len());
+        section(SECTION_EH_FRAME, SectionKind::ReadOnlyData, &unwind, 8);
+        let mut bytes = object.write().expect("a valid object");
+
+        // Where the sections are is known only once they are written.
+        let (_, sections) = parse(&bytes).expect("a valid artifact");
+        let distance = sections.text.start as i32 - sections.eh_frame.start as i32;
+        bytes[sections.eh_frame].copy_from_slice(&eh_frame(distance, text.len()));
+        bytes
+    }
+
+    /// As large as any host's pages.
+    const PAGE_ALIGN: u64 = 0x1_0000;
+
+    /// Pseudo-random numbers that are the same in every run.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % bound as u64) as usize
+        }
+    }
+
+    fn read_everything(code: &CodeMemory) {
+        for offset in [0, 1, usize::MAX] {
+            code.trap_at(offset);
+        }
+        code.traps().iter().count();
+        code.address_map().map(|map| map.iter().count());
+        let functions = code.functions();
+        functions.escaped().count();
+        functions.find(0);
+        for start in [0, u32::MAX] {
+            code.code_address(FunctionLoc { start, length: 1 });
+        }
+        code.image_source(0..1, false);
+        code.section(".debug_line");
+        assert!(code.engine().len() + code.info().len() < code.image().len());
+    }
+
+    #[test]
+    fn sections_are_found() {
+        let bytes = artifact(&[0xc3; 100], &[(7, Trap::NullReference)]);
+        assert_eq!(detect_artifact(&bytes), Some(ArtifactKind::Module));
+        let code = CodeMemory::from_bytes(&bytes).unwrap();
+        assert_eq!(code.kind(), ArtifactKind::Module);
+        assert_eq!(code.text(), [0xc3; 100]);
+        assert_eq!(code.text_range().len(), 100);
+        assert_eq!((code.engine(), code.info()), (&b"engine"[..], &b"info"[..]));
+        assert_eq!(code.wasm_data(), b"data");
+        assert_eq!(code.trap_at(7), Some(Trap::NullReference));
+        assert_eq!(code.trap_at(8), None);
+        assert_eq!(code.section(".debug_line"), Some(&b"lines"[..]));
+        assert_eq!(code.section(".debug_str"), None);
+        assert!(code.address_map().is_none());
+        assert!(code.function_names().is_some());
+        let at = |start, length| code.code_address(FunctionLoc { start, length });
+        assert_eq!(
+            at(3, 97).unwrap().as_ptr() as usize,
+            code.text_range().start + 3
+        );
+        assert_eq!(at(3, 98), None);
+        assert!(matches!(
+            code.image_source(1..4, false),
+            Some(ImageSource::Bytes(b"ata"))
+        ));
+        assert!(code.image_source(1..5, false).is_none());
+        assert_eq!(code.image(), bytes);
+        read_everything(&code);
+    }
+
+    #[test]
+    fn published_code_is_registered_until_it_is_dropped() {
+        let bytes = artifact(&[0xc3; 100], &[]);
+        // SAFETY: nobody runs the code.
+        let code = unsafe { CodeMemory::from_bytes(&bytes).unwrap().publish(false) }.unwrap();
+        let pc = code.text_range().start + 99;
+        let (found, offset) = code_registry::lookup(pc).unwrap();
+        assert!(Arc::ptr_eq(&found, &code));
+        assert_eq!(offset, 99);
+        assert!(code_registry::lookup(pc + 1).is_none());
+        drop((found, code));
+        assert!(code_registry::lookup(pc).is_none());
+    }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[test]
+    fn the_systems_unwinder_knows_published_code() {
+        #[repr(C)]
+        struct Bases([usize; 3]);
+        unsafe extern "C" {
+            fn _Unwind_Find_FDE(pc: usize, bases: *mut Bases) -> *const u8;
+        }
+        let describes = |pc: usize| {
+            let mut bases = Bases([0; 3]);
+            // SAFETY: the result is written to `bases`.
+            let found = unsafe { !_Unwind_Find_FDE(pc, &mut bases).is_null() };
+            found.then_some(bases.0[2])
+        };
+        let bytes = artifact(&[0xc3; 100], &[]);
+        // SAFETY: nobody runs the code.
+        let code = unsafe { CodeMemory::from_bytes(&bytes).unwrap().publish(false) }.unwrap();
+        let text = code.text_range();
+        assert_eq!(describes(text.start + 50), Some(text.start));
+        assert_eq!(describes(text.end + 1), None);
+        drop(code);
+        assert_eq!(describes(text.start + 50), None);
+    }
+
+    #[test]
+    fn files_are_used_in_place() {
+        let path = std::env::temp_dir().join(format!("waxwing-code-{}", std::process::id()));
+        std::fs::write(&path, artifact(&[0xc3; 100], &[])).unwrap();
+        let file = Arc::new(File::open(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        // SAFETY: the file has no name any more, and the code does not run.
+        let code = unsafe { CodeMemory::from_file(file).unwrap().publish(false) }.unwrap();
+        assert_eq!(code.text(), [0xc3; 100]);
+        assert_eq!(code.wasm_data(), b"data");
+        let source = code.image_source(0..4, false);
+        if cfg!(unix) {
+            let page = host_page_size() as u64;
+            assert!(matches!(source, Some(ImageSource::File { offset, .. }) if offset % page == 0));
+        }
+        assert!(matches!(
+            code.image_source(0..4, true),
+            Some(ImageSource::Bytes(b"data"))
+        ));
+    }
+
+    #[test]
+    fn damaged_artifacts_are_errors_or_harmless() {
+        let good = artifact(
+            &[0xc3; 100],
+            &[(7, Trap::NullReference), (9, Trap::StackOverflow)],
+        );
+        let load = |bytes: &[u8]| {
+            if let Ok(code) = CodeMemory::from_bytes(bytes) {
+                read_everything(&code);
+            }
+        };
+        for len in (0..200).chain((200..good.len()).step_by(97)) {
+            assert!(
+                CodeMemory::from_bytes(&good[..len]).is_err(),
+                "length {len}"
+            );
+        }
+        // Damage concentrates on the headers, where it matters: text and padding are most bytes.
+        let interesting: Vec<usize> = (0..good.len())
+            .filter(|&at| at < 64 || at + 2048 > good.len() || good[at] != 0)
+            .collect();
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        for _ in 0..4000 {
+            let mut bad = good.clone();
+            for _ in 0..1 + random.below(4) {
+                let at = interesting[random.below(interesting.len())];
+                bad[at] = match random.below(3) {
+                    0 => bad[at] ^ (1 << random.below(8)),
+                    1 => 0xff,
+                    _ => random.below(256) as u8,
+                };
+            }
+            load(&bad);
+        }
+        for len in [1, 16, 63, 64, 65, 4096] {
+            let garbage: Vec<u8> = (0..len).map(|_| random.below(256) as u8).collect();
+            assert!(CodeMemory::from_bytes(&garbage).is_err());
+            assert_eq!(detect_artifact(&garbage), None);
+        }
+    }
+
+    #[test]
+    fn foreign_artifacts_are_refused_by_name() {
+        let good = artifact(&[0xc3], &[]);
+        let refusal = |at: usize, value: u8| {
+            let mut bad = good.clone();
+            bad[at] = value;
+            format!("{:#}", CodeMemory::from_bytes(&bad).unwrap_err())
+        };
+        assert!(refusal(7, 0).contains("not a precompiled artifact"));
+        assert!(refusal(8, 99).contains("format version 99"));
+        assert!(refusal(18, 8).contains("ELF machine 8"));
+        assert!(refusal(48, 9).contains("not a precompiled artifact"));
+    }
+}

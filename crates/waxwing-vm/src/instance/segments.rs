@@ -1,0 +1,216 @@
+//! Instructions over segments and memories: `memory.init`, `memory.copy`, `memory.fill`, `data.drop`,
+//! `table.init`, `elem.drop`.
+//!
+//! All bounds are checked before anything is written.
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anyhow::Result;
+use waxwing_environ::{
+    DataIndex, ElemIndex, ElementSegment, MemoryIndex, TableIndex, Trap, WasmHeapTop, WasmRefType,
+};
+
+use super::Instance;
+use crate::const_eval::eval;
+use crate::table::TableElement;
+use crate::traps::TrapReason;
+use crate::val_raw::ValRaw;
+use crate::vmcontext::{VMFuncRef, VMGcRef};
+
+impl TableElement {
+    /// The reference `value` of type `ty`.
+    pub fn from_raw(ty: WasmRefType, value: ValRaw) -> TableElement {
+        match ty.heap_type.top() {
+            WasmHeapTop::Func => {
+                let func: *mut c_void = value.get_funcref();
+                TableElement::FuncRef(NonNull::new(func.cast::<VMFuncRef>()))
+            }
+            WasmHeapTop::Extern | WasmHeapTop::Any | WasmHeapTop::Exn => {
+                TableElement::GcRef(VMGcRef::new(value.get_anyref()))
+            }
+        }
+    }
+}
+
+impl Instance {
+    /// The address of `len` bytes at `start` of a memory, imported or defined.
+    fn memory_range(&self, index: MemoryIndex, start: u64, len: u64) -> Result<NonNull<u8>, Trap> {
+        let definition = self.memory_import(index).from.as_ptr();
+        // SAFETY: memories and their records live as long as the store, of which the caller has
+        // exclusive use. Records are only changed by growth.
+        let (base, size) = unsafe {
+            (
+                (&raw const (*definition).base).read(),
+                (*definition).current_length.load(Ordering::Acquire),
+            )
+        };
+        match start.checked_add(len) {
+            // SAFETY: the offset is not beyond the end of the memory.
+            Some(end) if end <= size as u64 => Ok(unsafe { base.add(start as usize) }),
+            _ => Err(Trap::MemoryOutOfBounds),
+        }
+    }
+
+    /// `memory.copy`
+    pub(crate) fn memory_copy(
+        &self,
+        dst_memory: MemoryIndex,
+        dst: u64,
+        src_memory: MemoryIndex,
+        src: u64,
+        len: u64,
+    ) -> Result<(), Trap> {
+        let src = self.memory_range(src_memory, src, len)?;
+        let dst = self.memory_range(dst_memory, dst, len)?;
+        // SAFETY: both ranges are within their memories, and may overlap.
+        unsafe { dst.copy_from(src, len as usize) };
+        Ok(())
+    }
+
+    /// `memory.fill`
+    pub(crate) fn memory_fill(
+        &self,
+        memory: MemoryIndex,
+        dst: u64,
+        value: u8,
+        len: u64,
+    ) -> Result<(), Trap> {
+        let dst = self.memory_range(memory, dst, len)?;
+        // SAFETY: the range is within the memory.
+        unsafe { dst.write_bytes(value, len as usize) };
+        Ok(())
+    }
+
+    /// Writes `bytes` to a memory.
+    pub(super) fn memory_write(
+        &self,
+        memory: MemoryIndex,
+        dst: u64,
+        bytes: &[u8],
+    ) -> Result<(), Trap> {
+        let dst = self.memory_range(memory, dst, bytes.len() as u64)?;
+        // SAFETY: the range is within the memory, and the bytes are the artifact's, outside of it.
+        unsafe {
+            dst.as_ptr()
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+        };
+        Ok(())
+    }
+
+    /// `memory.init`
+    pub(crate) fn memory_init(
+        &self,
+        memory: MemoryIndex,
+        data: DataIndex,
+        dst: u64,
+        src: u32,
+        len: u32,
+    ) -> Result<(), TrapReason> {
+        let range = match &self.module.module().passive_data[data] {
+            Some(range) if !self.dropped_data.contains(data) => range.clone(),
+            _ => 0..0,
+        };
+        let bytes = self.module.data(range)?;
+        let end = (src as usize).checked_add(len as usize);
+        let bytes = end.and_then(|end| bytes.get(src as usize..end));
+        let bytes = bytes.ok_or(Trap::MemoryOutOfBounds)?;
+        Ok(self.memory_write(memory, dst, bytes)?)
+    }
+
+    /// `data.drop`
+    pub(crate) fn data_drop(&mut self, data: DataIndex) {
+        self.dropped_data.insert(data);
+    }
+
+    /// `elem.drop`
+    pub(crate) fn elem_drop(&mut self, elem: ElemIndex) {
+        self.dropped_elements.insert(elem);
+    }
+
+    /// `table.init`
+    ///
+    /// # Safety
+    ///
+    /// The instance is live, and the caller has exclusive use of its store; nobody has references to
+    /// its instances.
+    pub(crate) unsafe fn table_init(
+        instance: NonNull<Instance>,
+        table: TableIndex,
+        elem: ElemIndex,
+        dst: u64,
+        src: u64,
+        len: u64,
+    ) -> Result<(), TrapReason> {
+        // SAFETY: required of the caller; the reference ends before the segment is applied.
+        let (module, dropped) = unsafe {
+            let instance = &*instance.as_ptr();
+            (
+                Arc::clone(&instance.module),
+                instance.dropped_elements.contains(elem),
+            )
+        };
+        let empty = ElementSegment::Functions(Box::new([]));
+        let segment = match &module.module().passive_elements[elem] {
+            Some(segment) if !dropped => segment,
+            _ => &empty,
+        };
+        // SAFETY: required of the caller.
+        unsafe { Instance::apply_elements(instance, table, segment, dst, src, len) }
+    }
+
+    /// Writes elements of a segment to a table, imported or defined.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::table_init`].
+    pub(super) unsafe fn apply_elements(
+        instance: NonNull<Instance>,
+        table: TableIndex,
+        segment: &ElementSegment,
+        dst: u64,
+        src: u64,
+        len: u64,
+    ) -> Result<(), TrapReason> {
+        if src.checked_add(len).is_none_or(|end| end > segment.len()) {
+            return Err(Trap::TableOutOfBounds.into());
+        }
+        // SAFETY: required of the caller. The owner may be this same instance: no reference outlives
+        // its statement.
+        let (owner, index, range) = unsafe {
+            let import = instance.as_ref().table_import(table);
+            let owner = Instance::from_vmctx(import.vmctx);
+            let range = owner.as_ref().tables[import.index].check_range(dst, len)?;
+            (owner, import.index, range)
+        };
+        for (at, from) in range.zip(src as usize..) {
+            // SAFETY: as above.
+            unsafe {
+                let element = instance.as_ref().segment_element(segment, from)?;
+                let owner = &mut *owner.as_ptr();
+                owner.tables[index].set(at, element);
+            }
+        }
+        Ok(())
+    }
+
+    /// An element of a segment, which exists.
+    fn segment_element(&self, segment: &ElementSegment, index: usize) -> Result<TableElement> {
+        Ok(match segment {
+            ElementSegment::Functions(functions) => {
+                TableElement::FuncRef(self.func_ref(functions[index]))
+            }
+            ElementSegment::Expressions(ty, expressions) => {
+                let value = eval(&expressions[index], self)?;
+                match ty {
+                    waxwing_environ::WasmValType::Ref(ty) => TableElement::from_raw(*ty, value),
+                    other => anyhow::bail!(
+                        "an element segment of type {other} is not valid; compile the module again"
+                    ),
+                }
+            }
+        })
+    }
+}

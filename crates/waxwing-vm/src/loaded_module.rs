@@ -1,0 +1,342 @@
+//! [`LoadedModule`]: a compiled module, ready to be instantiated.
+
+use std::fmt;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use waxwing_environ::artifact::{ArtifactInfo, FunctionLoc, FunctionTable, TrampolineKind};
+use waxwing_environ::{
+    DefinedFuncIndex, DefinedMemoryIndex, EngineTypeIndex, EntityIndex, EntityRef, EntityType,
+    FuncIndex, Global, GlobalIndex, Memory, MemoryImageFacts, MemoryIndex, MemoryInitialization,
+    Module, ModuleTypeIndex, ModuleTypes, PrimaryMap, PtrSize, Table, TableIndex, Tag, TagIndex,
+    TypeRef, VMOffsets, WasmRefType,
+};
+
+use crate::code_memory::CodeMemory;
+use crate::memory_image::MemoryImage;
+use crate::type_registry::{RegisteredModuleTypes, RegisteredType, TypeRegistry};
+use crate::vmcontext::VMWasmCode;
+
+/// The layout of pointers on this host.
+pub(crate) const HOST_PTR: PtrSize = PtrSize(size_of::<usize>() as u8);
+
+/// The result of preparing a memory image, which happens once.
+type ImageSlot = OnceLock<Result<Option<MemoryImage>, Arc<anyhow::Error>>>;
+
+/// A compiled module with its types registered: what all instances of it share.
+///
+/// Loading does no work per function.
+pub struct LoadedModule {
+    /// Nothing for modules that the store makes up for items of the host.
+    code: Option<Arc<CodeMemory>>,
+    module: Module,
+    types: ModuleTypes,
+    offsets: VMOffsets,
+    registered: RegisteredModuleTypes,
+    /// Types of the engine that are referred to directly, to keep them registered.
+    _foreign_types: Vec<RegisteredType>,
+    /// Sorted pairs, to find trampolines.
+    by_engine_type: Box<[(EngineTypeIndex, ModuleTypeIndex)]>,
+    images: PrimaryMap<DefinedMemoryIndex, ImageSlot>,
+    copy_images: bool,
+}
+
+impl LoadedModule {
+    /// Registers the types of a compiled module. `info` is the artifact's, decoded. With `copy_images`
+    /// the initial contents of memories are copied to anonymous files, even if the artifact is mapped
+    /// from a file itself.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the facts in `info` do not fit each other or the code.
+    pub fn new(
+        code: Arc<CodeMemory>,
+        info: ArtifactInfo,
+        registry: &Arc<TypeRegistry>,
+        copy_images: bool,
+    ) -> Result<Arc<LoadedModule>> {
+        let ArtifactInfo { module, types } = info;
+        let functions = code.functions();
+        ensure!(
+            functions.num_functions() == module.num_functions
+                && functions.num_defined() == module.num_defined_functions(),
+            "the artifact's function table is not the one of its module; compile the module again"
+        );
+        LoadedModule::build(Some(code), module, types, registry, Vec::new(), copy_images)
+    }
+
+    /// A module without code, for items that the host makes. `foreign_types` are those of the engine
+    /// that `module` refers to.
+    pub(crate) fn synthetic(
+        module: Module,
+        registry: &Arc<TypeRegistry>,
+        foreign_types: Vec<RegisteredType>,
+    ) -> Result<Arc<LoadedModule>> {
+        LoadedModule::build(
+            None,
+            module,
+            ModuleTypes::default(),
+            registry,
+            foreign_types,
+            false,
+        )
+    }
+
+    fn build(
+        code: Option<Arc<CodeMemory>>,
+        module: Module,
+        types: ModuleTypes,
+        registry: &Arc<TypeRegistry>,
+        foreign_types: Vec<RegisteredType>,
+        copy_images: bool,
+    ) -> Result<Arc<LoadedModule>> {
+        let registered = registry.register_module_types(&types)?;
+        let mut by_engine_type: Box<[_]> = registered
+            .as_slice()
+            .iter()
+            .enumerate()
+            .map(|(i, engine)| (*engine, ModuleTypeIndex::new(i)))
+            .collect();
+        by_engine_type.sort_unstable();
+        let images = (0..module.num_defined_memories())
+            .map(|_| OnceLock::new())
+            .collect();
+        Ok(Arc::new(LoadedModule {
+            offsets: VMOffsets::new(HOST_PTR, &module),
+            code,
+            module,
+            types,
+            registered,
+            _foreign_types: foreign_types,
+            by_engine_type,
+            images,
+            copy_images,
+        }))
+    }
+
+    /// The facts of the module. References to types in it are to the module's own.
+    #[inline]
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// The module's types.
+    pub fn types(&self) -> &ModuleTypes {
+        &self.types
+    }
+
+    /// The layout of the module's `VMContext`s.
+    #[inline]
+    pub fn offsets(&self) -> &VMOffsets {
+        &self.offsets
+    }
+
+    /// The artifact.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the module is one that a store made up for an item of the host, which no embedder
+    /// ever sees.
+    pub fn code(&self) -> &Arc<CodeMemory> {
+        self.code.as_ref().expect("the module was compiled")
+    }
+
+    /// Whether there is an artifact: the module was not made up by a store.
+    pub fn has_code(&self) -> bool {
+        self.code.is_some()
+    }
+
+    /// The types of functions, and where their code is.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Self::code`].
+    pub fn functions(&self) -> FunctionTable<'_> {
+        self.code().functions()
+    }
+
+    /// The engine's index of each type, by [`ModuleTypeIndex`].
+    pub fn type_ids(&self) -> &[EngineTypeIndex] {
+        self.registered.as_slice()
+    }
+
+    /// The engine's index of a type.
+    pub fn engine_type(&self, ty: ModuleTypeIndex) -> EngineTypeIndex {
+        self.registered.index(ty)
+    }
+
+    /// The type of a function.
+    pub fn func_type(&self, func: FuncIndex) -> EngineTypeIndex {
+        self.engine_type(self.functions().signature(func))
+    }
+
+    /// A reference type with the engine's types.
+    pub fn engine_ref_type(&self, ty: WasmRefType) -> WasmRefType {
+        WasmRefType {
+            nullable: ty.nullable,
+            heap_type: self.registered.heap_type(ty.heap_type),
+        }
+    }
+
+    /// The type of a table, with the engine's types.
+    pub fn table_type(&self, index: TableIndex) -> Table {
+        let ty = self.module.tables[index];
+        Table {
+            ref_type: self.engine_ref_type(ty.ref_type),
+            ..ty
+        }
+    }
+
+    /// The type of a linear memory.
+    pub fn memory_type(&self, index: MemoryIndex) -> Memory {
+        self.module.memories[index]
+    }
+
+    /// The type of a global, with the engine's types.
+    pub fn global_type(&self, index: GlobalIndex) -> Global {
+        let ty = self.module.globals[index];
+        Global {
+            wasm_ty: ty
+                .wasm_ty
+                .map_type_ref(&mut |reference| self.registered.type_ref(reference)),
+            ..ty
+        }
+    }
+
+    /// The type of an exception tag, with the engine's types.
+    pub fn tag_type(&self, index: TagIndex) -> Tag {
+        Tag {
+            signature: self.registered.type_ref(self.module.tags[index].signature),
+        }
+    }
+
+    /// The type of an item, with the engine's types.
+    pub fn entity_type(&self, index: EntityIndex) -> EntityType {
+        match index {
+            EntityIndex::Function(i) => EntityType::Function(TypeRef::Engine(self.func_type(i))),
+            EntityIndex::Table(i) => EntityType::Table(self.table_type(i)),
+            EntityIndex::Memory(i) => EntityType::Memory(self.memory_type(i)),
+            EntityIndex::Global(i) => EntityType::Global(self.global_type(i)),
+            EntityIndex::Tag(i) => EntityType::Tag(self.tag_type(i)),
+        }
+    }
+
+    fn code_at(&self, loc: FunctionLoc) -> Option<NonNull<VMWasmCode>> {
+        Some(self.code().code_address(loc)?.cast())
+    }
+
+    /// The code of a defined function; `None` if a damaged artifact places it outside of its text.
+    pub fn func_code(&self, index: DefinedFuncIndex) -> Option<NonNull<VMWasmCode>> {
+        self.code_at(self.func_range(index))
+    }
+
+    /// Where the code of a defined function is in the text section.
+    pub fn func_range(&self, index: DefinedFuncIndex) -> FunctionLoc {
+        self.functions().code(index)
+    }
+
+    /// The trampoline of a kind for functions of type `ty`, if the module has one.
+    pub fn trampoline(
+        &self,
+        kind: TrampolineKind,
+        ty: EngineTypeIndex,
+    ) -> Option<NonNull<VMWasmCode>> {
+        let functions = self.code.as_ref()?.functions();
+        let first = self
+            .by_engine_type
+            .partition_point(|(engine, _)| *engine < ty);
+        self.by_engine_type[first..]
+            .iter()
+            .take_while(|(engine, _)| *engine == ty)
+            .find_map(|(_, module)| self.code_at(functions.trampoline(kind, *module)?))
+    }
+
+    /// Bytes of data segments and images.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a damaged artifact has no such bytes.
+    pub fn data(&self, range: Range<u32>) -> Result<&[u8]> {
+        let data: &[u8] = self.code.as_ref().map_or(&[], |code| code.wasm_data());
+        data.get(range.start as usize..range.end as usize)
+            .ok_or_else(|| {
+                anyhow!(
+                    "the artifact has no data at {:#x}..{:#x}; compile the module again",
+                    range.start,
+                    range.end
+                )
+            })
+    }
+
+    /// What is known at compile time of the initial contents of a defined memory.
+    pub(crate) fn image_facts(&self, index: DefinedMemoryIndex) -> Option<&MemoryImageFacts> {
+        match &self.module.memory_initialization {
+            MemoryInitialization::Static(images) => {
+                images.get(self.module.memory_index(index))?.as_ref()
+            }
+            MemoryInitialization::Segmented(_) => None,
+        }
+    }
+
+    /// The initial contents of a defined memory, to be mapped. Made at the first call; `None` if there
+    /// are none, or the host cannot map them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the artifact is damaged, or the system fails to make an anonymous file. All calls fail
+    /// if the first one does.
+    pub fn image(&self, index: DefinedMemoryIndex) -> Result<Option<&MemoryImage>> {
+        let made = self.images[index].get_or_init(|| self.make_image(index).map_err(Arc::new));
+        match made {
+            Ok(image) => Ok(image.as_ref()),
+            Err(error) => Err(anyhow!("{error:#}")),
+        }
+    }
+
+    fn make_image(&self, index: DefinedMemoryIndex) -> Result<Option<MemoryImage>> {
+        let Some(MemoryImageFacts { offset, data }) = self.image_facts(index) else {
+            return Ok(None);
+        };
+        let range = data.start as usize..data.end as usize;
+        let len = range.len();
+        let source = self
+            .code()
+            .image_source(range, self.copy_images)
+            .ok_or_else(|| {
+                anyhow!("the artifact has no image for {index:?}; compile the module again")
+            })?;
+        let offset =
+            usize::try_from(*offset).context("a memory image is beyond the address space")?;
+        MemoryImage::new(source, len, offset)
+    }
+
+    /// The name of a function in the name section.
+    pub fn func_name(&self, index: FuncIndex) -> Option<&str> {
+        self.code.as_ref()?.function_names()?.get(index)
+    }
+
+    /// The offset in the wasm binary of the instruction that the code at `text_offset` belongs to.
+    pub fn wasm_offset(&self, text_offset: u32) -> Option<u32> {
+        self.code.as_ref()?.address_map()?.lookup(text_offset)
+    }
+
+    /// The defined function whose code contains the address `pc`, the offset of `pc` in the text
+    /// section, and where the function's code is there.
+    pub fn lookup_pc(&self, pc: usize) -> Option<(DefinedFuncIndex, u32, FunctionLoc)> {
+        let code = self.code.as_ref()?;
+        let text_offset = pc.checked_sub(code.text_range().start)?;
+        let text_offset = u32::try_from(text_offset).ok()?;
+        let (func, loc) = code.functions().find(text_offset)?;
+        Some((func, text_offset, loc))
+    }
+}
+
+impl fmt::Debug for LoadedModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedModule")
+            .field("name", &self.module.name)
+            .finish_non_exhaustive()
+    }
+}

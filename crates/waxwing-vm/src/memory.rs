@@ -1,0 +1,414 @@
+//! [`Memory`]: a linear memory.
+//!
+//! ```text
+//! | guard before | accessible … | reserved for growth … | guard |
+//!                ^ base         ^ size, rounded up to host pages
+//! ```
+//!
+//! A memory grows in place by making more of its reservation accessible. Beyond the reservation it is
+//! moved to a new one, if its type and the engine's settings allow that generated code reloads the base.
+
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicUsize;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use waxwing_environ::{MemoryImageFacts, Tunables};
+
+use crate::memory_image::MemoryImage;
+use crate::mmap::{Mmap, round_up_to_host_pages};
+use crate::vmcontext::VMMemoryDefinition;
+
+/// A linear memory: its bytes, and how it may grow.
+pub struct Memory {
+    ty: waxwing_environ::Memory,
+    mapping: Mmap,
+    /// Bytes of guard before the first byte.
+    pre_guard: usize,
+    /// Bytes after the last reserved one that stay inaccessible.
+    guard: usize,
+    /// Bytes from the base that the memory may use without moving.
+    reserved: usize,
+    /// Bytes from the base that are accessible, in host pages.
+    accessible: usize,
+    /// The size in bytes.
+    size: usize,
+    may_move: bool,
+    reservation_for_growth: usize,
+}
+
+/// The initial contents of a memory.
+#[derive(Copy, Clone)]
+pub(crate) enum InitialContents<'a> {
+    /// Zeros.
+    Zeros,
+    /// An image to map.
+    Image(&'a MemoryImage),
+    /// Bytes to copy, and where they belong.
+    Copy(&'a MemoryImageFacts, &'a [u8]),
+}
+
+fn to_usize(bytes: u64) -> Result<usize> {
+    usize::try_from(bytes)
+        .map_err(|_| anyhow!("{bytes:#x} bytes of linear memory exceed the address space"))
+}
+
+impl Memory {
+    /// A memory of type `ty`, of its minimal size.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system lacks the address space or memory, or the contents cannot be mapped.
+    pub(crate) fn new(
+        ty: &waxwing_environ::Memory,
+        tunables: &Tunables,
+        contents: InitialContents<'_>,
+    ) -> Result<Memory> {
+        let minimum = ty.minimum_byte_size().ok_or_else(|| {
+            anyhow!(
+                "a minimum of {} pages exceeds the address space",
+                ty.limits.min
+            )
+        })?;
+        let size = to_usize(minimum)?;
+        // Images are made of whole pages of the artifact, of which the memory may end within the last.
+        let image_end = match contents {
+            InitialContents::Image(image) => image
+                .linear_memory_offset()
+                .checked_add(image.len())
+                .context("a memory image is beyond the address space")?,
+            InitialContents::Zeros | InitialContents::Copy(..) => 0,
+        };
+        let accessible = round_up_to_host_pages(size)?.max(round_up_to_host_pages(image_end)?);
+        let mut memory = Memory {
+            ty: *ty,
+            mapping: Mmap::empty(),
+            pre_guard: 0,
+            guard: round_up_to_host_pages(to_usize(tunables.memory_guard_size)?)?,
+            reserved: round_up_to_host_pages(to_usize(tunables.memory_reservation)?)?
+                .max(accessible),
+            accessible,
+            size,
+            may_move: tunables.memory_may_move && !ty.shared,
+            reservation_for_growth: to_usize(tunables.memory_reservation_for_growth)?,
+        };
+        if tunables.guard_before_linear_memory {
+            memory.pre_guard = memory.guard;
+        }
+        memory.mapping = memory.reserve(memory.reserved, accessible)?;
+        match contents {
+            InitialContents::Zeros => {}
+            // SAFETY: the image lies within the new reservation, see `accessible`, which nobody uses.
+            InitialContents::Image(image) => unsafe { image.map_at(memory.base().as_ptr())? },
+            InitialContents::Copy(facts, bytes) => memory.copy_contents(facts, bytes)?,
+        }
+        Ok(memory)
+    }
+
+    /// Reserves address space for `reserved` bytes and the guards, with `accessible` bytes from the
+    /// base being zeros.
+    fn reserve(&self, reserved: usize, accessible: usize) -> Result<Mmap> {
+        let total = self
+            .pre_guard
+            .checked_add(reserved)
+            .and_then(|bytes| bytes.checked_add(self.guard))
+            .ok_or_else(|| {
+                anyhow!(
+                    "a linear memory of {reserved:#x} bytes and its guards exceed the address space"
+                )
+            })?;
+        let mapping = Mmap::reserve(total)?;
+        let range = self.pre_guard..self.pre_guard + accessible;
+        // SAFETY: nobody uses the new mapping.
+        unsafe { mapping.make_accessible(range)? };
+        Ok(mapping)
+    }
+
+    fn copy_contents(&mut self, facts: &MemoryImageFacts, bytes: &[u8]) -> Result<()> {
+        // What an image has beyond the end of the memory pads it to whole pages.
+        let start = to_usize(facts.offset)?.min(self.size);
+        let len = bytes.len().min(self.size - start);
+        // SAFETY: the range is within the memory, which nobody else uses yet.
+        unsafe {
+            let to = self.base().as_ptr().add(start);
+            to.copy_from_nonoverlapping(bytes.as_ptr(), len);
+        }
+        Ok(())
+    }
+
+    /// The memory's type.
+    #[inline]
+    pub fn ty(&self) -> &waxwing_environ::Memory {
+        &self.ty
+    }
+
+    /// The address of the first byte; not null, also of a memory of no bytes.
+    #[inline]
+    pub fn base(&self) -> NonNull<u8> {
+        let base = self.mapping.as_mut_ptr().wrapping_add(self.pre_guard);
+        NonNull::new(base).expect("mappings are not at address zero and do not wrap around")
+    }
+
+    /// The size in bytes.
+    #[inline]
+    pub fn byte_size(&self) -> usize {
+        self.size
+    }
+
+    /// The size in pages of the memory's type.
+    pub fn pages(&self) -> u64 {
+        self.size as u64 >> self.ty.page_size_log2
+    }
+
+    /// The addresses that the memory may ever use without moving, and those of its guards. An access in
+    /// there that faults is out of bounds.
+    pub fn address_range(&self) -> std::ops::Range<usize> {
+        self.mapping.address_range()
+    }
+
+    /// The record that generated code uses.
+    pub(crate) fn definition(&self) -> VMMemoryDefinition {
+        VMMemoryDefinition {
+            base: self.base(),
+            current_length: AtomicUsize::new(self.size),
+        }
+    }
+
+    /// The size in bytes after growing by `delta` pages, saturating.
+    pub(crate) fn size_after_growth(&self, delta: u64) -> usize {
+        let delta = u128::from(delta) << self.ty.page_size_log2;
+        usize::try_from(self.size as u128 + delta).unwrap_or(usize::MAX)
+    }
+
+    /// The most bytes that the type declares, for limiters; saturating.
+    pub(crate) fn declared_maximum(&self) -> Option<usize> {
+        let max = self.ty.limits.max?;
+        let bytes = u128::from(max) << self.ty.page_size_log2;
+        Some(usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    /// Makes the memory `new_size` bytes large, which is not less than before.
+    ///
+    /// # Errors
+    ///
+    /// Fails, leaving the memory as it was, if that exceeds its maximum, or it would have to move and
+    /// may not, or the system lacks the address space or memory.
+    pub(crate) fn grow_to(&mut self, new_size: usize) -> Result<()> {
+        ensure!(
+            new_size as u64 <= self.ty.maximum_byte_size(),
+            "growing the memory to {new_size:#x} bytes exceeds its maximum of {:#x} bytes",
+            self.ty.maximum_byte_size()
+        );
+        debug_assert!(new_size >= self.size);
+        let accessible = round_up_to_host_pages(new_size)?;
+        if accessible > self.reserved {
+            ensure!(
+                self.may_move,
+                "growing the memory to {new_size:#x} bytes exceeds its reservation of {:#x} bytes, and \
+                 it may not move; see `Config::memory_reservation` and `Config::memory_may_move`",
+                self.reserved
+            );
+            self.relocate(accessible)?;
+        } else if accessible > self.accessible {
+            let range = self.pre_guard + self.accessible..self.pre_guard + accessible;
+            // SAFETY: these pages are reserved by this memory and were inaccessible so far.
+            unsafe { self.mapping.make_accessible(range)? };
+            self.accessible = accessible;
+        }
+        self.size = new_size;
+        Ok(())
+    }
+
+    /// Moves the contents to a new reservation of which `accessible` bytes are so.
+    fn relocate(&mut self, accessible: usize) -> Result<()> {
+        let reserved = accessible
+            .checked_add(self.reservation_for_growth)
+            .and_then(|bytes| round_up_to_host_pages(bytes).ok())
+            .ok_or_else(|| anyhow!("a memory of {accessible:#x} bytes has no room for growth"))?;
+        let mapping = self.reserve(reserved, accessible)?;
+        let new_base = mapping.as_mut_ptr().wrapping_add(self.pre_guard);
+        // SAFETY: both ranges are accessible, and the new one is nobody else's.
+        unsafe { new_base.copy_from_nonoverlapping(self.base().as_ptr(), self.size) };
+        self.mapping = mapping;
+        self.reserved = reserved;
+        self.accessible = accessible;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use waxwing_environ::{IndexType, Limits, Trap};
+
+    impl Memory {
+        /// The address of `len` bytes at `start`.
+        ///
+        /// # Errors
+        ///
+        /// Traps if they are not all within the memory.
+        fn range(&self, start: u64, len: u64) -> Result<NonNull<u8>, Trap> {
+            let in_bounds = start
+                .checked_add(len)
+                .is_some_and(|end| end <= self.size as u64);
+            if !in_bounds {
+                return Err(Trap::MemoryOutOfBounds);
+            }
+            // SAFETY: the range is within the mapping, as it is within the memory.
+            Ok(unsafe { self.base().add(start as usize) })
+        }
+    }
+
+    fn memory_type(min: u64, max: Option<u64>) -> waxwing_environ::Memory {
+        waxwing_environ::Memory {
+            idx_type: IndexType::I32,
+            limits: Limits { min, max },
+            shared: false,
+            page_size_log2: 16,
+        }
+    }
+
+    /// Small reservations, so that memories move.
+    fn moving_tunables() -> Tunables {
+        Tunables {
+            memory_reservation: 0,
+            memory_guard_size: 0x1_0000,
+            memory_reservation_for_growth: 0x2_0000,
+            ..Tunables::default()
+        }
+    }
+
+    fn write(memory: &Memory, at: u64, byte: u8) {
+        let address = memory.range(at, 1).unwrap();
+        // SAFETY: the byte is within the memory, which nothing else uses.
+        unsafe { address.write(byte) };
+    }
+
+    fn read(memory: &Memory, at: u64) -> u8 {
+        let address = memory.range(at, 1).unwrap();
+        // SAFETY: the byte is within the memory, which nothing else uses.
+        unsafe { address.read() }
+    }
+
+    #[test]
+    fn memories_grow_in_place_within_their_reservation() {
+        let ty = memory_type(1, Some(65536));
+        let mut memory = Memory::new(&ty, &Tunables::default(), InitialContents::Zeros).unwrap();
+        let base = memory.base();
+        write(&memory, 0xffff, 7);
+        assert!(memory.range(0x1_0000, 1).is_err());
+        assert!(memory.range(0x1_0000, 0).is_ok());
+        assert!(memory.range(u64::MAX, 2).is_err());
+        memory.grow_to(memory.size_after_growth(65535)).unwrap();
+        assert_eq!((memory.base(), memory.pages()), (base, 65536));
+        assert_eq!(memory.byte_size(), 1 << 32);
+        write(&memory, u64::from(u32::MAX), 9);
+        assert_eq!((read(&memory, 0xffff), read(&memory, 0x1_0000)), (7, 0));
+        assert!(memory.grow_to(memory.size_after_growth(1)).is_err());
+    }
+
+    #[test]
+    fn memories_move_beyond_their_reservation() {
+        let ty = memory_type(1, None);
+        let mut memory = Memory::new(&ty, &moving_tunables(), InitialContents::Zeros).unwrap();
+        let base = memory.base();
+        write(&memory, 5, 7);
+        memory.grow_to(0x2_0000).unwrap();
+        assert_ne!(memory.base(), base);
+        assert_eq!((read(&memory, 5), read(&memory, 0x1_ffff)), (7, 0));
+        // The room for growth is used before the memory moves again.
+        let base = memory.base();
+        memory.grow_to(0x4_0000).unwrap();
+        assert_eq!(memory.base(), base);
+        write(&memory, 0x3_ffff, 1);
+
+        let fixed = Tunables {
+            memory_may_move: false,
+            ..moving_tunables()
+        };
+        let mut memory = Memory::new(&ty, &fixed, InitialContents::Zeros).unwrap();
+        let error = memory.grow_to(0x2_0000).unwrap_err();
+        assert!(error.to_string().contains("memory_may_move"), "{error}");
+        assert_eq!(memory.byte_size(), 0x1_0000);
+    }
+
+    #[test]
+    fn memories_of_single_bytes_have_exact_bounds() {
+        let ty = waxwing_environ::Memory {
+            page_size_log2: 0,
+            ..memory_type(100, Some(5000))
+        };
+        let mut memory = Memory::new(&ty, &moving_tunables(), InitialContents::Zeros).unwrap();
+        assert!(memory.range(99, 1).is_ok());
+        assert!(memory.range(100, 1).is_err());
+        memory.grow_to(memory.size_after_growth(4900)).unwrap();
+        write(&memory, 4999, 1);
+        assert!(memory.range(4999, 2).is_err());
+        assert!(memory.grow_to(5001).is_err());
+    }
+
+    #[test]
+    fn memories_may_be_empty_or_too_large() {
+        let ty = memory_type(0, Some(0));
+        let bare = Tunables {
+            memory_guard_size: 0,
+            guard_before_linear_memory: false,
+            ..moving_tunables()
+        };
+        let memory = Memory::new(&ty, &bare, InitialContents::Zeros).unwrap();
+        assert_eq!(memory.byte_size(), 0);
+        assert!(memory.range(0, 0).is_ok());
+        assert!(memory.range(0, 1).is_err());
+        for min in [1u64 << 47, u64::MAX] {
+            let ty = waxwing_environ::Memory {
+                idx_type: IndexType::I64,
+                ..memory_type(min, None)
+            };
+            assert!(Memory::new(&ty, &bare, InitialContents::Zeros).is_err());
+        }
+        let memory = Memory::new(&memory_type(1, None), &bare, InitialContents::Zeros).unwrap();
+        assert_eq!(memory.size_after_growth(u64::MAX), usize::MAX);
+    }
+
+    #[test]
+    fn contents_are_copied_up_to_the_end() {
+        let ty = waxwing_environ::Memory {
+            page_size_log2: 0,
+            ..memory_type(10, None)
+        };
+        let facts = MemoryImageFacts {
+            offset: 0,
+            data: 0..16,
+        };
+        let bytes: Vec<u8> = (1..=16).collect();
+        let contents = InitialContents::Copy(&facts, &bytes);
+        let memory = Memory::new(&ty, &moving_tunables(), contents).unwrap();
+        assert_eq!((read(&memory, 0), read(&memory, 9)), (1, 10));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn images_survive_growth_and_moves() {
+        use crate::memory_image::ImageSource;
+        let bytes = [5u8; 0x1_0000];
+        let image = MemoryImage::new(ImageSource::Bytes(&bytes), bytes.len(), 0).unwrap();
+        let image = image.expect("this system maps images");
+        let contents = InitialContents::Image(&image);
+        let mut one = Memory::new(&memory_type(1, None), &moving_tunables(), contents).unwrap();
+        let two = Memory::new(&memory_type(1, None), &moving_tunables(), contents).unwrap();
+        write(&one, 3, 6);
+        one.grow_to(0x10_0000).unwrap();
+        assert_eq!(
+            (read(&one, 3), read(&one, 4), read(&one, 0x1_0000)),
+            (6, 5, 0)
+        );
+        assert_eq!(read(&two, 3), 5);
+        // A memory that ends within the image's last page.
+        let ty = waxwing_environ::Memory {
+            page_size_log2: 0,
+            ..memory_type(100, None)
+        };
+        let memory = Memory::new(&ty, &moving_tunables(), contents).unwrap();
+        assert_eq!(read(&memory, 99), 5);
+        assert!(memory.range(100, 1).is_err());
+    }
+}

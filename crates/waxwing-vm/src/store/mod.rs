@@ -1,0 +1,488 @@
+//! [`StoreCore`]: what a store owns, whatever the embedder keeps in it.
+
+mod create;
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU64;
+use std::ops::Bound;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+use waxwing_environ::artifact::TrampolineKind;
+use waxwing_environ::{
+    DefinedMemoryIndex, DefinedTableIndex, EngineTypeIndex, PrimaryMap, Tunables,
+};
+
+pub use create::{create_host_global, create_host_memory, create_host_table, instantiate};
+
+use crate::extern_refs::ExternRefs;
+use crate::host_func::HostFunc;
+use crate::instance::{Instance, InstanceHandle, InstanceId};
+use crate::loaded_module::LoadedModule;
+use crate::store_context::VMStoreContext;
+use crate::table::TableElement;
+use crate::traps::{EntryOptions, UnwindReason, enter_wasm};
+use crate::type_registry::TypeRegistry;
+use crate::val_raw::ValRaw;
+use crate::vmcontext::{VMFuncRef, VMWasmCode};
+
+/// The identity of a store: no two stores of a process have the same.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct StoreId(NonZeroU64);
+
+impl StoreId {
+    fn allocate() -> StoreId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        StoreId(NonZeroU64::new(id).expect("nobody makes 2^64 stores"))
+    }
+}
+
+/// A store as the runtime sees it. Limits and their errors are the embedder's.
+pub trait VMStore {
+    /// The part that the runtime works on.
+    fn core(&self) -> &StoreCore;
+
+    /// The part that the runtime works on.
+    fn core_mut(&mut self) -> &mut StoreCore;
+
+    /// Whether a linear memory may grow from `current` to `desired` bytes, or be made with that size, in
+    /// which case `current` is zero. `maximum` is what its type declares.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the instruction or operation that wanted to grow.
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool>;
+
+    /// Growth that was allowed failed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::memory_growing`].
+    fn memory_grow_failed(&mut self, error: anyhow::Error) -> Result<()>;
+
+    /// Whether a table may grow from `current` to `desired` elements, or be made with that size, in which
+    /// case `current` is zero. `maximum` is what its type declares.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::memory_growing`].
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool>;
+
+    /// Growth that was allowed failed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::memory_growing`].
+    fn table_grow_failed(&mut self, error: anyhow::Error) -> Result<()>;
+
+    /// How many instances the store may have.
+    fn instances_limit(&self) -> usize;
+
+    /// How many linear memories the instances of the store may define.
+    fn memories_limit(&self) -> usize;
+
+    /// How many tables the instances of the store may define.
+    fn tables_limit(&self) -> usize;
+}
+
+/// A record that generated code works on, at one address as long as the store.
+struct PinnedContext(NonNull<VMStoreContext>);
+
+impl Drop for PinnedContext {
+    fn drop(&mut self) {
+        // SAFETY: it came from a box, and who used it is gone.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+/// References to functions that the store made, at one address as long as the store.
+#[derive(Default)]
+struct FuncRefs(Vec<NonNull<VMFuncRef>>);
+
+impl FuncRefs {
+    fn push(&mut self, func_ref: VMFuncRef) -> NonNull<VMFuncRef> {
+        let pointer = NonNull::from(Box::leak(Box::new(func_ref)));
+        self.0.push(pointer);
+        pointer
+    }
+}
+
+impl Drop for FuncRefs {
+    fn drop(&mut self) {
+        for func_ref in &self.0 {
+            // SAFETY: it came from a box, and who used it is gone.
+            drop(unsafe { Box::from_raw(func_ref.as_ptr()) });
+        }
+    }
+}
+
+/// The modules whose code a store may run.
+#[derive(Default)]
+struct Modules {
+    /// All of them, by address.
+    all: HashMap<*const LoadedModule, Arc<LoadedModule>>,
+    /// Those that have code, by the address of its end.
+    by_end: BTreeMap<usize, Arc<LoadedModule>>,
+}
+
+/// How much of what the store limits there is.
+#[derive(Copy, Clone, Default)]
+struct Counts {
+    instances: usize,
+    memories: usize,
+    tables: usize,
+}
+
+/// What a store owns: its instances, and all that they use.
+///
+/// Functions, and the addresses of globals and such, are valid as long as the store.
+// Fields are dropped in this order: instances before the modules whose layout they have.
+pub struct StoreCore {
+    instances: PrimaryMap<InstanceId, InstanceHandle>,
+    host_funcs: Vec<HostFunc>,
+    shared_host_funcs: HashMap<*const HostFunc, (NonNull<VMFuncRef>, Arc<HostFunc>)>,
+    func_refs: FuncRefs,
+    extern_refs: ExternRefs,
+    kept_alive: HashMap<*const (), Arc<dyn Any + Send + Sync>>,
+    modules: Modules,
+    /// Entries for WebAssembly to host functions, by type, as far as they were looked for.
+    wasm_calls: HashMap<EngineTypeIndex, NonNull<VMWasmCode>>,
+    /// Functions without such an entry.
+    holes: Vec<NonNull<VMFuncRef>>,
+    counts: Counts,
+    context: PinnedContext,
+    this: Option<NonNull<dyn VMStore>>,
+    id: StoreId,
+    entry_options: EntryOptions,
+    tunables: Tunables,
+    registry: Arc<TypeRegistry>,
+}
+
+// SAFETY: all that the pointers lead to belongs to the store or to what it keeps alive, and is `Send`:
+// instances, functions of the host (whose state has to be), values. The embedder's part of the store is
+// behind `this`, which points to the very object that contains the core, and moves with it.
+unsafe impl Send for StoreCore {}
+// SAFETY: shared references allow nothing but reading, and what is read is `Sync`.
+unsafe impl Sync for StoreCore {}
+
+impl StoreCore {
+    /// An empty store for an engine with these types and settings. [`Self::set_self`] has to be called
+    /// before anything is created in it.
+    pub fn new(
+        registry: &Arc<TypeRegistry>,
+        tunables: &Tunables,
+        entry_options: EntryOptions,
+    ) -> StoreCore {
+        StoreCore {
+            instances: PrimaryMap::new(),
+            host_funcs: Vec::new(),
+            shared_host_funcs: HashMap::new(),
+            func_refs: FuncRefs::default(),
+            extern_refs: ExternRefs::default(),
+            kept_alive: HashMap::new(),
+            modules: Modules::default(),
+            wasm_calls: HashMap::new(),
+            holes: Vec::new(),
+            counts: Counts::default(),
+            context: PinnedContext(NonNull::from(Box::leak(Box::default()))),
+            this: None,
+            id: StoreId::allocate(),
+            entry_options,
+            tunables: tunables.clone(),
+            registry: Arc::clone(registry),
+        }
+    }
+
+    /// Says which object this is the core of, for limits to be asked for.
+    ///
+    /// # Safety
+    ///
+    /// `this` is valid whenever code of the store's instances runs, and its [`VMStore::core`] is this
+    /// object. It may be used for exclusive access whenever such code calls a builtin.
+    pub unsafe fn set_self(&mut self, this: NonNull<dyn VMStore + '_>) {
+        // SAFETY: only the lifetime changes; the caller guarantees that the pointer is valid when used.
+        self.this = Some(unsafe {
+            std::mem::transmute::<NonNull<dyn VMStore + '_>, NonNull<dyn VMStore + 'static>>(this)
+        });
+    }
+
+    /// The store's identity.
+    #[inline]
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// The record that generated code works on; valid as long as the store.
+    #[inline]
+    pub fn vm_store_context(&self) -> NonNull<VMStoreContext> {
+        self.context.0
+    }
+
+    /// How WebAssembly is entered.
+    #[inline]
+    pub fn entry_options(&self) -> &EntryOptions {
+        &self.entry_options
+    }
+
+    /// The engine's settings.
+    pub fn tunables(&self) -> &Tunables {
+        &self.tunables
+    }
+
+    /// The engine's types.
+    pub fn type_registry(&self) -> &Arc<TypeRegistry> {
+        &self.registry
+    }
+
+    /// The host values that WebAssembly refers to.
+    pub fn extern_refs(&self) -> &ExternRefs {
+        &self.extern_refs
+    }
+
+    /// The host values that WebAssembly refers to.
+    pub fn extern_refs_mut(&mut self) -> &mut ExternRefs {
+        &mut self.extern_refs
+    }
+
+    /// An instance of the store.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the store has no such instance.
+    #[inline]
+    pub fn instance(&self, id: InstanceId) -> &Instance {
+        // SAFETY: the store owns the instance. The reference borrows the store, so that neither code of
+        // the store runs nor another reference is made that changes it.
+        unsafe { self.instances[id].as_ptr().as_ref() }
+    }
+
+    /// An instance of the store.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Self::instance`].
+    #[inline]
+    pub fn instance_mut(&mut self, id: InstanceId) -> &mut Instance {
+        // SAFETY: as for `instance`, and the borrow of the store is exclusive.
+        unsafe { self.instances[id].as_ptr().as_mut() }
+    }
+
+    /// All instances, among them those that were made up for items of the host.
+    pub fn instances(&self) -> impl Iterator<Item = InstanceId> + '_ {
+        self.instances.keys()
+    }
+
+    /// Keeps a module alive as long as the store, and gives functions of the host that have none yet an
+    /// entry for WebAssembly, as far as the module has trampolines. Whoever instantiates does so.
+    pub fn register_module(&mut self, module: &Arc<LoadedModule>) {
+        let key = Arc::as_ptr(module);
+        if self.modules.all.contains_key(&key) {
+            return;
+        }
+        self.modules.all.insert(key, Arc::clone(module));
+        if module.has_code() && !module.code().text().is_empty() {
+            let end = module.code().text_range().end;
+            self.modules.by_end.insert(end, Arc::clone(module));
+        }
+        self.holes.retain(|hole| {
+            // SAFETY: the store owns these records, and nobody has references to them.
+            let func_ref = unsafe { &mut *hole.as_ptr() };
+            func_ref.wasm_call =
+                module.trampoline(TrampolineKind::WasmToArray, func_ref.type_index);
+            func_ref.wasm_call.is_none()
+        });
+    }
+
+    /// The module whose code contains the address `pc`.
+    pub fn module_of_pc(&self, pc: usize) -> Option<&Arc<LoadedModule>> {
+        // A return address may be the end of a function, but never that of the text, which is followed
+        // by trampolines or padding.
+        let ends = (Bound::Excluded(pc), Bound::Unbounded);
+        let (_, module) = self.modules.by_end.range(ends).next()?;
+        module.code().text_range().contains(&pc).then_some(module)
+    }
+
+    /// How WebAssembly calls host functions of a type, if a module of the store can.
+    pub fn find_wasm_call(&mut self, ty: EngineTypeIndex) -> Option<NonNull<VMWasmCode>> {
+        if let Some(code) = self.wasm_calls.get(&ty) {
+            return Some(*code);
+        }
+        let code = self
+            .modules
+            .all
+            .values()
+            .find_map(|module| module.trampoline(TrampolineKind::WasmToArray, ty))?;
+        self.wasm_calls.insert(ty, code);
+        Some(code)
+    }
+
+    /// Fills a function's entry for WebAssembly, or remembers that it lacks one.
+    fn fill_or_remember(&mut self, func_ref: NonNull<VMFuncRef>) {
+        // SAFETY: the store owns the record, and nobody has references to it.
+        let ty = unsafe { (*func_ref.as_ptr()).type_index };
+        match self.find_wasm_call(ty) {
+            // SAFETY: as above.
+            Some(code) => unsafe { (*func_ref.as_ptr()).wasm_call = Some(code) },
+            None => self.holes.push(func_ref),
+        }
+    }
+
+    /// Takes a function of the host over, and returns the store's reference to it.
+    pub fn add_host_func(&mut self, func: HostFunc) -> NonNull<VMFuncRef> {
+        let func_ref = func.func_ref();
+        self.host_funcs.push(func);
+        self.fill_or_remember(func_ref);
+        func_ref
+    }
+
+    /// The store's reference to a function of the host that others may use too.
+    pub fn add_shared_host_func(&mut self, func: &Arc<HostFunc>) -> NonNull<VMFuncRef> {
+        let key = Arc::as_ptr(func);
+        if let Some((func_ref, _)) = self.shared_host_funcs.get(&key) {
+            return *func_ref;
+        }
+        // SAFETY: the function is alive, and its record is not changed while it is shared.
+        let func_ref = self.func_refs.push(unsafe { func.func_ref().read() });
+        self.shared_host_funcs
+            .insert(key, (func_ref, Arc::clone(func)));
+        self.fill_or_remember(func_ref);
+        func_ref
+    }
+
+    /// Keeps a value alive as long as the store; the same one once.
+    pub fn keep_alive(&mut self, value: Arc<dyn Any + Send + Sync>) {
+        let key = Arc::as_ptr(&value).cast::<()>();
+        self.kept_alive.entry(key).or_insert(value);
+    }
+}
+
+/// Grows a linear memory by `delta` pages. Returns the previous number of pages, or `None` if the memory
+/// cannot grow so far, or the store's limiter does not allow it.
+///
+/// # Errors
+///
+/// Fails if the limiter does.
+///
+/// # Panics
+///
+/// Panics if the store has no such memory.
+pub fn memory_grow(
+    store: &mut dyn VMStore,
+    instance: InstanceId,
+    index: DefinedMemoryIndex,
+    delta: u64,
+) -> Result<Option<u64>> {
+    let instance = store.core_mut().instances[instance].as_ptr();
+    // SAFETY: the instance is the store's, which is borrowed exclusively.
+    unsafe { Instance::memory_grow(instance, store, index, delta) }
+}
+
+/// Grows a table by `delta` elements, which become `init`. Returns the previous number, or `None` if the
+/// table cannot grow so far, or the store's limiter does not allow it.
+///
+/// # Errors
+///
+/// Fails if the limiter does.
+///
+/// # Panics
+///
+/// Panics if the store has no such table, or `init` is not of its kind.
+pub fn table_grow(
+    store: &mut dyn VMStore,
+    instance: InstanceId,
+    index: DefinedTableIndex,
+    delta: u64,
+    init: TableElement,
+) -> Result<Option<u64>> {
+    let instance = store.core_mut().instances[instance].as_ptr();
+    // SAFETY: the instance is the store's, which is borrowed exclusively.
+    unsafe { Instance::table_grow(instance, store, index, delta, init) }
+}
+
+/// Copies elements between tables, which may be the same.
+///
+/// # Errors
+///
+/// Traps, before anything is changed, if the elements are not all within the tables.
+///
+/// # Panics
+///
+/// Panics if the store has no such tables, or they differ in kind.
+pub fn table_copy(
+    store: &mut StoreCore,
+    (dst, dst_table): (InstanceId, DefinedTableIndex),
+    dst_index: u64,
+    (src, src_table): (InstanceId, DefinedTableIndex),
+    src_index: u64,
+    len: u64,
+) -> Result<(), waxwing_environ::Trap> {
+    let dst = (store.instances[dst].as_ptr(), dst_table);
+    let src = (store.instances[src].as_ptr(), src_table);
+    // SAFETY: the instances are the store's, which is borrowed exclusively.
+    unsafe { Instance::table_copy(dst, dst_index, src, src_index, len) }
+}
+
+/// Calls a function of a store, of WebAssembly or of the host. Parameters are read from `values`, results
+/// are written there.
+///
+/// # Errors
+///
+/// Fails with what ended the call early.
+///
+/// # Safety
+///
+/// The function is the store's. The values are of the types of its parameters, and there is room for all
+/// parameters and for all results.
+pub unsafe fn call(
+    store: &mut dyn VMStore,
+    func: NonNull<VMFuncRef>,
+    values: &mut [ValRaw],
+) -> Result<(), Box<UnwindReason>> {
+    let core = store.core();
+    let (context, options) = (core.vm_store_context(), core.entry_options);
+    let len = values.len();
+    let values = NonNull::from(values).cast();
+    // SAFETY: required of the caller; the store is borrowed exclusively.
+    unsafe { call_unchecked(context, &options, func, values, len) }
+}
+
+/// As [`call`], without anything that a call does not need: for typed calls.
+///
+/// # Errors
+///
+/// Fails with what ended the call early.
+///
+/// # Safety
+///
+/// As for [`call`]. `context` is that of the function's store, of which the caller has exclusive use. There
+/// are `len` values at `values`, that nobody else uses.
+#[inline]
+pub unsafe fn call_unchecked(
+    context: NonNull<VMStoreContext>,
+    options: &EntryOptions,
+    func: NonNull<VMFuncRef>,
+    values: NonNull<ValRaw>,
+    len: usize,
+) -> Result<(), Box<UnwindReason>> {
+    // SAFETY: required of the caller.
+    unsafe {
+        let array_call = (*func.as_ptr()).array_call;
+        enter_wasm(context, options, || array_call(func, None, values, len))
+    }
+}

@@ -1,0 +1,23 @@
+//! The operating system, chosen once.
+//!
+//! Everything above this module is written against the items re-exported here and never asks which
+//! system it runs on. Both implementations offer the same modules:
+//!
+//! | module | offers |
+//! |---|---|
+//! | `vm` | page-granular address space: reserve, protect, map a file, release |
+//! | `image` | copy-on-write sources for the initial contents of linear memories |
+//! | `icache` | making freshly written machine code visible to instruction fetch |
+//! | `unwind` | telling the system's unwinder about generated code |
+//! | `thread` | stack bounds of the calling thread, and its alternate signal stack |
+//! | `faults` | hardware faults: the process-wide handler and its chain |
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub(crate) use unix::*;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub(crate) use windows::*;

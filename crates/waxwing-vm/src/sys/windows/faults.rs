@@ -1,0 +1,102 @@
+//! Hardware faults arrive as exceptions, which a vectored handler sees before any other.
+
+use std::io;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use windows_sys::Win32::Foundation::{
+    EXCEPTION_ACCESS_VIOLATION, EXCEPTION_ILLEGAL_INSTRUCTION, EXCEPTION_IN_PAGE_ERROR,
+    EXCEPTION_INT_DIVIDE_BY_ZERO, EXCEPTION_INT_OVERFLOW,
+};
+use windows_sys::Win32::System::Diagnostics::Debug::{
+    AddVectoredExceptionHandler, CONTEXT, EXCEPTION_POINTERS, RemoveVectoredExceptionHandler,
+};
+
+use crate::traps::{Fault, Resume, handle_fault};
+
+const EXCEPTION_CONTINUE_EXECUTION: i32 = -1;
+const EXCEPTION_CONTINUE_SEARCH: i32 = 0;
+
+static HANDLE: AtomicPtr<core::ffi::c_void> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Installs the handler.
+///
+/// # Safety
+///
+/// Called when it is not installed, and not concurrently with itself or [`uninstall`].
+pub(crate) unsafe fn install() -> io::Result<()> {
+    // SAFETY: the handler has the signature that is asked for.
+    let handle = unsafe { AddVectoredExceptionHandler(1, Some(handler)) };
+    if handle.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    HANDLE.store(handle, Ordering::Release);
+    Ok(())
+}
+
+/// Removes the handler; returns whether it is gone.
+///
+/// # Safety
+///
+/// Called when it is installed, not concurrently with itself or [`install`], and while no thread
+/// runs WebAssembly code.
+pub(crate) unsafe fn uninstall() -> bool {
+    // SAFETY: the handle is the one that `install` was given.
+    unsafe { RemoveVectoredExceptionHandler(HANDLE.load(Ordering::Acquire)) != 0 }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn pc_and_fp(context: &CONTEXT) -> (usize, usize) {
+    (context.Rip as usize, context.Rbp as usize)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn set(context: &mut CONTEXT, resume: &Resume) {
+    context.Rip = resume.pc as u64;
+    context.Rsp = resume.sp as u64;
+    context.Rbp = resume.fp as u64;
+}
+
+#[cfg(target_arch = "aarch64")]
+fn pc_and_fp(context: &CONTEXT) -> (usize, usize) {
+    // SAFETY: every member of the union is plain integers.
+    (
+        context.Pc as usize,
+        unsafe { context.Anonymous.Anonymous.Fp } as usize,
+    )
+}
+
+#[cfg(target_arch = "aarch64")]
+fn set(context: &mut CONTEXT, resume: &Resume) {
+    context.Pc = resume.pc as u64;
+    context.Sp = resume.sp as u64;
+    context.Anonymous.Anonymous.Fp = resume.fp as u64;
+}
+
+unsafe extern "system" fn handler(exception: *mut EXCEPTION_POINTERS) -> i32 {
+    // SAFETY: the system passes valid pointers to a vectored handler.
+    let (record, context) = unsafe {
+        (
+            &*(*exception).ExceptionRecord,
+            &mut *(*exception).ContextRecord,
+        )
+    };
+    let address = match record.ExceptionCode {
+        // The second parameter is the address that was accessed.
+        EXCEPTION_ACCESS_VIOLATION | EXCEPTION_IN_PAGE_ERROR => {
+            Some(record.ExceptionInformation[1])
+        }
+        EXCEPTION_ILLEGAL_INSTRUCTION | EXCEPTION_INT_DIVIDE_BY_ZERO | EXCEPTION_INT_OVERFLOW => {
+            None
+        }
+        _ => return EXCEPTION_CONTINUE_SEARCH,
+    };
+    let (pc, fp) = pc_and_fp(context);
+    // SAFETY: the registers are those of the code that faulted on this thread.
+    match unsafe { handle_fault(&Fault { pc, fp, address }) } {
+        Some(resume) => {
+            set(context, &resume);
+            EXCEPTION_CONTINUE_EXECUTION
+        }
+        None => EXCEPTION_CONTINUE_SEARCH,
+    }
+}

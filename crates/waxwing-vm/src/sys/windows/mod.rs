@@ -1,0 +1,8 @@
+//! Windows: `VirtualAlloc` and vectored exception handling.
+
+pub(crate) mod faults;
+pub(crate) mod icache;
+pub(crate) mod image;
+pub(crate) mod thread;
+pub(crate) mod unwind;
+pub(crate) mod vm;

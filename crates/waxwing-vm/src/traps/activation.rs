@@ -1,0 +1,394 @@
+//! [`Activation`]: one entry from the host to WebAssembly code.
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::panic::{self, AssertUnwindSafe};
+use std::ptr::{self, NonNull};
+
+use anyhow::{Context, Result};
+
+use super::stack::ThreadStack;
+use super::{Resume, TrapReason, UnwindReason};
+use crate::arch;
+use crate::backtrace::{RawBacktrace, RawFrame};
+use crate::store_context::VMStoreContext;
+use crate::sys::thread;
+
+/// What every thread has. Constant and without a destructor, so that using it is an access relative to a
+/// register, in the fault handler too.
+struct ThreadState {
+    /// The newest activation, or null.
+    innermost: Cell<*const Activation>,
+    stack: ThreadStack,
+}
+
+thread_local! {
+    static THREAD: ThreadState = const {
+        ThreadState {
+            innermost: Cell::new(ptr::null()),
+            stack: ThreadStack::unknown(),
+        }
+    };
+}
+
+impl ThreadState {
+    /// The lowest stack address to use from here on.
+    #[inline]
+    fn stack_limit(&self, max_wasm_stack: usize) -> Result<usize> {
+        if !self.stack.is_initialized() {
+            self.initialize()?;
+        }
+        Ok(self.stack.limit(arch::stack_pointer(), max_wasm_stack))
+    }
+
+    #[cold]
+    fn initialize(&self) -> Result<()> {
+        thread::ensure_alternate_stack()
+            .context("failed to allocate a stack for this thread's signal handlers")?;
+        self.stack.initialize();
+        Ok(())
+    }
+}
+
+/// What the context of a store that waits for the host held before it was entered again.
+struct Saved {
+    stack_limit: usize,
+    exit_fp: usize,
+    exit_pc: usize,
+    entry_fp: usize,
+    entry_sp: usize,
+    entry_trap_handler: usize,
+}
+
+impl Saved {
+    #[inline]
+    fn from(store: &VMStoreContext) -> Saved {
+        Saved {
+            stack_limit: store.stack_limit.get(),
+            exit_fp: store.last_wasm_exit_fp.get(),
+            exit_pc: store.last_wasm_exit_pc.get(),
+            entry_fp: store.last_wasm_entry_fp.get(),
+            entry_sp: store.last_wasm_entry_sp.get(),
+            entry_trap_handler: store.last_wasm_entry_trap_handler.get(),
+        }
+    }
+
+    #[inline]
+    fn restore(&self, store: &VMStoreContext) {
+        store.stack_limit.set(self.stack_limit);
+        store.last_wasm_exit_fp.set(self.exit_fp);
+        store.last_wasm_exit_pc.set(self.exit_pc);
+        store.last_wasm_entry_fp.set(self.entry_fp);
+        store.last_wasm_entry_sp.set(self.entry_sp);
+        store
+            .last_wasm_entry_trap_handler
+            .set(self.entry_trap_handler);
+    }
+}
+
+/// One entry from the host to WebAssembly code, on the stack of the thread that entered.
+pub(crate) struct Activation {
+    /// The next older activation of the thread, or null.
+    older: *const Activation,
+    store: NonNull<VMStoreContext>,
+    /// Whether the store was waiting for the host, rather than idle.
+    reentry: bool,
+    /// Initialised if this is a reentry. The context of an idle store holds nothing that anybody needs.
+    saved: MaybeUninit<Saved>,
+    backtraces: bool,
+    /// Why this activation is being unwound. Only its own thread and that thread's fault handler use it,
+    /// and the latter only while generated code runs. Taken out when the activation ends by it, and
+    /// empty when it ends otherwise: there is nothing to drop.
+    reason: ManuallyDrop<UnsafeCell<Option<UnwindReason>>>,
+}
+
+impl Activation {
+    /// Whether the activation is one of this store.
+    pub(crate) fn is_of(&self, store: *const VMStoreContext) -> bool {
+        ptr::eq(self.store.as_ptr(), store)
+    }
+
+    /// What the store's context held of the next older activation of the same store: the pc and fp of
+    /// its last exit, and the fp of its entry.
+    pub(crate) fn saved_frames(&self) -> Option<(usize, usize, usize)> {
+        let saved = self.saved()?;
+        Some((saved.exit_pc, saved.exit_fp, saved.entry_fp))
+    }
+
+    #[inline]
+    fn saved(&self) -> Option<&Saved> {
+        // SAFETY: `enter_wasm` initialises it for reentries.
+        self.reentry
+            .then(|| unsafe { self.saved.assume_init_ref() })
+    }
+
+    #[inline]
+    fn context(&self) -> &VMStoreContext {
+        // SAFETY: `enter_wasm` requires that the store's context outlives the call.
+        unsafe { self.store.as_ref() }
+    }
+
+    /// Records why this activation is going to be unwound.
+    ///
+    /// # Safety
+    ///
+    /// This is the innermost activation of the calling thread.
+    pub(super) unsafe fn record(&self, reason: impl FnOnce(BacktraceOf<'_>) -> UnwindReason) {
+        let reason = reason(BacktraceOf(self));
+        // SAFETY: this thread alone uses the cell, and nobody keeps references into it.
+        unsafe { *self.reason.get() = Some(reason) };
+    }
+
+    /// The trap handler of the entry trampoline, if this is the innermost activation of the calling
+    /// thread and its entry trampoline ran.
+    pub(super) fn resume_point(&self) -> Resume {
+        let store = self.context();
+        Resume {
+            pc: store.last_wasm_entry_trap_handler.get(),
+            sp: store.last_wasm_entry_sp.get(),
+            fp: store.last_wasm_entry_fp.get(),
+        }
+    }
+}
+
+/// Captures backtraces of an activation's store, if the activation wants them.
+pub(super) struct BacktraceOf<'a>(&'a Activation);
+
+impl BacktraceOf<'_> {
+    /// # Safety
+    ///
+    /// As for [`RawBacktrace::capture_from`], with this activation being the innermost one.
+    pub(super) unsafe fn capture(&self, first: Option<RawFrame>) -> Option<RawBacktrace> {
+        // SAFETY: required of the caller; running an activation implies exclusive use of its store.
+        self.0
+            .backtraces
+            .then(|| unsafe { RawBacktrace::capture_from(self.0.store.as_ptr(), first) })
+    }
+}
+
+/// The calling thread's activations, the newest first.
+pub(crate) fn activations() -> impl Iterator<Item = &'static Activation> {
+    // SAFETY: activations are removed from the list before they go out of scope, so that all in it are
+    // live. The lifetime is a lie that ends with this crate: nobody keeps a reference beyond the
+    // frame that it was obtained in, and that frame is younger than all activations.
+    let activation = |pointer: *const Activation| unsafe { pointer.as_ref() };
+    let innermost = THREAD.with(|thread| thread.innermost.get());
+    std::iter::successors(activation(innermost), move |newer| activation(newer.older))
+}
+
+/// Whether the store has an activation on the calling thread.
+fn is_active(store: *const VMStoreContext) -> bool {
+    activations().any(|activation| activation.is_of(store))
+}
+
+/// The calling thread's newest activation.
+pub(super) fn innermost() -> Option<&'static Activation> {
+    activations().next()
+}
+
+/// Settings of an entry to WebAssembly code.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryOptions {
+    /// How many bytes of stack WebAssembly code may use, over all nested entries of one store on one
+    /// thread; less if the thread's stack is smaller.
+    pub max_wasm_stack: usize,
+    /// Whether traps and errors come with the frames that were on the stack.
+    pub backtraces: bool,
+}
+
+/// Removes an activation from its thread's list and puts its store's context back.
+struct Leave<'a> {
+    thread: &'a ThreadState,
+    activation: &'a Activation,
+}
+
+impl Drop for Leave<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.thread.innermost.set(self.activation.older);
+        let context = self.activation.context();
+        match self.activation.saved() {
+            Some(saved) => saved.restore(context),
+            None => context.stack_limit.set(0),
+        }
+    }
+}
+
+/// Runs `call`, which calls an entry trampoline of WebAssembly code and returns its result: `false` if
+/// execution was ended by a trap, an error or a panic.
+///
+/// A call that succeeds allocates nothing and takes no lock, but for the first one of each thread.
+///
+/// # Errors
+///
+/// Fails with what was recorded if `call` returns `false`, or if the thread cannot be prepared.
+///
+/// # Panics
+///
+/// Panics if `call` does. Panics if it returns `false` though nothing was recorded, which would be a
+/// defect of the trampoline.
+///
+/// # Safety
+///
+/// The calling thread has exclusive use of the store that `store` belongs to, and `store` is valid until
+/// the function returns. Trampolines that `call` enters get this same `store`, and follow the contract
+/// of [this module](crate::traps).
+#[inline]
+pub unsafe fn enter_wasm<F>(
+    store: NonNull<VMStoreContext>,
+    options: &EntryOptions,
+    call: F,
+) -> Result<(), Box<UnwindReason>>
+where
+    F: FnOnce() -> bool,
+{
+    THREAD.with(|thread| {
+        // SAFETY: the caller guarantees that the pointer is valid.
+        let context = unsafe { store.as_ref() };
+        let older = thread.innermost.get();
+        let reentry = context.stack_limit.get() != 0;
+        let mut activation = Activation {
+            older,
+            store,
+            reentry,
+            saved: MaybeUninit::uninit(),
+            backtraces: options.backtraces,
+            reason: ManuallyDrop::new(UnsafeCell::new(None)),
+        };
+        if reentry {
+            activation.saved.write(Saved::from(context));
+        }
+        // Nested entries share the outermost one's allowance. But the store may wait on another thread
+        // than this one, where its limit means nothing.
+        if !reentry || !is_active(store.as_ptr()) {
+            match thread.stack_limit(options.max_wasm_stack) {
+                Ok(limit) => context.stack_limit.set(limit),
+                Err(error) => return Err(failed_to_enter(error)),
+            }
+        }
+        // So that a failure before the trampoline ran does not find the older activation's frames.
+        context.last_wasm_exit_fp.set(0);
+        context.last_wasm_entry_fp.set(0);
+        thread.innermost.set(&activation);
+        let leave = Leave {
+            thread,
+            activation: &activation,
+        };
+        let succeeded = call();
+        drop(leave);
+        match succeeded {
+            true => Ok(()),
+            false => Err(recorded(&activation)),
+        }
+    })
+}
+
+#[cold]
+fn failed_to_enter(error: anyhow::Error) -> Box<UnwindReason> {
+    Box::new(UnwindReason::Trap {
+        reason: TrapReason::Host(error),
+        backtrace: None,
+    })
+}
+
+#[cold]
+fn recorded(activation: &Activation) -> Box<UnwindReason> {
+    // SAFETY: the activation has ended, so that nobody else uses the cell.
+    let reason = unsafe { (*activation.reason.get()).take() };
+    Box::new(reason.expect("entry trampolines fail only after a reason was recorded"))
+}
+
+/// Records why the innermost activation is going to be unwound, with a backtrace that begins where
+/// WebAssembly code was last left.
+///
+/// # Panics
+///
+/// Panics if the calling thread is not within [`enter_wasm`].
+pub fn record_trap(reason: impl Into<TrapReason>) {
+    let reason = reason.into();
+    let activation = innermost().expect("builtins and host functions run within `enter_wasm`");
+    // SAFETY: it is the innermost activation, and this function runs on top of its frames.
+    unsafe {
+        activation.record(|backtrace| UnwindReason::Trap {
+            reason,
+            backtrace: backtrace.capture(None),
+        });
+    }
+}
+
+/// Unwinds to the entry trampoline of the innermost activation.
+///
+/// # Safety
+///
+/// A reason was recorded. The caller is a builtin called by generated code of the innermost activation,
+/// and it and everything that it called own nothing that has to be dropped.
+pub unsafe fn raise() -> ! {
+    match innermost().map(Activation::resume_point) {
+        // SAFETY: the trampoline of the innermost activation is on the stack, and the caller guarantees
+        // that nothing younger needs cleaning up.
+        Some(Resume { pc, sp, fp }) => unsafe { arch::resume_to_handler(pc, sp, fp) },
+        // There is nowhere to continue, and nothing that could be told to.
+        None => std::process::abort(),
+    }
+}
+
+/// Runs the body of a builtin or host function that generated code called. `None` means that a trap, an
+/// error or a panic was recorded, and that the caller has to [`raise`] it, after it has dropped all.
+///
+/// # Panics
+///
+/// Panics if the body fails and the calling thread is not within [`enter_wasm`].
+#[inline]
+pub fn catch_host<R, E>(body: impl FnOnce() -> Result<R, E>) -> Option<R>
+where
+    E: Into<TrapReason>,
+{
+    // A panic is resumed on the other side, where whoever catches it judges what is still sound.
+    match panic::catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(result)) => Some(result),
+        Ok(Err(error)) => {
+            record_trap(error);
+            None
+        }
+        Err(payload) => {
+            record_panic(payload);
+            None
+        }
+    }
+}
+
+/// Records a panic of the host, which is going to be resumed by whoever entered the innermost activation.
+///
+/// # Panics
+///
+/// Panics if the calling thread is not within [`enter_wasm`].
+#[cold]
+pub fn record_panic(payload: Box<dyn Any + Send>) {
+    let activation = innermost().expect("builtins and host functions run within `enter_wasm`");
+    // SAFETY: it is the innermost activation.
+    unsafe { activation.record(|_| UnwindReason::Panic(payload)) };
+}
+
+/// The lowest stack address that WebAssembly code entered here may use, if it may use `max_wasm_stack`
+/// bytes: within the calling thread's stack, leaving some to the host.
+///
+/// # Errors
+///
+/// Fails if the thread cannot be prepared.
+pub fn stack_limit_for_entry(max_wasm_stack: usize) -> Result<usize> {
+    THREAD.with(|thread| thread.stack_limit(max_wasm_stack))
+}
+
+/// Prepares the calling thread for WebAssembly code, which its first entry would do otherwise: finds the
+/// bounds of its stack, and allocates a stack for signal handlers.
+///
+/// # Errors
+///
+/// Fails if memory is lacking.
+pub fn tls_eager_initialize() -> Result<()> {
+    THREAD.with(|thread| match thread.stack.is_initialized() {
+        true => Ok(()),
+        false => thread.initialize(),
+    })
+}

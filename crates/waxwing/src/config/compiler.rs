@@ -1,0 +1,183 @@
+//! Options of the compiler.
+
+use super::{Config, OptLevel, RegallocAlgorithm, Strategy};
+use crate::Result;
+use anyhow::anyhow;
+use std::path::{Path, PathBuf};
+use target_lexicon::Triple;
+use waxwing_cranelift::{CompilerBuilder, SettingGroup};
+
+/// What was set of the compiler's options.
+#[derive(Clone, Debug)]
+pub(crate) struct CompilerConfig {
+    pub(crate) strategy: Strategy,
+    /// The host with all its features if `None`.
+    pub(crate) target: Option<Triple>,
+    pub(crate) opt_level: OptLevel,
+    pub(crate) regalloc_algorithm: RegallocAlgorithm,
+    pub(crate) debug_verifier: bool,
+    pub(crate) nan_canonicalization: bool,
+    pub(crate) native_unwind_info: Option<bool>,
+    /// Settings in the order in which they were made: a name, and a value unless it is enabled.
+    pub(crate) flags: Vec<(String, Option<String>)>,
+    pub(crate) emit_clif: Option<PathBuf>,
+}
+
+impl Default for CompilerConfig {
+    fn default() -> Self {
+        CompilerConfig {
+            strategy: Strategy::Auto,
+            target: None,
+            opt_level: OptLevel::None,
+            regalloc_algorithm: RegallocAlgorithm::Backtracking,
+            debug_verifier: false,
+            nan_canonicalization: false,
+            native_unwind_info: None,
+            flags: Vec::new(),
+            emit_clif: None,
+        }
+    }
+}
+
+impl Config {
+    /// Compiles for the target `target`, a triple such as `aarch64-unknown-linux-gnu`.
+    ///
+    /// Code for a target starts from the least processor of its architecture, also if the target
+    /// is the host's: features are switched on with [`Config::cranelift_flag_enable`]. Settings
+    /// of the target made before this call are dropped.
+    ///
+    /// An engine for a platform other than the host's can compile artifacts, with
+    /// [`Engine::precompile_module`](crate::Engine::precompile_module), but cannot run them.
+    ///
+    /// Default: the host, with all features that its processor has.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `target` is not a triple, or this build cannot compile for it.
+    pub fn target(&mut self, target: &str) -> Result<&mut Self> {
+        let triple: Triple = target
+            .parse()
+            .map_err(|error| anyhow!("the target `{target}` is not a triple: {error}"))?;
+        CompilerBuilder::new(Some(triple.clone()))?;
+        let former = CompilerBuilder::new(self.compiler.target.replace(triple))?.settings();
+        let is_of_target = |name: &str| {
+            let mut settings = former.iter();
+            settings.any(|s| s.name == name && s.group == SettingGroup::Target)
+        };
+        self.compiler.flags.retain(|(name, _)| !is_of_target(name));
+        Ok(self)
+    }
+
+    /// Which compiler is used: see [`Strategy`].
+    ///
+    /// Default: [`Strategy::Auto`].
+    pub fn strategy(&mut self, strategy: Strategy) -> &mut Self {
+        self.compiler.strategy = strategy;
+        self
+    }
+
+    /// How much Cranelift optimizes: see [`OptLevel`].
+    ///
+    /// Default: [`OptLevel::None`].
+    pub fn cranelift_opt_level(&mut self, level: OptLevel) -> &mut Self {
+        self.compiler.opt_level = level;
+        self
+    }
+
+    /// How Cranelift assigns registers: see [`RegallocAlgorithm`].
+    ///
+    /// Default: [`RegallocAlgorithm::Backtracking`].
+    pub fn cranelift_regalloc_algorithm(&mut self, algorithm: RegallocAlgorithm) -> &mut Self {
+        self.compiler.regalloc_algorithm = algorithm;
+        self
+    }
+
+    /// Whether Cranelift checks its intermediate representation while it compiles. For those who
+    /// develop the engine: it takes time, and finds defects of the engine only.
+    ///
+    /// Default: `false`.
+    pub fn cranelift_debug_verifier(&mut self, enable: bool) -> &mut Self {
+        self.compiler.debug_verifier = enable;
+        self
+    }
+
+    /// Whether every NaN that arithmetic gives is replaced by the canonical one.
+    ///
+    /// WebAssembly leaves the bits of such a NaN open to some degree, and processors differ. For
+    /// programs that must give the same results on every host, this makes them the same, at the
+    /// cost of a check after each operation. It applies to `f32`, `f64` and vectors of both.
+    ///
+    /// Default: `false`.
+    pub fn cranelift_nan_canonicalization(&mut self, enable: bool) -> &mut Self {
+        self.compiler.nan_canonicalization = enable;
+        self
+    }
+
+    /// Whether artifacts contain the system's native unwind information, such as `.eh_frame`.
+    ///
+    /// It lets the system's own unwinder, debuggers and profilers walk through WebAssembly
+    /// frames. The engine itself does not need it: [`Config::wasm_backtrace`] works without.
+    ///
+    /// Default: `true`.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if this is `false` for a Windows target, whose
+    /// calling convention requires the information, or if it contradicts the Cranelift setting
+    /// `unwind_info`.
+    pub fn native_unwind_info(&mut self, enable: bool) -> &mut Self {
+        self.compiler.native_unwind_info = Some(enable);
+        self
+    }
+
+    /// Switches on a Cranelift setting, or applies a preset such as `skylake`.
+    ///
+    /// Cranelift's settings change from release to release: prefer the other options of `Config`
+    /// where one does the same.
+    ///
+    /// # Safety
+    ///
+    /// A setting can break what the engine relies on, and compiled code then is not safe to run.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if there is no such setting, or it is not one to
+    /// switch on.
+    pub unsafe fn cranelift_flag_enable(&mut self, flag: &str) -> &mut Self {
+        self.compiler.flags.push((flag.to_string(), None));
+        self
+    }
+
+    /// Sets the Cranelift setting `name` to `value`.
+    ///
+    /// Cranelift's settings change from release to release: prefer the other options of `Config`
+    /// where one does the same.
+    ///
+    /// # Safety
+    ///
+    /// A setting can break what the engine relies on, and compiled code then is not safe to run.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if there is no such setting, if the value is none
+    /// of its, or if it contradicts another option: the engine requires `preserve_frame_pointers`
+    /// to be true, for instance.
+    pub unsafe fn cranelift_flag_set(&mut self, name: &str, value: &str) -> &mut Self {
+        let flag = (name.to_string(), Some(value.to_string()));
+        self.compiler.flags.push(flag);
+        self
+    }
+
+    /// Writes Cranelift's intermediate representation of every function that is compiled to a
+    /// file of its own in the directory `path`, which is made if need be.
+    ///
+    /// A function's file is called `function-INDEX.clif`, by its index in the module; trampolines
+    /// are in `array-to-wasm-TYPE.clif` and `wasm-to-array-TYPE.clif`. Compiling another module
+    /// overwrites them.
+    ///
+    /// Default: nothing is written.
+    pub fn emit_clif(&mut self, path: &Path) -> &mut Self {
+        self.compiler.emit_clif = Some(path.to_path_buf());
+        self
+    }
+}

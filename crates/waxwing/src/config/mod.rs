@@ -1,0 +1,280 @@
+//! [`Config`]: what an engine can do, and how.
+
+#[cfg(feature = "cranelift")]
+mod compiler;
+mod memory;
+mod options;
+mod proposals;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
+#[cfg(feature = "cranelift")]
+pub use options::{OptLevel, RegallocAlgorithm, Strategy};
+pub(crate) use proposals::Proposals;
+#[cfg(feature = "cranelift")]
+pub(crate) use resolve::wasm_features;
+
+use crate::Result;
+use anyhow::ensure;
+use std::env;
+use std::fmt;
+
+/// The longest version that [`ModuleVersionStrategy::Custom`] can name, in bytes.
+const MAX_VERSION_LENGTH: usize = 255;
+
+/// The default of [`Config::max_wasm_stack`].
+const DEFAULT_MAX_WASM_STACK: usize = 512 << 10;
+
+/// Environment variables that ask for file names and lines in backtraces.
+const BACKTRACE_DETAILS_VARIABLES: [&str; 2] =
+    ["WASMTIME_BACKTRACE_DETAILS", "WAXWING_BACKTRACE_DETAILS"];
+
+/// Whether a feature of the host's processor, by the name that the Rust standard library gives
+/// it, is there; `None` for a name that is not known.
+#[cfg(feature = "runtime")]
+pub(crate) type DetectHostFeature = fn(&str) -> Option<bool>;
+
+/// The settings of an [`Engine`](crate::Engine): how modules are compiled, which WebAssembly
+/// proposals they can use, and how they are run.
+///
+/// Methods take and return `&mut Self`, so that calls can be chained. Most values are only
+/// checked when an engine is made of them, so it is [`Engine::new`](crate::Engine::new) that
+/// tells of a bad one.
+///
+/// ```
+/// use waxwing::{Config, Engine};
+///
+/// # fn main() -> waxwing::Result<()> {
+/// let engine = Engine::new(Config::new().wasm_simd(false).wasm_relaxed_simd(false))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Config {
+    #[cfg(feature = "cranelift")]
+    pub(crate) compiler: compiler::CompilerConfig,
+    #[cfg(feature = "parallel-compilation")]
+    pub(crate) parallel_compilation: bool,
+    pub(crate) proposals: Proposals,
+    pub(crate) memory: memory::MemoryConfig,
+    pub(crate) max_wasm_stack: usize,
+    pub(crate) wasm_backtrace: bool,
+    pub(crate) wasm_backtrace_details: WasmBacktraceDetails,
+    pub(crate) generate_address_map: bool,
+    pub(crate) signals_based_traps: bool,
+    pub(crate) relaxed_simd_deterministic: bool,
+    pub(crate) table_lazy_init: bool,
+    pub(crate) module_version: ModuleVersionStrategy,
+    #[cfg(feature = "runtime")]
+    pub(crate) detect_host_feature: DetectHostFeature,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::new()
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("Config");
+        #[cfg(feature = "cranelift")]
+        f.field("compiler", &self.compiler);
+        #[cfg(feature = "parallel-compilation")]
+        f.field("parallel_compilation", &self.parallel_compilation);
+        f.field("proposals", &self.proposals)
+            .field("memory", &self.memory)
+            .field("max_wasm_stack", &self.max_wasm_stack)
+            .field("wasm_backtrace", &self.wasm_backtrace)
+            .field("wasm_backtrace_details", &self.wasm_backtrace_details)
+            .field("generate_address_map", &self.generate_address_map)
+            .field("signals_based_traps", &self.signals_based_traps)
+            .field(
+                "relaxed_simd_deterministic",
+                &self.relaxed_simd_deterministic,
+            )
+            .field("table_lazy_init", &self.table_lazy_init)
+            .field("module_version", &self.module_version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// The settings that each option's documentation gives as its default.
+    pub fn new() -> Self {
+        Config {
+            #[cfg(feature = "cranelift")]
+            compiler: compiler::CompilerConfig::default(),
+            #[cfg(feature = "parallel-compilation")]
+            parallel_compilation: true,
+            proposals: Proposals::default(),
+            memory: memory::MemoryConfig::default(),
+            max_wasm_stack: DEFAULT_MAX_WASM_STACK,
+            wasm_backtrace: true,
+            wasm_backtrace_details: WasmBacktraceDetails::Environment,
+            generate_address_map: true,
+            signals_based_traps: true,
+            relaxed_simd_deterministic: false,
+            table_lazy_init: true,
+            module_version: ModuleVersionStrategy::default(),
+            #[cfg(feature = "runtime")]
+            detect_host_feature: crate::engine::detect_host_feature,
+        }
+    }
+
+    /// Whether errors that come out of WebAssembly carry a [`WasmBacktrace`], for traps as well
+    /// as for errors of host functions.
+    ///
+    /// A backtrace is taken by following frame pointers, which needs no locks and is cheap, but
+    /// not free: a program in which errors are frequent may want to switch it off. With it,
+    /// `error.downcast_ref::<WasmBacktrace>()` gives the backtrace; without, no error has any.
+    ///
+    /// Default: `true`.
+    ///
+    /// [`WasmBacktrace`]: https://docs.rs/waxwing/latest/waxwing/struct.WasmBacktrace.html
+    pub fn wasm_backtrace(&mut self, enable: bool) -> &mut Self {
+        self.wasm_backtrace = enable;
+        self
+    }
+
+    /// Whether backtraces name source files and lines, from the DWARF debugging information in
+    /// the wasm binary.
+    ///
+    /// Modules that are compiled while this is on keep that information, which makes their
+    /// artifacts larger.
+    ///
+    /// Default: [`WasmBacktraceDetails::Environment`].
+    pub fn wasm_backtrace_details(&mut self, enable: WasmBacktraceDetails) -> &mut Self {
+        self.wasm_backtrace_details = enable;
+        self
+    }
+
+    /// Whether modules keep the table that leads from machine code back to offsets in the wasm
+    /// binary.
+    ///
+    /// Backtraces need it to give offsets, and to find source files and lines. Without it
+    /// artifacts are smaller.
+    ///
+    /// Default: `true`.
+    pub fn generate_address_map(&mut self, generate: bool) -> &mut Self {
+        self.generate_address_map = generate;
+        self
+    }
+
+    /// The most stack space, in bytes, that WebAssembly code may use on a thread.
+    ///
+    /// Code that needs more traps with [`Trap::StackOverflow`]. The limit is kept within the
+    /// precision of one function's frame. It is counted from the outermost call into
+    /// WebAssembly, and includes the frames of host functions in between; those are never
+    /// stopped, but when one calls into WebAssembly beyond the limit, that call traps.
+    ///
+    /// The limit says nothing about how much stack the thread has. A thread with less stack than
+    /// this can be exhausted before the limit is reached, which ends the process.
+    ///
+    /// Default: 512 KiB.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if the size is 0.
+    ///
+    /// [`Trap::StackOverflow`]: waxwing_environ::Trap::StackOverflow
+    pub fn max_wasm_stack(&mut self, size: usize) -> &mut Self {
+        self.max_wasm_stack = size;
+        self
+    }
+
+    /// Whether hardware faults are turned into traps.
+    ///
+    /// With it, generated code divides and accesses memory without checking first wherever a
+    /// fault would tell, and the engine installs handlers of signals (or of exceptions, on
+    /// Windows) for the whole process; faults that are not WebAssembly's go to the handlers that
+    /// were there before. Without it, no handler is installed and generated code makes all checks
+    /// itself, which makes it slower.
+    ///
+    /// Code without these handlers cannot have Cranelift's mitigations of Spectre for accesses of
+    /// memory and tables, which rely on faults: they are switched off along with this option.
+    ///
+    /// Default: `true`.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if this is `false` and one of the Cranelift
+    /// settings `enable_heap_access_spectre_mitigation` and
+    /// `enable_table_access_spectre_mitigation` was switched on.
+    pub fn signals_based_traps(&mut self, enable: bool) -> &mut Self {
+        self.signals_based_traps = enable;
+        self
+    }
+
+    /// Whether tables of functions are filled only when an element is first used.
+    ///
+    /// With it, instantiation is fast, and an indirect call checks whether its table element is
+    /// there yet. Without it, instantiation fills tables.
+    ///
+    /// Default: `true`.
+    pub fn table_lazy_init(&mut self, enable: bool) -> &mut Self {
+        self.table_lazy_init = enable;
+        self
+    }
+
+    /// Which version artifacts bear, and must have to be loaded: see [`ModuleVersionStrategy`].
+    ///
+    /// Default: [`ModuleVersionStrategy::WasmtimeVersion`], the version of this crate.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a custom version is longer than 255 bytes.
+    pub fn module_version(&mut self, strategy: ModuleVersionStrategy) -> Result<&mut Self> {
+        if let ModuleVersionStrategy::Custom(version) = &strategy {
+            ensure!(
+                version.len() <= MAX_VERSION_LENGTH,
+                "a custom module version of {} bytes: at most {MAX_VERSION_LENGTH} are possible",
+                version.len()
+            );
+        }
+        self.module_version = strategy;
+        Ok(self)
+    }
+
+    /// Replaces the function that tells whether the host's processor has a feature.
+    ///
+    /// Before code is run, every feature of the processor that it was compiled for is looked up
+    /// by the name that the Rust standard library uses, such as `sse4.2`. The function returns
+    /// `Some(true)` if the host has the feature, `Some(false)` if it does not, and `None` for a
+    /// name that it does not know; the code is refused unless the answer is `Some(true)`.
+    ///
+    /// Default: the detection of the Rust standard library.
+    ///
+    /// # Safety
+    ///
+    /// Executing an instruction that the processor does not have is undefined behaviour, so
+    /// `detect` must not return `Some(true)` for a feature that is absent.
+    #[cfg(feature = "runtime")]
+    pub unsafe fn detect_host_feature(&mut self, detect: fn(&str) -> Option<bool>) -> &mut Self {
+        self.detect_host_feature = detect;
+        self
+    }
+
+    /// Configures whether functions are compiled on several threads, those of rayon's pool, or
+    /// all on the thread that asks for it. The resulting code is the same.
+    ///
+    /// Default: `true`.
+    #[cfg(feature = "parallel-compilation")]
+    pub fn parallel_compilation(&mut self, parallel: bool) -> &mut Self {
+        self.parallel_compilation = parallel;
+        self
+    }
+
+    /// Whether backtraces shall name source files and lines.
+    pub(crate) fn backtrace_details_enabled(&self) -> bool {
+        match self.wasm_backtrace_details {
+            WasmBacktraceDetails::Enable => true,
+            WasmBacktraceDetails::Disable => false,
+            WasmBacktraceDetails::Environment => BACKTRACE_DETAILS_VARIABLES
+                .iter()
+                .any(|name| env::var_os(name).is_some_and(|value| value == "1")),
+        }
+    }
+}

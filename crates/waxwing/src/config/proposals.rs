@@ -1,0 +1,168 @@
+//! Options that switch WebAssembly proposals.
+
+use super::Config;
+use crate::Result;
+use anyhow::bail;
+
+bitflags::bitflags! {
+    /// WebAssembly proposals that can be switched.
+    #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+    pub(crate) struct Proposals: u32 {
+        const BULK_MEMORY = 1 << 0;
+        const REFERENCE_TYPES = 1 << 1;
+        const MULTI_VALUE = 1 << 2;
+        const SIMD = 1 << 3;
+        const RELAXED_SIMD = 1 << 4;
+        const MULTI_MEMORY = 1 << 5;
+        const TAIL_CALL = 1 << 6;
+        const EXTENDED_CONST = 1 << 7;
+    }
+}
+
+impl Default for Proposals {
+    fn default() -> Self {
+        let mut all = Proposals::all();
+        all.set(Proposals::REFERENCE_TYPES, cfg!(feature = "gc"));
+        all
+    }
+}
+
+/// A proposal that builds on another: what is on, what it needs, and both as a user knows them.
+const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 2] = [
+    (
+        Proposals::REFERENCE_TYPES,
+        Proposals::BULK_MEMORY,
+        "wasm_reference_types",
+        "wasm_bulk_memory",
+    ),
+    (
+        Proposals::RELAXED_SIMD,
+        Proposals::SIMD,
+        "wasm_relaxed_simd",
+        "wasm_simd",
+    ),
+];
+
+impl Proposals {
+    /// Each proposal by its name in artifacts, and whether it is on.
+    #[cfg(any(feature = "cranelift", feature = "runtime"))]
+    pub(crate) fn by_name(self) -> impl Iterator<Item = (String, bool)> {
+        Proposals::all()
+            .iter_names()
+            .map(move |(name, flag)| (name.to_lowercase(), self.contains(flag)))
+    }
+
+    /// Fails if a proposal is on without one that it needs.
+    pub(super) fn check(self) -> Result<()> {
+        for (proposal, needed, name, needed_name) in DEPENDENCIES {
+            if self.contains(proposal) && !self.contains(needed) {
+                bail!(
+                    "`Config::{name}(true)` needs `Config::{needed_name}(true)`: \
+                     switch both on or both off"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+macro_rules! proposal_options {
+    ($($(#[$attr:meta])* $name:ident = $flag:ident;)*) => {
+        impl Config {
+            $(
+                $(#[$attr])*
+                pub fn $name(&mut self, enable: bool) -> &mut Self {
+                    self.proposals.set(Proposals::$flag, enable);
+                    self
+                }
+            )*
+        }
+    };
+}
+
+proposal_options! {
+    /// Whether modules can use the tail call proposal: `return_call` and `return_call_indirect`,
+    /// which run a function in place of the caller, however often, without using more stack.
+    ///
+    /// Default: `true`.
+    wasm_tail_call = TAIL_CALL;
+
+    /// Whether modules can use the reference types proposal: values of the types `funcref` and
+    /// `externref`, several tables, and instructions that read and write tables.
+    ///
+    /// Default: `true`.
+    ///
+    /// # Errors
+    ///
+    /// The proposal builds on bulk memory operations: [`Engine::new`](crate::Engine::new) fails
+    /// if this is on and [`Config::wasm_bulk_memory`] is off.
+    #[cfg(feature = "gc")]
+    wasm_reference_types = REFERENCE_TYPES;
+
+    /// Whether modules can use the SIMD proposal: the type `v128` and its instructions.
+    ///
+    /// Code for x86_64 then needs a processor with SSSE3 and SSE4.1 or better.
+    ///
+    /// Default: `true`.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if this is off and
+    /// [`Config::wasm_relaxed_simd`] is on.
+    wasm_simd = SIMD;
+
+    /// Whether modules can use the relaxed SIMD proposal: vector instructions whose results for
+    /// some inputs depend on the processor, and which are faster for that.
+    ///
+    /// [`Config::relaxed_simd_deterministic`] makes their results the same everywhere.
+    ///
+    /// Default: `true`.
+    ///
+    /// # Errors
+    ///
+    /// The proposal builds on SIMD: [`Engine::new`](crate::Engine::new) fails if this is on and
+    /// [`Config::wasm_simd`] is off.
+    wasm_relaxed_simd = RELAXED_SIMD;
+
+    /// Whether modules can use the bulk memory operations proposal: instructions that copy and
+    /// fill ranges of memories and tables, and passive segments.
+    ///
+    /// Default: `true`.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if this is off while the reference types
+    /// proposal, which builds on it, is on.
+    wasm_bulk_memory = BULK_MEMORY;
+
+    /// Whether modules can use the multi-value proposal: functions and blocks with several
+    /// results, and blocks with parameters.
+    ///
+    /// Default: `true`.
+    wasm_multi_value = MULTI_VALUE;
+
+    /// Whether modules can use the multi-memory proposal: more than one linear memory.
+    ///
+    /// Default: `true`.
+    wasm_multi_memory = MULTI_MEMORY;
+
+    /// Whether modules can use the extended constant expressions proposal: addition, subtraction
+    /// and multiplication of integers in constant expressions.
+    ///
+    /// Default: `true`.
+    wasm_extended_const = EXTENDED_CONST;
+}
+
+impl Config {
+    /// Whether the instructions of the relaxed SIMD proposal give the same results on every
+    /// host: those that the specification's deterministic profile defines.
+    ///
+    /// By default each is compiled to what is fastest on the processor, and some inputs give
+    /// different results on different processors.
+    ///
+    /// Default: `false`.
+    pub fn relaxed_simd_deterministic(&mut self, enable: bool) -> &mut Self {
+        self.relaxed_simd_deterministic = enable;
+        self
+    }
+}

@@ -1,0 +1,290 @@
+//! Functions that the host defines: from closures to what WebAssembly can call.
+//!
+//! Each closure gets its own entry, an instance of a generic `extern "C"` function that reads the
+//! parameters straight from the array of the call. It finds its closure through the callee, and the
+//! store through the instance that calls. When the host itself calls a host function there is no
+//! such instance, and the store is found through [`DIRECT_CALL`].
+
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+use anyhow::{Context, Result};
+use waxwing_vm::traps::catch_host;
+use waxwing_vm::{HostFunc, VMContext, VMFuncRef, VMHostFuncContext, ValRaw};
+
+use super::lists::for_each_arity;
+use super::{WasmRet, WasmTy, WasmTyList};
+use crate::store::{StoreInner, StoreOpaque};
+use crate::{Caller, Engine, FuncType, StoreContextMut, Val};
+
+thread_local! {
+    /// The `StoreInner<T>` of the call of a host function that the host is about to make.
+    static DIRECT_CALL: Cell<*mut ()> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// Calls a host function without WebAssembly code in between.
+///
+/// # Safety
+///
+/// As for an array call of `callee`, which is a function of the store, from within `enter_wasm`.
+pub(super) unsafe fn call_directly<T>(
+    store: &mut StoreInner<T>,
+    callee: NonNull<VMFuncRef>,
+    values: NonNull<ValRaw>,
+    len: usize,
+) -> bool {
+    DIRECT_CALL.set(ptr::from_mut(store).cast());
+    // SAFETY: required of the caller.
+    unsafe { ((*callee.as_ptr()).array_call)(callee, None, values, len) }
+}
+
+/// Runs `body`, the work of a host function whose state is an `S`, in the function's own scope of
+/// roots. `false` means that an error or a panic was recorded.
+///
+/// # Safety
+///
+/// An array call of a function whose state is an `S`, in a store whose data is a `T`.
+#[inline(always)]
+unsafe fn run<T, S>(
+    callee: NonNull<VMFuncRef>,
+    caller: Option<NonNull<VMContext>>,
+    body: impl FnOnce(&S, NonNull<StoreInner<T>>) -> Result<()>,
+) -> bool {
+    // SAFETY: the callee is a host function, alive while it is being called; its state is an `S`.
+    let state = unsafe {
+        let state = VMHostFuncContext::of_callee(callee).host_state();
+        &*ptr::from_ref(state).cast::<S>()
+    };
+    let store = match caller {
+        // SAFETY: an instance that calls is alive, and its store is the one of this call.
+        Some(caller) => unsafe { waxwing_vm::Instance::store_of_vmctx(caller) }.cast(),
+        None => NonNull::new(DIRECT_CALL.get())
+            .expect("calls without a calling instance set their store")
+            .cast(),
+    };
+    // SAFETY: the store is alive, and whoever called has given up exclusive use of it for the
+    // duration of the call. The same holds for the next block.
+    let scope = unsafe { roots(store) }.roots().enter_scope();
+    let result = catch_host(|| body(state, store));
+    // SAFETY: as above; `body`'s borrows of the store have ended.
+    unsafe { roots(store) }.roots_mut().leave_scope(scope);
+    result.is_some()
+}
+
+/// # Safety
+///
+/// The store is alive and not borrowed for `'a`.
+#[inline(always)]
+unsafe fn roots<'a, T: 'a>(store: NonNull<StoreInner<T>>) -> &'a mut StoreOpaque {
+    // SAFETY: required of the caller.
+    unsafe { &mut *store.as_ptr() }
+}
+
+/// A host function of a closure whose parameters and results are known at compile time.
+pub(crate) fn wrap<T, F, P, R>(engine: &Engine, func: F) -> HostFunc
+where
+    F: Fn(Caller<'_, T>, P) -> R + Send + Sync + 'static,
+    P: WasmTyList,
+    R: WasmRet,
+{
+    let ty = R::func_type(engine, P::valtypes());
+    HostFunc::new(
+        ty.registered_type().clone(),
+        wrapped_call::<T, F, P, R>,
+        Box::new(func),
+    )
+}
+
+/// The entry of a function made by [`wrap`].
+///
+/// # Safety
+///
+/// An array call of such a function with the same type parameters.
+unsafe extern "C" fn wrapped_call<T, F, P, R>(
+    callee: NonNull<VMFuncRef>,
+    caller: Option<NonNull<VMContext>>,
+    values: NonNull<ValRaw>,
+    _len: usize,
+) -> bool
+where
+    F: Fn(Caller<'_, T>, P) -> R + Send + Sync + 'static,
+    P: WasmTyList,
+    R: WasmRet,
+{
+    // SAFETY: `F` is the state of the function, and the types of parameters and results are those
+    // that it was registered with, so that `values` holds the former and has room for the latter.
+    // The store is borrowed by one of the three steps at a time.
+    unsafe {
+        run::<T, F>(callee, caller, |func, mut store| {
+            let params = P::load(store.as_mut(), values.as_ptr());
+            let results = func(Caller::new(StoreContextMut(store.as_mut()), caller), params);
+            results.store_results(store.as_mut(), values.as_ptr())
+        })
+    }
+}
+
+/// The state of a function whose type is known at run time only.
+struct Untyped<F> {
+    ty: FuncType,
+    func: F,
+}
+
+/// A host function of a closure that takes and returns [`Val`]s.
+pub(crate) fn untyped<T, F>(engine: &Engine, ty: FuncType, func: F) -> HostFunc
+where
+    F: Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+{
+    assert!(
+        Engine::same(ty.engine(), engine),
+        "cannot use a `FuncType` of another engine for a host function"
+    );
+    HostFunc::new(
+        ty.registered_type().clone(),
+        untyped_call::<T, F>,
+        Box::new(Untyped { ty, func }),
+    )
+}
+
+/// The entry of a function made by [`untyped`].
+///
+/// # Safety
+///
+/// An array call of such a function with the same type parameters.
+unsafe extern "C" fn untyped_call<T, F>(
+    callee: NonNull<VMFuncRef>,
+    caller: Option<NonNull<VMContext>>,
+    values: NonNull<ValRaw>,
+    _len: usize,
+) -> bool
+where
+    F: Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+{
+    // SAFETY: as in `wrapped_call`.
+    unsafe {
+        run::<T, Untyped<F>>(callee, caller, |state, mut store| {
+            let mut vals = store.as_mut().take_spare_values();
+            let num_params = state.ty.params().len();
+            for (index, ty) in state.ty.params().enumerate() {
+                let raw = *values.as_ptr().add(index);
+                vals.push(Val::from_raw_in(store.as_mut(), raw, &ty));
+            }
+            vals.extend(state.ty.results().map(|_| Val::null_func_ref()));
+            let (params, results) = vals.split_at_mut(num_params);
+            let context = StoreContextMut(store.as_mut());
+            (state.func)(Caller::new(context, caller), params, results)?;
+            let store = store.as_mut();
+            for (index, (result, ty)) in results.iter().zip(state.ty.results()).enumerate() {
+                result
+                    .ensure_matches(store, &ty)
+                    .context("function attempted to return an incompatible value")?;
+                values.as_ptr().add(index).write(result.to_raw_in(store)?);
+            }
+            store.return_spare_values(vals);
+            Ok(())
+        })
+    }
+}
+
+/// The state of a function that works on the array of the call itself.
+struct Unchecked<F> {
+    func: F,
+    slots: usize,
+}
+
+/// A host function of a closure that reads its parameters from raw values, and writes its results
+/// there.
+///
+/// # Safety
+///
+/// `func` reads parameters and writes results of the types that `ty` says.
+pub(crate) unsafe fn unchecked<T, F>(engine: &Engine, ty: &FuncType, func: F) -> HostFunc
+where
+    F: Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static,
+{
+    assert!(
+        Engine::same(ty.engine(), engine),
+        "cannot use a `FuncType` of another engine for a host function"
+    );
+    let slots = ty.params().len().max(ty.results().len());
+    HostFunc::new(
+        ty.registered_type().clone(),
+        unchecked_call::<T, F>,
+        Box::new(Unchecked { func, slots }),
+    )
+}
+
+/// The entry of a function made by [`unchecked`].
+///
+/// # Safety
+///
+/// An array call of such a function with the same type parameters.
+unsafe extern "C" fn unchecked_call<T, F>(
+    callee: NonNull<VMFuncRef>,
+    caller: Option<NonNull<VMContext>>,
+    values: NonNull<ValRaw>,
+    len: usize,
+) -> bool
+where
+    F: Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static,
+{
+    // SAFETY: as in `wrapped_call`; `len` values are at `values`, enough for parameters and results.
+    unsafe {
+        run::<T, Unchecked<F>>(callee, caller, |state, mut store| {
+            debug_assert!(len >= state.slots);
+            let values = std::slice::from_raw_parts_mut(values.as_ptr(), state.slots);
+            let context = StoreContextMut(store.as_mut());
+            (state.func)(Caller::new(context, caller), values)
+        })
+    }
+}
+
+/// A closure that can be made a WebAssembly function: what [`Func::wrap`](crate::Func::wrap) and
+/// [`Linker::func_wrap`](crate::Linker::func_wrap) take.
+///
+/// Implemented for closures with up to 17 parameters that are [`WasmTy`]s, before which there may
+/// be a [`Caller`], and with a result that is a [`WasmRet`]. `Params` and `Results` are found by
+/// type inference.
+pub trait IntoFunc<T, Params, Results>: Send + Sync + 'static {
+    /// The closure as a function of the host.
+    #[doc(hidden)]
+    fn into_func(self, engine: &Engine) -> HostFunc;
+}
+
+macro_rules! impl_into_func {
+    // A single parameter is its own list.
+    (1 $t:ident) => {
+        impl_into_func!(@ $t, $t);
+    };
+    ($n:literal $($t:ident)*) => {
+        impl_into_func!(@ ($($t,)*), $($t)*);
+    };
+    (@ $params:ty, $($t:ident)*) => {
+        #[allow(non_snake_case, reason = "variables are named as their types")]
+        impl<T, F, $($t,)* R> IntoFunc<T, $params, R> for F
+        where
+            F: Fn($($t),*) -> R + Send + Sync + 'static,
+            $($t: WasmTy,)*
+            R: WasmRet,
+        {
+            fn into_func(self, engine: &Engine) -> HostFunc {
+                wrap(engine, move |_: Caller<'_, T>, ($($t,)*): ($($t,)*)| self($($t),*))
+            }
+        }
+
+        #[allow(non_snake_case, reason = "variables are named as their types")]
+        impl<T, F, $($t,)* R> IntoFunc<T, (Caller<'_, T>, $($t,)*), R> for F
+        where
+            F: Fn(Caller<'_, T>, $($t),*) -> R + Send + Sync + 'static,
+            $($t: WasmTy,)*
+            R: WasmRet,
+        {
+            fn into_func(self, engine: &Engine) -> HostFunc {
+                wrap(engine, move |caller: Caller<'_, T>, ($($t,)*): ($($t,)*)| {
+                    self(caller, $($t),*)
+                })
+            }
+        }
+    };
+}
+
+for_each_arity!(impl_into_func);

@@ -1,0 +1,376 @@
+//! [`Store`]: the owner of all that WebAssembly works on at run time.
+//!
+//! A [`Store<T>`] owns one heap allocation, [`StoreInner<T>`], whose address never changes: the
+//! instances in it keep a pointer to it, by which host functions and builtins find their store.
+//! What does not depend on `T` is in [`StoreOpaque`], to which the rest dereferences, so that
+//! nearly all code is compiled once.
+
+mod context;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use anyhow::Result;
+use waxwing_vm::traps::EntryOptions;
+use waxwing_vm::{LoadedModule, StoreCore, StoreId, VMStore, ValRaw};
+
+use crate::gc::RootSet;
+use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
+use crate::{Engine, Module, ResourceLimiter, Val};
+
+pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+
+/// A collection of WebAssembly instances and of the host's state.
+///
+/// All items of WebAssembly at run time, [`Instance`]s, [`Func`]s, [`Memory`]s and so on, live in a
+/// store and are used together with it: they are small handles, and their methods take the store as
+/// a context. Using one with another store than its own panics.
+///
+/// The store also holds a value of the type `T` of the embedder's choice, which host functions
+/// reach by [`Caller::data`] and [`Caller::data_mut`].
+///
+/// Nothing in a store is freed before the store itself is dropped. A store is cheap to make, so it
+/// should live no longer than the instances in it are of use: a new one for each request of a
+/// server, for example.
+///
+/// [`Instance`]: crate::Instance
+/// [`Func`]: crate::Func
+/// [`Memory`]: crate::Memory
+/// [`Caller::data`]: crate::Caller::data
+/// [`Caller::data_mut`]: crate::Caller::data_mut
+pub struct Store<T> {
+    /// From `Box::into_raw`; freed in `drop` or `into_data`. Not a box, as that would claim
+    /// exclusive access whenever the store is moved.
+    inner: NonNull<StoreInner<T>>,
+    _owns: PhantomData<StoreInner<T>>,
+}
+
+// SAFETY: a `Store` owns what it points to. All state in it is reached through the store alone:
+// through `&mut Store` for every change, and read-only through `&Store`.
+unsafe impl<T: Send> Send for Store<T> {}
+// SAFETY: as above; what `&Store` offers never writes, but for the registries of the engine, which
+// have their locks.
+unsafe impl<T: Sync> Sync for Store<T> {}
+
+type Limiter<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
+
+/// What a [`Store`] owns, at a stable address.
+pub struct StoreInner<T> {
+    opaque: StoreOpaque,
+    limiter: Option<Limiter<T>>,
+    data: T,
+}
+
+/// The part of a store that does not depend on the type of its data.
+pub struct StoreOpaque {
+    core: StoreCore,
+    engine: Engine,
+    roots: RootSet,
+    /// The modules of the store's instances, sorted by the address of their `LoadedModule`.
+    modules: Vec<Module>,
+    instance_limit: usize,
+    table_limit: usize,
+    memory_limit: usize,
+    /// An empty vector whose capacity is reused by calls of and to untyped functions.
+    spare_values: Vec<Val>,
+    /// As `spare_values`, for arguments and results in transit.
+    spare_raw_values: Vec<ValRaw>,
+}
+
+impl<T> Deref for StoreInner<T> {
+    type Target = StoreOpaque;
+
+    #[inline]
+    fn deref(&self) -> &StoreOpaque {
+        &self.opaque
+    }
+}
+
+impl<T> DerefMut for StoreInner<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut StoreOpaque {
+        &mut self.opaque
+    }
+}
+
+impl<T> StoreInner<T> {
+    /// The embedder's data beside the rest of the store.
+    pub(crate) fn split(&mut self) -> (&mut StoreOpaque, &mut T) {
+        (&mut self.opaque, &mut self.data)
+    }
+}
+
+impl<T> Store<T> {
+    /// A store without instances, that holds `data` and runs code of `engine`.
+    pub fn new(engine: &Engine, data: T) -> Self {
+        let inner = Box::new(StoreInner {
+            opaque: StoreOpaque {
+                core: StoreCore::new(
+                    engine.type_registry(),
+                    engine.tunables(),
+                    EntryOptions {
+                        max_wasm_stack: engine.config().max_wasm_stack,
+                        backtraces: engine.config().wasm_backtrace,
+                    },
+                ),
+                engine: engine.clone(),
+                roots: RootSet::default(),
+                modules: Vec::new(),
+                instance_limit: DEFAULT_INSTANCE_LIMIT,
+                table_limit: DEFAULT_TABLE_LIMIT,
+                memory_limit: DEFAULT_MEMORY_LIMIT,
+                spare_values: Vec::new(),
+                spare_raw_values: Vec::new(),
+            },
+            limiter: None,
+            data,
+        });
+        let inner = NonNull::from(Box::leak(inner));
+        let mut store = Store {
+            inner,
+            _owns: PhantomData,
+        };
+        // SAFETY: the pointer is valid as long as the store. Code of the store's instances runs
+        // within calls that have exclusive use of the store, which they pass on to it.
+        unsafe { store.inner_mut().opaque.core.set_self(inner) };
+        store
+    }
+
+    #[inline]
+    fn inner(&self) -> &StoreInner<T> {
+        // SAFETY: the pointer is valid as long as the store, and `&self` excludes changes.
+        unsafe { self.inner.as_ref() }
+    }
+
+    #[inline]
+    fn inner_mut(&mut self) -> &mut StoreInner<T> {
+        // SAFETY: as in `inner`, and `&mut self` gives exclusive access.
+        unsafe { self.inner.as_mut() }
+    }
+
+    /// The embedder's data.
+    #[inline]
+    pub fn data(&self) -> &T {
+        &self.inner().data
+    }
+
+    /// The embedder's data, to be changed.
+    #[inline]
+    pub fn data_mut(&mut self) -> &mut T {
+        &mut self.inner_mut().data
+    }
+
+    /// Frees the store but for its data.
+    pub fn into_data(self) -> T {
+        let store = mem::ManuallyDrop::new(self);
+        // SAFETY: the pointer came from a box, and the store, which is not dropped, is its only
+        // owner.
+        let inner = unsafe { Box::from_raw(store.inner.as_ptr()) };
+        let StoreInner { opaque, data, .. } = *inner;
+        drop(opaque);
+        data
+    }
+
+    /// The engine that the store was made with.
+    pub fn engine(&self) -> &Engine {
+        &self.inner().engine
+    }
+
+    /// Installs a limiter that decides what the store's instances may allocate from here on.
+    ///
+    /// `limiter` projects the limiter out of the store's data, where it lives. What has been
+    /// allocated already is not affected. See [`ResourceLimiter`].
+    pub fn limiter(
+        &mut self,
+        mut limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
+    ) {
+        let inner = self.inner_mut();
+        let limits = limiter(&mut inner.data);
+        let (instances, tables, memories) =
+            (limits.instances(), limits.tables(), limits.memories());
+        inner.instance_limit = instances;
+        inner.table_limit = tables;
+        inner.memory_limit = memories;
+        inner.limiter = Some(Box::new(limiter));
+    }
+}
+
+impl<T> Drop for Store<T> {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from a box, and the store is its only owner.
+        drop(unsafe { Box::from_raw(self.inner.as_ptr()) });
+    }
+}
+
+impl<T: Default> Default for Store<T> {
+    /// A store of a new default engine.
+    fn default() -> Store<T> {
+        Store::new(&Engine::default(), T::default())
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Store<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("id", &self.inner().id())
+            .field("data", self.data())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> VMStore for StoreInner<T> {
+    fn core(&self) -> &StoreCore {
+        &self.opaque.core
+    }
+
+    fn core_mut(&mut self) -> &mut StoreCore {
+        &mut self.opaque.core
+    }
+
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        match &mut self.limiter {
+            Some(limiter) => limiter(&mut self.data).memory_growing(current, desired, maximum),
+            None => Ok(true),
+        }
+    }
+
+    fn memory_grow_failed(&mut self, error: anyhow::Error) -> Result<()> {
+        match &mut self.limiter {
+            Some(limiter) => limiter(&mut self.data).memory_grow_failed(error),
+            None => {
+                log::debug!("ignoring a failure to grow a memory: {error:?}");
+                Ok(())
+            }
+        }
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        match &mut self.limiter {
+            Some(limiter) => limiter(&mut self.data).table_growing(current, desired, maximum),
+            None => Ok(true),
+        }
+    }
+
+    fn table_grow_failed(&mut self, error: anyhow::Error) -> Result<()> {
+        match &mut self.limiter {
+            Some(limiter) => limiter(&mut self.data).table_grow_failed(error),
+            None => {
+                log::debug!("ignoring a failure to grow a table: {error:?}");
+                Ok(())
+            }
+        }
+    }
+
+    fn instances_limit(&self) -> usize {
+        self.instance_limit
+    }
+
+    fn memories_limit(&self) -> usize {
+        self.memory_limit
+    }
+
+    fn tables_limit(&self) -> usize {
+        self.table_limit
+    }
+}
+
+impl StoreOpaque {
+    #[inline]
+    pub(crate) fn id(&self) -> StoreId {
+        self.core.id()
+    }
+
+    #[inline]
+    pub(crate) fn core(&self) -> &StoreCore {
+        &self.core
+    }
+
+    #[inline]
+    pub(crate) fn core_mut(&mut self) -> &mut StoreCore {
+        &mut self.core
+    }
+
+    #[inline]
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    #[inline]
+    pub(crate) fn roots(&self) -> &RootSet {
+        &self.roots
+    }
+
+    #[inline]
+    pub(crate) fn roots_mut(&mut self) -> &mut RootSet {
+        &mut self.roots
+    }
+
+    /// Panics if `owner` is another store.
+    #[inline]
+    pub(crate) fn assert_owns(&self, owner: StoreId) {
+        if owner != self.id() {
+            wrong_store();
+        }
+    }
+
+    /// Keeps the module of an instance that is about to be made.
+    pub(crate) fn register_module(&mut self, module: &Module) {
+        if let Err(position) = self.module_position(module.loaded()) {
+            self.modules.insert(position, module.clone());
+        }
+    }
+
+    fn module_position(&self, loaded: &Arc<LoadedModule>) -> Result<usize, usize> {
+        let address = Arc::as_ptr(loaded);
+        self.modules
+            .binary_search_by_key(&address, |module| Arc::as_ptr(module.loaded()))
+    }
+
+    /// The module that an instance of the store was made of; `None` if the host made the instance.
+    pub(crate) fn module_of(&self, loaded: &Arc<LoadedModule>) -> Option<&Module> {
+        let position = self.module_position(loaded).ok()?;
+        Some(&self.modules[position])
+    }
+
+    /// The module whose code contains the address `pc`.
+    pub(crate) fn module_of_code(&self, pc: usize) -> Option<&Module> {
+        self.module_of(self.core.module_of_pc(pc)?)
+    }
+
+    pub(crate) fn take_spare_values(&mut self) -> Vec<Val> {
+        mem::take(&mut self.spare_values)
+    }
+
+    pub(crate) fn return_spare_values(&mut self, mut values: Vec<Val>) {
+        values.clear();
+        self.spare_values = values;
+    }
+
+    pub(crate) fn take_spare_raw_values(&mut self) -> Vec<ValRaw> {
+        mem::take(&mut self.spare_raw_values)
+    }
+
+    pub(crate) fn return_spare_raw_values(&mut self, mut values: Vec<ValRaw>) {
+        values.clear();
+        self.spare_raw_values = values;
+    }
+}
+
+#[cold]
+fn wrong_store() -> ! {
+    panic!("object used with the wrong store")
+}

@@ -1,0 +1,78 @@
+# What the scripts here share. Source it; it needs bash.
+#
+#   WAXWING   the engine's command (default: target/release/waxwing of this repository)
+#   CACHE     where downloads and builds are kept (default: ~/.cache/waxwing-real)
+
+set -euo pipefail
+
+REAL=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+REPOSITORY=$(cd "$REAL/../.." && pwd)
+WAXWING=${WAXWING:-$REPOSITORY/target/release/waxwing}
+CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/waxwing-real}
+mkdir -p "$CACHE"
+CACHE=$(cd "$CACHE" && pwd)
+
+fail() {
+    printf 'FAIL %s\n' "$*" >&2
+    exit 1
+}
+
+pass() {
+    printf 'PASS %s\n' "$*"
+}
+
+command -v "$WAXWING" >/dev/null ||
+    fail "no command \`$WAXWING\`: run \`cargo build --release\` first, or set WAXWING"
+case $WAXWING in */*) WAXWING=$(cd "$(dirname "$WAXWING")" && pwd)/$(basename "$WAXWING") ;; esac
+
+# same NAME EXPECTED ACTUAL: both files hold the same bytes, and some.
+same() {
+    [ -s "$2" ] || fail "$1: $2 is empty or missing"
+    cmp "$2" "$3" || fail "$1: $3 differs from $2"
+    pass "$1 ($(wc -c <"$2") bytes)"
+}
+
+# timed COMMAND...: runs it and sets SECONDS_TAKEN, for messages.
+timed() {
+    local start code=0
+    start=$(date +%s%N)
+    "$@" || code=$?
+    SECONDS_TAKEN=$(awk -v ns=$(($(date +%s%N) - start)) 'BEGIN { printf "%.2f s", ns / 1e9 }')
+    return "$code"
+}
+
+# zig: sets ZIG to a command that runs the C compiler of PyPI's ziglang, in an environment of its own.
+ZIG_VERSION=0.15.2
+zig() {
+    local venv=$CACHE/zig-$ZIG_VERSION
+    if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import ziglang' 2>/dev/null; then
+        python3 -m venv "$venv"
+        "$venv/bin/python" -m pip install --quiet "ziglang==$ZIG_VERSION"
+    fi
+    ZIG=("$venv/bin/python" -m ziglang)
+    export ZIG_GLOBAL_CACHE_DIR=$CACHE/zig-cache ZIG_LOCAL_CACHE_DIR=$CACHE/zig-cache
+}
+
+# debian_source NAME VERSION: unpacks a Debian source package and sets SOURCE to its folder. The
+# package lists used are apt's own, kept apart from the system's, so no root and no changes to it.
+debian_source() {
+    local name=$1 apt=$CACHE/apt
+    SOURCE=$CACHE/debian/$name
+    [ -e "$SOURCE/.unpacked" ] && return
+    mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$CACHE/debian"
+    cat >"$apt/sources.list" <<LIST
+deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main
+LIST
+    local options=(
+        -o "Dir::Etc::SourceList=$apt/sources.list" -o "Dir::Etc::SourceParts=-"
+        -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt" -o "APT::Sandbox::User="
+    )
+    apt-get "${options[@]}" update -qq
+    (cd "$CACHE/debian" && apt-get "${options[@]}" source --download-only -qq "$name")
+    rm -rf "$SOURCE"
+    mkdir -p "$SOURCE"
+    local archive
+    archive=$(ls "$CACHE/debian/${name}"_*.orig.tar.* | grep -v '\.asc$' | head -n 1)
+    tar -xf "$archive" -C "$SOURCE" --strip-components=1
+    touch "$SOURCE/.unpacked"
+}

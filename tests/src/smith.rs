@@ -1,0 +1,168 @@
+//! Random valid modules.
+
+use crate::rng::Rng;
+use anyhow::{Context, Result};
+use arbitrary::Unstructured;
+use wasm_encoder::{ExportKind, ExportSection, RawSection};
+use wasm_smith::{Config, Module};
+use wasmparser::{Parser, Payload};
+
+/// The export under which [`terminating`] gives access to a module's fuel, an `i32` global that
+/// every call and loop iteration decrements and whose exhaustion is an `unreachable` trap.
+pub const FUEL_EXPORT: &str = "waxwing tests: fuel";
+
+/// The fuel that a module starts with, and that each call is given.
+pub const FUEL: u32 = 600;
+
+/// What a module may use such that both Waxwing and wasmi can run it with the same results:
+/// deterministic, and small enough that neither meets a limit of its own.
+fn comparable(rng: &mut Rng) -> Config {
+    let mut config = Config {
+        min_funcs: 1,
+        max_funcs: 24,
+        min_exports: 1,
+        max_exports: 48,
+        export_everything: !rng.one_in(3),
+        max_imports: 12,
+        max_types: 24,
+        max_globals: 16,
+        max_instructions: *rng.choose(&[40, 200, 800]),
+        max_memories: if rng.one_in(3) { 4 } else { 1 },
+        max_tables: if rng.one_in(3) { 4 } else { 1 },
+        max_memory32_bytes: 12 << 16,
+        memory_max_size_required: rng.one_in(2),
+        max_table_elements: 500,
+        table_max_size_required: rng.one_in(2),
+        max_data_segments: 8,
+        max_element_segments: 8,
+        canonicalize_nans: true,
+        disallow_traps: rng.one_in(3),
+        bulk_memory_enabled: !rng.one_in(8),
+        extended_const_enabled: !rng.one_in(4),
+        multi_value_enabled: !rng.one_in(6),
+        reference_types_enabled: !rng.one_in(6),
+        saturating_float_to_int_enabled: !rng.one_in(8),
+        sign_extension_ops_enabled: !rng.one_in(8),
+        simd_enabled: !rng.one_in(3),
+        tail_call_enabled: !rng.one_in(3),
+        allow_start_export: rng.one_in(2),
+        generate_custom_sections: rng.one_in(8),
+        ..Config::default()
+    };
+    if !config.reference_types_enabled {
+        config.max_tables = 1;
+    }
+    without_later_proposals(&mut config);
+    config.relaxed_simd_enabled = false;
+    config
+}
+
+/// Switches off what the engine does not support.
+fn without_later_proposals(config: &mut Config) {
+    config.gc_enabled = false;
+    config.exceptions_enabled = false;
+    config.threads_enabled = false;
+    config.shared_everything_threads_enabled = false;
+    config.acquire_release_atomics_enabled = false;
+    config.multibyte_array_access_enabled = false;
+    config.memory64_enabled = false;
+    config.custom_page_sizes_enabled = false;
+    config.custom_descriptors_enabled = false;
+    config.wide_arithmetic_enabled = false;
+    config.compact_imports_enabled = false;
+}
+
+/// The module of `seed`: every function terminates, and the same program gives the same results on
+/// every engine. `None` for the few seeds that give no module.
+pub fn terminating(seed: u64) -> Option<Vec<u8>> {
+    let mut rng = Rng::of(&[seed, 1]);
+    let config = comparable(&mut rng);
+    let len = *rng.choose(&[1 << 10, 4 << 10, 16 << 10, 48 << 10]);
+    let bytes = rng.bytes(len);
+    terminating_from(config, &mut Unstructured::new(&bytes))
+}
+
+/// Like [`terminating`], from a fuzzer's bytes.
+pub fn terminating_arbitrary(u: &mut Unstructured<'_>) -> Option<Vec<u8>> {
+    let config = comparable(&mut Rng::new(u.arbitrary().ok()?));
+    terminating_from(config, u)
+}
+
+fn terminating_from(config: Config, u: &mut Unstructured<'_>) -> Option<Vec<u8>> {
+    let mut module = Module::new(config, u).ok()?;
+    let fuel = module
+        .ensure_termination(FUEL)
+        .expect("generated bodies can be given fuel");
+    Some(export_global(&module.to_bytes(), fuel, FUEL_EXPORT).expect("the module is well formed"))
+}
+
+/// A valid module of any shape that the engine supports, not meant to be run.
+pub fn any(seed: u64) -> Option<Vec<u8>> {
+    let mut rng = Rng::of(&[seed, 2]);
+    let len = *rng.choose(&[256, 1 << 10, 4 << 10, 16 << 10]);
+    let bytes = rng.bytes(len);
+    any_arbitrary(&mut Unstructured::new(&bytes))
+}
+
+/// Like [`any`], from a fuzzer's bytes.
+pub fn any_arbitrary(u: &mut Unstructured<'_>) -> Option<Vec<u8>> {
+    let mut config: Config = u.arbitrary().ok()?;
+    without_later_proposals(&mut config);
+    config.max_memories = config.max_memories.min(20);
+    config.max_tables = config.max_tables.min(20);
+    config.max_memory32_bytes = config.max_memory32_bytes.min(1 << 24);
+    config.max_table_elements = config.max_table_elements.min(10_000);
+    config.allow_invalid_funcs = false;
+    Some(Module::new(config, u).ok()?.to_bytes())
+}
+
+/// `wasm` with its global `index` exported as `name`.
+fn export_global(wasm: &[u8], index: u32, name: &str) -> Result<Vec<u8>> {
+    const EXPORT_SECTION: u8 = 7;
+    // Sections that precede the export section: types, imports, functions, tables, memories,
+    // globals, tags. Custom sections (0) may stand anywhere.
+    const BEFORE: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 13];
+
+    let mut exports = ExportSection::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::ExportSection(reader) = payload? {
+            for export in reader {
+                let export = export?;
+                let kind = match export.kind {
+                    wasmparser::ExternalKind::Func => ExportKind::Func,
+                    wasmparser::ExternalKind::Table => ExportKind::Table,
+                    wasmparser::ExternalKind::Memory => ExportKind::Memory,
+                    wasmparser::ExternalKind::Global => ExportKind::Global,
+                    other => anyhow::bail!("unexpected export of kind {other:?}"),
+                };
+                exports.export(export.name, kind, export.index);
+            }
+        }
+    }
+    exports.export(name, ExportKind::Global, index);
+
+    let mut module = wasm_encoder::Module::new();
+    let mut exports = Some(exports);
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload?;
+        let Some((id, range)) = payload.as_section() else {
+            continue;
+        };
+        if !BEFORE.contains(&id)
+            && let Some(exports) = exports.take()
+        {
+            module.section(&exports);
+        }
+        if id != EXPORT_SECTION {
+            let data = wasm.get(range.start as usize..range.end as usize);
+            module.section(&RawSection {
+                id,
+                data: data.context("a section outside the module")?,
+            });
+        }
+    }
+    if let Some(exports) = exports {
+        module.section(&exports);
+    }
+    Ok(module.finish())
+}
