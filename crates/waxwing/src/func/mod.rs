@@ -12,8 +12,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use waxwing_environ::EngineTypeIndex;
-use waxwing_vm::traps::enter_wasm;
-use waxwing_vm::{HostFunc, StoreId, VMFuncRef, VMOpaqueContext, ValRaw};
+use waxwing_vm::{HostFunc, StoreId, VMFuncRef, VMOpaqueContext, ValRaw, call_unchecked};
 
 use crate::store::{StoreInner, StoreOpaque};
 use crate::{AsContext, AsContextMut, Caller, FuncType, HeapType, Val, trap};
@@ -403,19 +402,17 @@ impl Func {
     /// types.
     unsafe fn enter<T>(&self, store: &mut StoreInner<T>, values: &mut [ValRaw]) -> Result<()> {
         let callee = self.vm_func_ref(store);
-        let is_host = self.is_host_in(store);
-        let options = *store.core().entry_options();
-        let context = store.core().vm_store_context();
         let len = values.len();
         let values = NonNull::from(values).cast::<ValRaw>();
         // SAFETY: the caller guarantees that `values` is what the function expects. The function
-        // lives as long as its store, of which `store` gives exclusive use; it is not used while
-        // the function runs but through the pointer that is passed on.
+        // lives as long as its store, of which `store` gives exclusive use.
         let result = unsafe {
-            enter_wasm(context, &options, || match is_host {
-                true => host::call_directly(store, callee, values, len),
-                false => ((*callee.as_ptr()).array_call)(callee, None, values, len),
-            })
+            if self.is_host_in(store) {
+                host::enter_directly(store, callee, values, len)
+            } else {
+                let core = store.core();
+                call_unchecked(core.vm_store_context(), core.entry_options(), callee, values, len)
+            }
         };
         result.map_err(|reason| trap::error_of(store, *reason))
     }
