@@ -229,12 +229,7 @@ impl Func {
     }
 
     pub(crate) fn type_in(&self, store: &StoreOpaque) -> FuncType {
-        let registered = store
-            .engine()
-            .type_registry()
-            .lookup(self.record(store).type_index)
-            .expect("functions keep their types registered");
-        FuncType::from_registered(store.engine(), registered)
+        store.look_up_func_type(self.type_index(store))
     }
 
     pub(crate) fn matches_heap_type(&self, store: &StoreOpaque, ty: &HeapType) -> bool {
@@ -324,7 +319,8 @@ impl Func {
         results: &mut [Val],
     ) -> Result<()> {
         let store = store.as_context_mut().0;
-        let ty = self.type_in(store);
+        let type_index = self.type_index(store);
+        let ty = store.take_func_type(type_index);
         self.check_arguments(store, &ty, params, results)?;
         let mut values = store.take_spare_raw_values();
         for param in params {
@@ -338,6 +334,7 @@ impl Func {
             *result = unsafe { Val::from_raw_in(store, *raw, &ty) };
         }
         store.return_spare_raw_values(values);
+        store.return_func_type(ty);
         Ok(())
     }
 
