@@ -18,9 +18,16 @@ pub const FUEL: u32 = 600;
 /// deterministic, and small enough that neither meets a limit of its own.
 fn comparable(rng: &mut Rng) -> Config {
     let mut config = Config {
-        min_funcs: 1,
+        min_types: rng.below(8),
+        min_imports: rng.below(4),
+        min_funcs: 1 + rng.below(12),
         max_funcs: 24,
-        min_exports: 1,
+        min_globals: rng.below(8),
+        min_memories: rng.below(2) as u32,
+        min_tables: rng.below(2) as u32,
+        min_data_segments: rng.below(3),
+        min_element_segments: rng.below(3),
+        min_exports: 1 + rng.below(16),
         max_exports: 48,
         export_everything: !rng.one_in(3),
         max_imports: 12,
@@ -73,13 +80,23 @@ fn without_later_proposals(config: &mut Config) {
 }
 
 /// The module of `seed`: every function terminates, and the same program gives the same results on
-/// every engine. `None` for the few seeds that give no module.
-pub fn terminating(seed: u64) -> Option<Vec<u8>> {
-    let mut rng = Rng::of(&[seed, 1]);
-    let config = comparable(&mut rng);
-    let len = *rng.choose(&[1 << 10, 4 << 10, 16 << 10, 48 << 10]);
-    let bytes = rng.bytes(len);
-    terminating_from(config, &mut Unstructured::new(&bytes))
+/// every engine.
+///
+/// # Panics
+///
+/// When no module can be made, which seeds do not cause.
+pub fn terminating(seed: u64) -> Vec<u8> {
+    // What a module shall at least have cannot always be made of the bytes at hand.
+    let attempt = |attempt| {
+        let mut rng = Rng::of(&[seed, 1, attempt]);
+        let config = comparable(&mut rng);
+        let len = *rng.choose(&[4 << 10, 16 << 10, 48 << 10]);
+        let bytes = rng.bytes(len);
+        terminating_from(config, &mut Unstructured::new(&bytes))
+    };
+    (0..1000)
+        .find_map(attempt)
+        .expect("one of a thousand attempts makes a module")
 }
 
 /// Like [`terminating`], from a fuzzer's bytes.
@@ -97,11 +114,20 @@ fn terminating_from(config: Config, u: &mut Unstructured<'_>) -> Option<Vec<u8>>
 }
 
 /// A valid module of any shape that the engine supports, not meant to be run.
-pub fn any(seed: u64) -> Option<Vec<u8>> {
-    let mut rng = Rng::of(&[seed, 2]);
-    let len = *rng.choose(&[256, 1 << 10, 4 << 10, 16 << 10]);
-    let bytes = rng.bytes(len);
-    any_arbitrary(&mut Unstructured::new(&bytes))
+///
+/// # Panics
+///
+/// When no module can be made, which seeds do not cause.
+pub fn any(seed: u64) -> Vec<u8> {
+    let attempt = |attempt| {
+        let mut rng = Rng::of(&[seed, 2, attempt]);
+        let len = *rng.choose(&[256, 1 << 10, 4 << 10, 16 << 10]);
+        let bytes = rng.bytes(len);
+        any_arbitrary(&mut Unstructured::new(&bytes))
+    };
+    (0..1000)
+        .find_map(attempt)
+        .expect("one of a thousand attempts makes a module")
 }
 
 /// Like [`any`], from a fuzzer's bytes.

@@ -24,9 +24,7 @@ fn random_modules_do_the_same_on_wasmi() {
     let differences = Mutex::new(Vec::new());
     with_threads(|| {
         (first..first + count).into_par_iter().for_each(|seed| {
-            let Some(wasm) = smith::terminating(seed) else {
-                return;
-            };
+            let wasm = smith::terminating(seed);
             let variant = &variants[seed as usize % variants.len()];
             let _working = journal.working_on(&format!("seed {seed}, engine: {}", variant.name));
             match compare(&reference, variant, &wasm, seed) {
@@ -62,10 +60,7 @@ fn random_modules_do_the_same_on_wasmi() {
         limited = limited.into_inner(),
         differences = differences.len(),
     );
-    assert!(
-        modules * 10 >= count * 9,
-        "too few of the seeds give modules"
-    );
+    assert_eq!(modules, count);
     assert!(
         differences.is_empty(),
         "{} differences:\n{}",

@@ -76,6 +76,7 @@ pub(crate) fn matches(store: &Store<()>, actual: &Val, expected: &WastRetCore<'_
             a.data(store)?.and_then(|data| data.downcast_ref::<u32>()) == Some(e)
         }
         (Val::AnyRef(Some(_)), WastRetCore::RefAny) => true,
+        (Val::AnyRef(Some(_)), other) => bail!("the pattern {other:?} needs the GC proposal"),
         _ => false,
     })
 }

@@ -64,10 +64,18 @@ impl Host {
     }
 
     /// Import `import` was called with `args` and must answer with values of types `results`.
-    pub fn called(&mut self, import: usize, args: Vec<Value>, results: &[Type]) -> Reaction {
+    /// `instantiated` tells whether there is an instance to call back into.
+    pub fn called(
+        &mut self,
+        import: usize,
+        args: Vec<Value>,
+        results: &[Type],
+        instantiated: bool,
+    ) -> Reaction {
         let mut rng = Rng::of(&[self.seed, import as u64, self.calls.len() as u64]);
         self.calls.push(HostCall::Called { import, args });
-        let call_back = if self.depth < MAX_DEPTH && !self.functions.is_empty() && rng.one_in(10) {
+        let possible = instantiated && self.depth < MAX_DEPTH && !self.functions.is_empty();
+        let call_back = if possible && rng.one_in(10) {
             self.depth += 1;
             let function = rng.choose(&self.functions).clone();
             let args = random_values(&mut rng, &function.params);

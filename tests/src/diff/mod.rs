@@ -72,7 +72,6 @@ pub fn compare(
         }
         (Err(error), Ok(_)) => {
             if let wasmi::errors::ErrorKind::Translation(_)
-            | wasmi::errors::ErrorKind::ImplementationLimits(_)
             | wasmi::errors::ErrorKind::Ir(_) = error.kind()
             {
                 return Ok(Summary {

@@ -41,7 +41,7 @@ pub trait Machine {
     fn refuel(&mut self);
     /// Calls an exported function.
     fn call(&mut self, function: &Function, args: &[Value]) -> Outcome;
-    /// What imports and exports hold, by name.
+    /// What imports and exports hold, in order of their names.
     fn state(&mut self) -> Vec<(String, State)>;
     /// All events at host functions.
     fn into_host_calls(self) -> Vec<HostCall>;
@@ -149,6 +149,15 @@ impl Observation {
 }
 
 impl State {
+    /// A number for the kind of item, by which items of the same name are ordered.
+    pub fn kind(&self) -> u8 {
+        match self {
+            State::Memory(_) => 0,
+            State::Table(_) => 1,
+            State::Global(_) => 2,
+        }
+    }
+
     fn first_difference(&self, other: &State) -> Option<String> {
         fn lists<T: PartialEq + std::fmt::Debug>(a: &[T], b: &[T]) -> Option<String> {
             if a.len() != b.len() {

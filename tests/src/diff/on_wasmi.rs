@@ -4,10 +4,11 @@ use super::{Type, Value};
 use crate::guest;
 use crate::rng::Rng;
 use crate::smith::{FUEL, FUEL_EXPORT};
+use std::mem::Discriminant;
 use std::sync::Arc;
 use wasmi::{
     AsContext, AsContextMut, Error, Extern, ExternRef, ExternType, F32, F64, Func, Global,
-    Instance, Memory, Module, Nullable, Ref, RefType, Store, StoreLimits,
+    Instance, Memory, Module, Ref, Store, StoreLimits,
     StoreLimitsBuilder, Table, TrapCode, V128, Val, ValType,
 };
 
@@ -29,13 +30,15 @@ pub fn functions(module: &Module) -> Arc<[Function]> {
 struct Data {
     host: Host,
     limits: StoreLimits,
+    /// For calling back, once there is one.
+    instance: Option<Instance>,
 }
 
 pub struct Machine {
     store: Store<Data>,
     module: Module,
     functions: Arc<[Function]>,
-    imports: Vec<Extern>,
+    imports: Vec<(Discriminant<ExternType>, Extern)>,
     instance: Option<Instance>,
     seed: u64,
 }
@@ -49,6 +52,7 @@ impl Machine {
         let data = Data {
             host: Host::new(functions, seed),
             limits,
+            instance: None,
         };
         let mut store = Store::new(module.engine(), data);
         store.limiter(|data| &mut data.limits);
@@ -71,12 +75,13 @@ impl Machine {
                     ty.clone(),
                     move |mut caller: wasmi::Caller<'_, Data>, params, answer| {
                         let args = params.iter().map(|val| value(&caller, val)).collect();
+                        let instance = caller.data().instance;
                         let host = &mut caller.data_mut().host;
-                        let reaction = host.called(index, args, &results);
+                        let reaction = host.called(index, args, &results, instance.is_some());
                         let mut failure = Error::host(HostFailure);
                         if let Some((function, args)) = reaction.call_back
-                            && let Some(func) =
-                                caller.get_export(&function.name).and_then(Extern::into_func)
+                            && let Some(instance) = instance
+                            && let Some(func) = instance.get_func(&caller, &function.name)
                         {
                             let result = call(&mut caller, func, &function, &args);
                             let outcome = outcome(&result);
@@ -102,10 +107,7 @@ impl Machine {
             }
             ExternType::Memory(ty) => Extern::Memory(Memory::new(&mut self.store, *ty)?),
             ExternType::Table(ty) => {
-                let null = match ty.element() {
-                    RefType::Func => Ref::Func(Nullable::Null),
-                    RefType::Extern => Ref::Extern(Nullable::Null),
-                };
+                let null = Val::default(ty.element());
                 Extern::Table(Table::new(&mut self.store, *ty, null)?)
             }
         })
@@ -115,15 +117,21 @@ impl Machine {
 impl observe::Machine for Machine {
     fn instantiate(&mut self) -> Outcome {
         let module = self.module.clone();
-        for (index, import) in module.imports().enumerate() {
-            match self.import(index, import.ty()) {
-                Ok(import) => self.imports.push(import),
+        for import in module.imports() {
+            // The engines list imports in different orders, but those of a kind in the same.
+            let ty = import.ty();
+            let kind = std::mem::discriminant(ty);
+            let index = self.imports.iter().filter(|(k, _)| *k == kind).count();
+            match self.import(index, ty) {
+                Ok(import) => self.imports.push((kind, import)),
                 Err(_) => return Outcome::Refused,
             }
         }
-        match Instance::new(&mut self.store, &module, &self.imports) {
+        let imports: Vec<Extern> = self.imports.iter().map(|(_, item)| *item).collect();
+        match Instance::new(&mut self.store, &module, &imports) {
             Ok(instance) => {
                 self.instance = Some(instance);
+                self.store.data_mut().instance = Some(instance);
                 Outcome::Returned(Vec::new())
             }
             Err(error) => outcome(&Err(error)),
@@ -157,7 +165,7 @@ impl observe::Machine for Machine {
             .module
             .imports()
             .zip(&self.imports)
-            .map(|(import, item)| (format!("{} {}", import.module(), import.name()), *item))
+            .map(|(import, (_, item))| (format!("{} {}", import.module(), import.name()), *item))
             .collect();
         if let Some(instance) = self.instance {
             for export in self.module.exports() {
@@ -176,16 +184,18 @@ impl observe::Machine for Machine {
                     (0..table.size(store))
                         .map(|index| {
                             let element = table.get(store, index).expect("in bounds");
-                            value(store, &Val::from(element))
+                            value(store, &element)
                         })
                         .collect(),
                 ),
             })
         };
-        items
+        let mut state: Vec<_> = items
             .into_iter()
             .filter_map(|(name, item)| Some((name, state(item)?)))
-            .collect()
+            .collect();
+        state.sort_by(|(a_name, a), (b_name, b)| (a_name, a.kind()).cmp(&(b_name, b.kind())));
+        state
     }
 
     fn into_host_calls(self) -> Vec<HostCall> {
@@ -225,14 +235,15 @@ fn outcome(result: &Result<Vec<Value>, Error>) -> Outcome {
         Some(
             TrapCode::StackOverflow
             | TrapCode::OutOfFuel
-            | TrapCode::GrowthOperationLimited
-            | TrapCode::OutOfSystemMemory,
+            | TrapCode::GrowthOperationLimited,
         ) => Outcome::Limit,
         None => match error.kind() {
             // Out-of-bounds active element segments are a trap by the specification.
             wasmi::errors::ErrorKind::Instantiation(
                 wasmi::errors::InstantiationError::ElementSegmentDoesNotFit { .. },
             ) => Outcome::Trapped("table out of bounds"),
+            wasmi::errors::ErrorKind::Table(_) => Outcome::Trapped("table out of bounds"),
+            wasmi::errors::ErrorKind::Memory(_) => Outcome::Trapped("memory out of bounds"),
             _ => Outcome::Refused,
         },
     }
@@ -257,13 +268,13 @@ fn value(store: impl AsContext, val: &Val) -> Value {
         Val::F32(value) => Value::F32(value.to_bits()),
         Val::F64(value) => Value::F64(value.to_bits()),
         Val::V128(value) => Value::V128(value.as_u128()),
-        Val::FuncRef(Nullable::Null) => Value::Func(None),
-        Val::FuncRef(Nullable::Val(func)) => {
+        Val::FuncRef(Ref::Null) => Value::Func(None),
+        Val::FuncRef(Ref::Val(func)) => {
             let ty = func.ty(&store);
             Value::Func(Some((ty.params().len(), ty.results().len())))
         }
-        Val::ExternRef(Nullable::Null) => Value::Extern(None),
-        Val::ExternRef(Nullable::Val(object)) => {
+        Val::ExternRef(Ref::Null) => Value::Extern(None),
+        Val::ExternRef(Ref::Val(object)) => {
             Value::Extern(object.data(store.as_context()).downcast_ref().copied())
         }
     }
@@ -276,10 +287,10 @@ fn val(store: impl AsContextMut, value: Value) -> Val {
         Value::F32(value) => Val::F32(F32::from_bits(value)),
         Value::F64(value) => Val::F64(F64::from_bits(value)),
         Value::V128(value) => Val::V128(V128::from(value)),
-        Value::Func(_) => Val::FuncRef(Nullable::Null),
-        Value::Extern(None) => Val::ExternRef(Nullable::Null),
+        Value::Func(_) => Val::FuncRef(Ref::Null),
+        Value::Extern(None) => Val::ExternRef(Ref::Null),
         Value::Extern(Some(object)) => {
-            Val::ExternRef(Nullable::Val(ExternRef::new(store, object)))
+            Val::ExternRef(Ref::Val(ExternRef::new(store, object)))
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::guest;
 use crate::rng::Rng;
 use crate::smith::{FUEL, FUEL_EXPORT};
 use anyhow::{Error, Result};
+use std::mem::Discriminant;
 use std::sync::Arc;
 use waxwing::{
     AsContextMut, Caller, Extern, ExternRef, ExternType, Func, Global, Instance, Memory,
@@ -14,13 +15,15 @@ use waxwing::{
 struct Data {
     host: Host,
     limits: StoreLimits,
+    /// For calling back, once there is one.
+    instance: Option<Instance>,
 }
 
 pub struct Machine {
     store: Store<Data>,
     module: Module,
     functions: Arc<[Function]>,
-    imports: Vec<Extern>,
+    imports: Vec<(Discriminant<ExternType>, Extern)>,
     instance: Option<Instance>,
     seed: u64,
 }
@@ -30,6 +33,7 @@ impl Machine {
         let data = Data {
             host: Host::new(functions, seed),
             limits: guest::limits(),
+            instance: None,
         };
         let mut store = Store::new(module.engine(), data);
         store.limiter(|data| &mut data.limits);
@@ -52,12 +56,13 @@ impl Machine {
                     ty,
                     move |mut caller: Caller<'_, Data>, params, answer| {
                         let args = params.iter().map(|val| value(&mut caller, val)).collect();
+                        let instance = caller.data().instance;
                         let host = &mut caller.data_mut().host;
-                        let reaction = host.called(index, args, &results);
+                        let reaction = host.called(index, args, &results, instance.is_some());
                         let mut failure = Error::new(HostFailure);
                         if let Some((function, args)) = reaction.call_back
-                            && let Some(func) =
-                                caller.get_export(&function.name).and_then(Extern::into_func)
+                            && let Some(instance) = instance
+                            && let Some(func) = instance.get_func(&mut caller, &function.name)
                         {
                             let result = call(&mut caller, func, &function, &args);
                             let outcome = outcome(&result);
@@ -93,15 +98,21 @@ impl Machine {
 impl observe::Machine for Machine {
     fn instantiate(&mut self) -> Outcome {
         let module = self.module.clone();
-        for (index, import) in module.imports().enumerate() {
-            match self.import(index, import.ty()) {
-                Ok(import) => self.imports.push(import),
+        for import in module.imports() {
+            // The engines list imports in different orders, but those of a kind in the same.
+            let ty = import.ty();
+            let kind = std::mem::discriminant(&ty);
+            let index = self.imports.iter().filter(|(k, _)| *k == kind).count();
+            match self.import(index, ty) {
+                Ok(import) => self.imports.push((kind, import)),
                 Err(_) => return Outcome::Refused,
             }
         }
-        match Instance::new(&mut self.store, &module, &self.imports) {
+        let imports: Vec<Extern> = self.imports.iter().map(|(_, item)| item.clone()).collect();
+        match Instance::new(&mut self.store, &module, &imports) {
             Ok(instance) => {
                 self.instance = Some(instance);
+                self.store.data_mut().instance = Some(instance);
                 Outcome::Returned(Vec::new())
             }
             Err(error) => outcome(&Err(error)),
@@ -135,7 +146,7 @@ impl observe::Machine for Machine {
             .module
             .imports()
             .zip(&self.imports)
-            .map(|(import, item)| {
+            .map(|(import, (_, item))| {
                 let name = format!("{} {}", import.module(), import.name());
                 (name, item.clone())
             })
@@ -166,10 +177,12 @@ impl observe::Machine for Machine {
                 _ => return None,
             })
         };
-        items
+        let mut state: Vec<_> = items
             .into_iter()
             .filter_map(|(name, item)| Some((name, state(item)?)))
-            .collect()
+            .collect();
+        state.sort_by(|(a_name, a), (b_name, b)| (a_name, a.kind()).cmp(&(b_name, b.kind())));
+        state
     }
 
     fn into_host_calls(self) -> Vec<HostCall> {
