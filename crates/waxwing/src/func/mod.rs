@@ -397,7 +397,11 @@ impl Func {
     ///
     /// `values` is long enough for parameters and results, and holds parameters of the function's
     /// types.
-    unsafe fn enter<T>(&self, store: &mut StoreInner<T>, values: &mut [ValRaw]) -> Result<()> {
+    pub(crate) unsafe fn enter<T>(
+        &self,
+        store: &mut StoreInner<T>,
+        values: &mut [ValRaw],
+    ) -> Result<()> {
         let callee = self.vm_func_ref(store);
         let len = values.len();
         let values = NonNull::from(values).cast::<ValRaw>();
@@ -408,7 +412,13 @@ impl Func {
                 host::enter_directly(store, callee, values, len)
             } else {
                 let core = store.core();
-                call_unchecked(core.vm_store_context(), core.entry_options(), callee, values, len)
+                call_unchecked(
+                    core.vm_store_context(),
+                    core.entry_options(),
+                    callee,
+                    values,
+                    len,
+                )
             }
         };
         result.map_err(|reason| trap::error_of(store, *reason))

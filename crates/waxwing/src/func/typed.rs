@@ -137,7 +137,13 @@ where
                 host::enter_directly(store, callee, values, len)
             } else {
                 let core = store.core();
-                call_unchecked(core.vm_store_context(), core.entry_options(), callee, values, len)
+                call_unchecked(
+                    core.vm_store_context(),
+                    core.entry_options(),
+                    callee,
+                    values,
+                    len,
+                )
             };
             match result {
                 Ok(()) => Ok(Results::load_results(store, values.as_ptr())),
