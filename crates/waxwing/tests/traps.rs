@@ -133,6 +133,8 @@ fn offsets_are_those_of_the_instruction() {
         0x00,
         "`unreachable`"
     );
+    // The body begins with the number of declarations of locals, then there are two `nop`s.
+    assert_eq!(frame.func_offset(), Some(3));
 }
 
 #[test]
