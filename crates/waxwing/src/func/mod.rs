@@ -417,7 +417,7 @@ impl Func {
                 false => ((*callee.as_ptr()).array_call)(callee, None, values, len),
             })
         };
-        result.map_err(|reason| trap::error_of(store, reason))
+        result.map_err(|reason| trap::error_of(store, *reason))
     }
 
     /// The function that `raw`, a result of [`to_raw`](Self::to_raw) or a [`ValRaw`], stands for.

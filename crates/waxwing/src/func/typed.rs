@@ -147,7 +147,7 @@ where
             };
             match result {
                 Ok(()) => Ok(Results::load_results(store, values.as_ptr())),
-                Err(reason) => Err(trap::error_of(store, reason)),
+                Err(reason) => Err(trap::error_of(store, *reason)),
             }
         }
     }
