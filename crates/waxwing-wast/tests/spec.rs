@@ -97,14 +97,6 @@ const VARIANTS: &[Variant] = &[
                 .memory_reservation(0)
                 .memory_guard_size(0)
                 .memory_reservation_for_growth(0);
-            for flag in [
-                "enable_heap_access_spectre_mitigation",
-                "enable_table_access_spectre_mitigation",
-            ] {
-                // SAFETY: these flags weaken only side channels; without
-                // signals the engine demands them off.
-                unsafe { config.cranelift_flag_set(flag, "false") };
-            }
         },
     },
     // Memories that move when they grow and are checked, but trap by faults.

@@ -133,10 +133,11 @@ fn write_demangled(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
         // Without the hash at the end.
         return write!(f, "{demangled:#}");
     }
-    if let Some(demangled) = cpp_demangle::Symbol::new(name)
-        .ok()
-        .and_then(|symbol| symbol.demangle(&cpp_demangle::DemangleOptions::default()).ok())
-    {
+    if let Some(demangled) = cpp_demangle::Symbol::new(name).ok().and_then(|symbol| {
+        symbol
+            .demangle(&cpp_demangle::DemangleOptions::default())
+            .ok()
+    }) {
         return f.write_str(&demangled);
     }
     f.write_str(name)

@@ -130,9 +130,7 @@ pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
 pub use externals::{Export, Extern, Global, Memory, MemoryAccessError, Table};
 #[cfg(feature = "runtime")]
-pub use func::{
-    Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
-};
+pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
 #[cfg(feature = "runtime")]
 pub use gc::{
     AnyRef, ExternRef, GcRef, ManuallyRooted, NoExtern, NoFunc, NoneRef, RootScope, Rooted,

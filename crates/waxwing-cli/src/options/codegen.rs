@@ -2,7 +2,7 @@
 
 use super::{Apply, Group, Passthrough, Row};
 use std::path::Path;
-use waxwing::Strategy;
+use waxwing::{RegallocAlgorithm, Strategy};
 
 pub static GROUP: Group = Group {
     letter: 'C',
@@ -26,6 +26,23 @@ pub static GROUP: Group = Group {
             apply: Apply::Choice(&[
                 ("auto", |s| _ = s.config.strategy(Strategy::Auto)),
                 ("cranelift", |s| _ = s.config.strategy(Strategy::Cranelift)),
+            ]),
+        },
+        Row {
+            key: "regalloc-algorithm",
+            default: "backtracking",
+            help: "How registers are given out: well, or fast.",
+            apply: Apply::Choice(&[
+                ("backtracking", |s| {
+                    _ = s
+                        .config
+                        .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking)
+                }),
+                ("single-pass", |s| {
+                    _ = s
+                        .config
+                        .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
+                }),
             ]),
         },
         Row {

@@ -80,19 +80,7 @@ pub static GROUP: Group = Group {
             key: "signals-based-traps",
             default: "y",
             help: "Find traps by hardware faults; otherwise by explicit checks, which are slower.",
-            apply: Apply::Flag(|s, on| {
-                s.config.signals_based_traps(on);
-                if !on {
-                    for flag in [
-                        "enable_heap_access_spectre_mitigation",
-                        "enable_table_access_spectre_mitigation",
-                    ] {
-                        // SAFETY: the mitigations trap by faulting loads, which cannot be
-                        // recognised without signals; explicit checks take their place.
-                        unsafe { s.config.cranelift_flag_set(flag, "false") };
-                    }
-                }
-            }),
+            apply: Apply::Flag(|s, on| _ = s.config.signals_based_traps(on)),
         },
     ],
     passthrough: None,

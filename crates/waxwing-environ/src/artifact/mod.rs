@@ -42,7 +42,8 @@ pub const SECTION_ADDRESS_MAP: &str = ".waxwing.addrmap";
 pub const SECTION_NAMES: &str = ".waxwing.names";
 /// The section of data segments and memory images.
 pub const SECTION_DATA: &str = ".waxwing.data";
-/// The section of the [checksum] of the engine, info and funcs sections, in this order.
+/// The section of the [checksum] of the engine, info and funcs sections and the unwind
+/// information, in this order.
 pub const SECTION_CHECK: &str = ".waxwing.check";
 /// The section of unwind information, if configured.
 pub const SECTION_EH_FRAME: &str = ".eh_frame";

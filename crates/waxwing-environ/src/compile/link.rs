@@ -61,10 +61,7 @@ pub fn link(
         .zip(&pieces)
         .map(|(loc, piece)| (u64::from(loc.start), *piece))
         .collect();
-    if let Some(bytes) = compiler.unwind_section(text_len, &placed)? {
-        let kind = SectionKind::ReadOnlyData;
-        sections.add(artifact::SECTION_EH_FRAME, kind, bytes, page_align);
-    }
+    let unwind = compiler.unwind_section(text_len, &placed)?;
     let engine = postcard::to_allocvec(header).map_err(codegen_error)?;
     let info = ArtifactInfo {
         module: translation.module.clone(),
@@ -72,7 +69,12 @@ pub fn link(
     };
     let info = postcard::to_allocvec(&info).map_err(codegen_error)?;
     let functions = function_table(compiled, &locations).finish(&translation.functions);
-    let checksum = artifact::checksum(&[&engine, &info, &functions]);
+    let unwind_or_none = unwind.as_deref().unwrap_or_default();
+    let checksum = artifact::checksum(&[&engine, &info, &functions, unwind_or_none]);
+    if let Some(bytes) = unwind {
+        let kind = SectionKind::ReadOnlyData;
+        sections.add(artifact::SECTION_EH_FRAME, kind, bytes, page_align);
+    }
     sections.add_metadata(artifact::SECTION_ENGINE, engine);
     sections.add_metadata(artifact::SECTION_INFO, info);
     sections.add_metadata(artifact::SECTION_FUNCTIONS, functions);

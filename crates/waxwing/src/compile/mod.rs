@@ -60,6 +60,7 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<CompiledArtifact> 
 }
 
 /// Fails unless `wasm` is a valid module in the binary format.
+#[cfg(feature = "runtime")]
 pub(crate) fn validate(engine: &Engine, wasm: &[u8]) -> Result<()> {
     let features = wasm_features(engine.proposals());
     wasmparser::Validator::new_with_features(features)
@@ -133,7 +134,7 @@ impl<'a, 'data> Driver<'a, 'data> {
         index: DefinedFuncIndex,
         data: FunctionBodyData<'data>,
     ) -> Result<CompiledFunction> {
-        let start = data.body.range().start as u64;
+        let start = data.body.range().start;
         let mut function = self
             .compiler
             .compile_function(self.translation, index, data)

@@ -33,6 +33,7 @@ const BACKTRACE_DETAILS_VARIABLES: [&str; 2] =
 
 /// Whether a feature of the host's processor, by the name that the Rust standard library gives
 /// it, is there; `None` for a name that is not known.
+#[cfg(feature = "runtime")]
 pub(crate) type DetectHostFeature = fn(&str) -> Option<bool>;
 
 /// The settings of an [`Engine`](crate::Engine): how modules are compiled, which WebAssembly
@@ -66,6 +67,7 @@ pub struct Config {
     pub(crate) relaxed_simd_deterministic: bool,
     pub(crate) table_lazy_init: bool,
     pub(crate) module_version: ModuleVersionStrategy,
+    #[cfg(feature = "runtime")]
     pub(crate) detect_host_feature: DetectHostFeature,
 }
 
@@ -117,6 +119,7 @@ impl Config {
             relaxed_simd_deterministic: false,
             table_lazy_init: true,
             module_version: ModuleVersionStrategy::default(),
+            #[cfg(feature = "runtime")]
             detect_host_feature: crate::engine::detect_host_feature,
         }
     }
@@ -248,6 +251,7 @@ impl Config {
     ///
     /// Executing an instruction that the processor does not have is undefined behaviour, so
     /// `detect` must not return `Some(true)` for a feature that is absent.
+    #[cfg(feature = "runtime")]
     pub unsafe fn detect_host_feature(&mut self, detect: fn(&str) -> Option<bool>) -> &mut Self {
         self.detect_host_feature = detect;
         self

@@ -45,6 +45,7 @@ const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 2] = [
 
 impl Proposals {
     /// Each proposal by its name in artifacts, and whether it is on.
+    #[cfg(any(feature = "cranelift", feature = "runtime"))]
     pub(crate) fn by_name(self) -> impl Iterator<Item = (String, bool)> {
         Proposals::all()
             .iter_names()

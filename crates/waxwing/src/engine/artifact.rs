@@ -7,6 +7,8 @@ use std::fs::File;
 use std::hash::Hash;
 use std::io::Read;
 use std::path::Path;
+#[cfg(any(feature = "runtime", feature = "cranelift"))]
+use waxwing_environ::artifact::ArtifactHeader;
 use waxwing_environ::artifact::{ELF_FLAGS_COMPONENT, ELF_FLAGS_MODULE, ELF_OS_ABI};
 
 #[cfg(feature = "runtime")]
@@ -15,7 +17,7 @@ use {
     anyhow::{anyhow, bail, ensure},
     target_lexicon::Triple,
     waxwing_environ::Tunables,
-    waxwing_environ::artifact::ArtifactHeader,
+    waxwing_environ::artifact::FlagValue,
 };
 
 /// The length of the header of a 64-bit ELF file.
@@ -80,8 +82,8 @@ impl Engine {
         Ok(detect(&header))
     }
 
-    /// Whatever two engines must agree on for one to load artifacts of the other: if what two
-    /// engines return hashes to the same value, they do.
+    /// Whatever two engines must agree on for one to load artifacts of the other, and for both to
+    /// put the same in them: if what two engines return hashes to the same value, they do.
     ///
     /// Embedders that keep artifacts can make the hash part of their keys.
     pub fn precompile_compatibility_hash(&self) -> impl Hash + '_ {
@@ -127,9 +129,9 @@ impl Engine {
     }
 
     /// What artifacts of this engine say of themselves.
-    pub(crate) fn artifact_header(&self) -> waxwing_environ::artifact::ArtifactHeader {
+    pub(crate) fn artifact_header(&self) -> ArtifactHeader {
         let compiler = self.compiler();
-        waxwing_environ::artifact::ArtifactHeader {
+        ArtifactHeader {
             version: self.config().module_version.as_str().to_string(),
             target: compiler.triple().to_string(),
             shared_flags: compiler.shared_flags(),
@@ -140,21 +142,16 @@ impl Engine {
     }
 }
 
-#[cfg(feature = "runtime")]
+#[cfg(all(feature = "runtime", feature = "cranelift"))]
 impl Engine {
     /// Fails unless code that this engine compiles can run on this host.
     pub(crate) fn check_compatible_with_native_host(&self) -> Result<()> {
         let mismatch = self.inner.host_mismatch.get_or_init(|| {
-            #[cfg(feature = "cranelift")]
-            {
-                let compiler = self.compiler();
-                let check = host::check_target(compiler.triple())
-                    .and_then(|()| host::check_shared_flags(&compiler.shared_flags()))
-                    .and_then(|()| self.check_processor(&compiler.isa_flags()));
-                check.err().map(|error| format!("{error:#}"))
-            }
-            #[cfg(not(feature = "cranelift"))]
-            None
+            let compiler = self.compiler();
+            let check = host::check_target(compiler.triple())
+                .and_then(|()| host::check_shared_flags(&compiler.shared_flags()))
+                .and_then(|()| self.check_processor(&compiler.isa_flags()));
+            check.err().map(|error| format!("{error:#}"))
         });
         match mismatch {
             Some(mismatch) => {
@@ -163,11 +160,11 @@ impl Engine {
             None => Ok(()),
         }
     }
+}
 
-    fn check_processor(
-        &self,
-        flags: &[(String, waxwing_environ::artifact::FlagValue)],
-    ) -> Result<()> {
+#[cfg(feature = "runtime")]
+impl Engine {
+    fn check_processor(&self, flags: &[(String, FlagValue)]) -> Result<()> {
         host::check_isa_flags(flags, self.config().detect_host_feature)
     }
 

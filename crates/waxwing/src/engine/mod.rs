@@ -1,16 +1,18 @@
 //! [`Engine`]: settings made ready for use, and what all modules and stores share.
 
 mod artifact;
+#[cfg(feature = "runtime")]
 mod host;
 #[cfg(test)]
 mod tests;
 
 pub use artifact::Precompiled;
+#[cfg(feature = "runtime")]
 pub(crate) use host::detect_host_feature;
 
 use crate::config::Proposals;
 use crate::{Config, Result};
-#[cfg(feature = "runtime")]
+#[cfg(all(feature = "runtime", feature = "cranelift"))]
 use std::sync::OnceLock;
 use std::sync::{Arc, Weak};
 use waxwing_environ::Tunables;
@@ -53,7 +55,7 @@ struct EngineInner {
     type_registry: Arc<TypeRegistry>,
     /// Why code for the compiler's target cannot run on this host, if that is so. Found out when
     /// it is first needed.
-    #[cfg(feature = "runtime")]
+    #[cfg(all(feature = "runtime", feature = "cranelift"))]
     host_mismatch: OnceLock<Option<String>>,
     #[cfg(feature = "runtime")]
     process_handlers: Option<ProcessHandlers>,
@@ -101,7 +103,7 @@ impl Engine {
             compiler,
             #[cfg(feature = "runtime")]
             type_registry: Arc::new(TypeRegistry::new()),
-            #[cfg(feature = "runtime")]
+            #[cfg(all(feature = "runtime", feature = "cranelift"))]
             host_mismatch: OnceLock::new(),
             #[cfg(feature = "runtime")]
             process_handlers: if config.signals_based_traps {
@@ -188,13 +190,6 @@ impl Engine {
     /// The proposals that modules can use.
     pub(crate) fn proposals(&self) -> Proposals {
         self.inner.config.proposals
-    }
-
-    /// A number that no other living engine has.
-    #[cfg(feature = "runtime")]
-    #[inline]
-    pub(crate) fn id(&self) -> usize {
-        Arc::as_ptr(&self.inner) as usize
     }
 
     /// Whether backtraces name source files and lines, and modules keep what that needs.

@@ -113,9 +113,13 @@ impl Extern {
         Some(match item {
             // SAFETY: required of the caller; functions of instances live as long as the store.
             VMExport::Function(func_ref) => unsafe { Func::from_vm(store, func_ref) }.into(),
-            VMExport::Global { instance, index } => Global::new_handle(owner, instance, index).into(),
+            VMExport::Global { instance, index } => {
+                Global::new_handle(owner, instance, index).into()
+            }
             VMExport::Table { instance, index } => Table::new_handle(owner, instance, index).into(),
-            VMExport::Memory { instance, index } => Memory::new_handle(owner, instance, index).into(),
+            VMExport::Memory { instance, index } => {
+                Memory::new_handle(owner, instance, index).into()
+            }
             VMExport::Tag { .. } => return None,
         })
     }

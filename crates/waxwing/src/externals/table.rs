@@ -93,8 +93,8 @@ impl Table {
     /// Panics if the table belongs to another store.
     pub fn get(&self, mut store: impl AsContextMut, index: u64) -> Option<Ref> {
         let store = store.as_context_mut().0;
-        let is_extern = self.vm_type(store).ref_type.heap_type.top()
-            == waxwing_environ::WasmHeapTop::Extern;
+        let is_extern =
+            self.vm_type(store).ref_type.heap_type.top() == waxwing_environ::WasmHeapTop::Extern;
         let element = store
             .core_mut()
             .instance_mut(self.instance)
@@ -108,7 +108,9 @@ impl Table {
             TableElement::GcRef(gc_ref) if is_extern => {
                 Ref::Extern(gc_ref.map(|gc_ref| Rooted::new(store, gc_ref)))
             }
-            TableElement::GcRef(gc_ref) => Ref::Any(gc_ref.map(|gc_ref| Rooted::new(store, gc_ref))),
+            TableElement::GcRef(gc_ref) => {
+                Ref::Any(gc_ref.map(|gc_ref| Rooted::new(store, gc_ref)))
+            }
         })
     }
 

@@ -60,14 +60,11 @@ where
     /// # Safety
     ///
     /// [`func.typed::<Params, Results>(store)`](Func::typed) would succeed.
-    pub unsafe fn new_unchecked(
-        store: impl AsContext,
-        func: Func,
-    ) -> TypedFunc<Params, Results> {
+    pub unsafe fn new_unchecked(store: impl AsContext, func: Func) -> TypedFunc<Params, Results> {
         let store = store.as_context().0;
         store.assert_owns(func.store_id());
-        let check_values = Params::HAS_REFS
-            && Params::check_params(func.type_in(store).params()).unwrap_or(true);
+        let check_values =
+            Params::HAS_REFS && Params::check_params(func.type_in(store).params()).unwrap_or(true);
         TypedFunc::new(func, func.is_host_in(store), check_values)
     }
 

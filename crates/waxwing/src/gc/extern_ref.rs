@@ -61,7 +61,11 @@ impl ExternRef {
         T: 'static + Any + Send + Sync,
     {
         let store = store.as_context_mut();
-        let gc_ref = store.0.core_mut().extern_refs_mut().insert(Box::new(value))?;
+        let gc_ref = store
+            .0
+            .core_mut()
+            .extern_refs_mut()
+            .insert(Box::new(value))?;
         Ok(Rooted::new(store.0, gc_ref))
     }
 
@@ -78,7 +82,11 @@ impl ExternRef {
         T: 'static + Any + Send + Sync,
     {
         let store = store.as_context_mut();
-        let gc_ref = store.0.core_mut().extern_refs_mut().insert(Box::new(value))?;
+        let gc_ref = store
+            .0
+            .core_mut()
+            .extern_refs_mut()
+            .insert(Box::new(value))?;
         Ok(ManuallyRooted::new(store.0, gc_ref))
     }
 

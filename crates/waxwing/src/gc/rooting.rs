@@ -55,10 +55,13 @@ impl GcRootIndex {
                 .scoped
                 .get(index as usize)
                 .map(|root| (root.generation, root.gc_ref)),
-            Place::Manual(index) => roots.manual.get(index as usize).and_then(|slot| match slot {
-                ManualSlot::Used(root) => Some((root.generation, root.gc_ref)),
-                ManualSlot::Free { .. } => None,
-            }),
+            Place::Manual(index) => roots
+                .manual
+                .get(index as usize)
+                .and_then(|slot| match slot {
+                    ManualSlot::Used(root) => Some((root.generation, root.gc_ref)),
+                    ManualSlot::Free { .. } => None,
+                }),
         };
         slot.filter(|(generation, _)| *generation == self.generation)
             .map(|(_, gc_ref)| gc_ref)

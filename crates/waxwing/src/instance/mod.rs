@@ -8,12 +8,12 @@ use waxwing_vm::{Imports, InstanceId, OwnedImports, StoreId};
 
 use crate::store::{StoreInner, StoreOpaque};
 use crate::{
-    AsContextMut, Engine, Export, Extern, Func, Global, Memory, Module, ModuleExport,
-    StoreContext, StoreContextMut, Table, TypedFunc, WasmParams, WasmResults, matching,
+    AsContextMut, Engine, Export, Extern, Func, Global, Memory, Module, ModuleExport, StoreContext,
+    StoreContextMut, Table, TypedFunc, WasmParams, WasmResults, matching,
 };
 
-pub use pre::InstancePre;
 pub(crate) use pre::ImportSource;
+pub use pre::InstancePre;
 
 /// An instance of a [`Module`]: its functions, memories, tables and globals, with their state.
 ///
@@ -52,7 +52,9 @@ impl Instance {
     ) -> Result<Instance> {
         let store = store.as_context_mut().0;
         if !Engine::same(module.engine(), store.engine()) {
-            bail!("cross-`Engine` instantiation is not supported: the module and the store belong to different engines");
+            bail!(
+                "cross-`Engine` instantiation is not supported: the module and the store belong to different engines"
+            );
         }
         let wanted = &module.loaded().module().imports;
         if wanted.len() != imports.len() {

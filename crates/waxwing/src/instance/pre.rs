@@ -93,7 +93,10 @@ impl<T> InstancePre<T> {
     ///
     /// The imports are of the types that the module wants, in the same order. Functions of the host
     /// among them are for stores whose data is a `T`.
-    pub(crate) unsafe fn new(module: &Module, imports: Vec<ImportSource>) -> Result<InstancePre<T>> {
+    pub(crate) unsafe fn new(
+        module: &Module,
+        imports: Vec<ImportSource>,
+    ) -> Result<InstancePre<T>> {
         let mut func_refs = Vec::new();
         for import in &imports {
             if let ImportSource::HostFunc(func) = import {
@@ -176,9 +179,9 @@ impl<T> InstancePre<T> {
                     );
                     push_import(store, &self.module, &mut imports, item)?;
                 }
-                ImportSource::HostFunc(_) => imports
-                    .functions
-                    .extend(host_functions.next().copied()),
+                ImportSource::HostFunc(_) => {
+                    imports.functions.extend(host_functions.next().copied())
+                }
             }
         }
         Ok(imports)

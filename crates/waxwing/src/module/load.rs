@@ -6,7 +6,10 @@ use anyhow::{Context, bail, ensure};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use waxwing_environ::artifact::{ArtifactHeader, ArtifactInfo, FlagValue};
+use waxwing_environ::artifact::{
+    ArtifactHeader, ArtifactInfo, FlagValue, SECTION_CHECK, SECTION_EH_FRAME, SECTION_FUNCTIONS,
+    checksum,
+};
 use waxwing_vm::{ArtifactKind, CodeMemory, LoadedModule};
 
 #[cfg(feature = "cranelift")]
@@ -179,6 +182,7 @@ impl Module {
             bail!("the artifact is a component's, not a module's");
         }
         let header = engine.check_artifact_header(code.engine())?;
+        check_for_damage(&code)?;
         let (info, rest) = postcard::take_from_bytes::<ArtifactInfo>(code.info())
             .context("the artifact's description of the module is damaged")?;
         ensure!(
@@ -215,4 +219,20 @@ impl Module {
             }),
         })
     }
+}
+
+/// Fails unless what is relied upon at run time, apart from the code, is as it was made.
+fn check_for_damage(code: &CodeMemory) -> Result<()> {
+    let section = |name| code.section(name).unwrap_or_default();
+    let found = checksum(&[
+        code.engine(),
+        code.info(),
+        section(SECTION_FUNCTIONS),
+        section(SECTION_EH_FRAME),
+    ]);
+    ensure!(
+        code.section(SECTION_CHECK) == Some(&found.to_le_bytes()),
+        "the artifact is damaged: its checksum does not fit; compile the module again"
+    );
+    Ok(())
 }

@@ -1,11 +1,8 @@
 //! [`Module`]: compiled code with its types, ready to be instantiated.
 
 mod load;
-mod registry;
 #[cfg(test)]
 mod tests;
-
-pub(crate) use registry::ModuleRegistry;
 
 use crate::{Engine, ExportType, ExternType, ImportType, ResourcesRequired, Result};
 use anyhow::Context;
@@ -245,10 +242,5 @@ impl Module {
     /// The type of an item, with the engine's types.
     pub(crate) fn type_of(&self, index: EntityIndex) -> EntityType {
         self.loaded().entity_type(index)
-    }
-
-    /// Whether both are handles to the same module.
-    pub(crate) fn same(a: &Module, b: &Module) -> bool {
-        Arc::ptr_eq(&a.inner, &b.inner)
     }
 }
