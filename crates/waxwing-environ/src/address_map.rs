@@ -28,7 +28,7 @@ impl<'a> AddressMap<'a> {
     }
 
     /// All entries in order of their text offset.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, Option<u32>)> + 'a {
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Option<u32>)> + use<'a> {
         self.0.iter().map(|(text, wasm)| (text, decode(wasm)))
     }
 }

@@ -105,7 +105,7 @@ impl<'a> TrapTable<'a> {
     }
 
     /// All entries in order of their offset.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, Trap)> + 'a {
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Trap)> + use<'a> {
         let entries = self.0.iter();
         entries.filter_map(|(offset, code)| Some((offset, decode(code)?)))
     }

@@ -170,6 +170,13 @@ fn mangled_names_are_demangled_in_the_text_only() {
 }
 
 #[test]
+fn names_that_are_not_mangled_stay_as_they_are() {
+    let error = run("(module (func $f (export \"run\") unreachable))");
+    let text = error.downcast_ref::<WasmBacktrace>().unwrap().to_string();
+    assert!(text.ends_with("!f"), "{text}");
+}
+
+#[test]
 fn faults_of_memories_say_where() {
     let error = run(r#"
         (module
