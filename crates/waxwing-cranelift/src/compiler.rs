@@ -297,6 +297,11 @@ impl Compiler for CraneliftCompiler {
         })
     }
 
+    fn free_scratch_space(&self) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        *pool = Vec::new();
+    }
+
     fn text_builder(&self, labels: usize) -> Box<dyn waxwing_environ::compile::TextBuilder> {
         Box::new(TextBuilder::new(self.isa(), labels))
     }

@@ -43,6 +43,7 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<CompiledArtifact> 
         translation.debug_sections.clear();
     }
     let compiled = Driver::new(engine, &mut translation)?.compile_all()?;
+    engine.compiler().free_scratch_space();
     let artifact = link(
         engine.compiler(),
         &translation,
