@@ -76,3 +76,22 @@ LIST
     tar -xf "$archive" -C "$SOURCE" --strip-components=1
     touch "$SOURCE/.unpacked"
 }
+
+# compile OUTPUT wasm|native ARGUMENTS...: runs zig's C compiler unless OUTPUT is newer than all of
+# the script's sources.
+compile() {
+    local output=$1 target=()
+    [ "$2" = wasm ] && target=(-target wasm32-wasi)
+    shift 2
+    if [ -e "$output" ] && [ -z "$(find "$REAL" -newer "$output" \( -name '*.[ch]' -o -name run -o -name lib.sh \) -print -quit)" ]; then
+        return
+    fi
+    "${ZIG[@]}" cc "${target[@]}" -w -o "$output" "$@" || fail "cannot compile $output"
+}
+
+# in_folder FOLDER COMMAND...: runs it there.
+in_folder() {
+    local folder=$1
+    shift
+    (cd "$folder" && "$@")
+}

@@ -19,9 +19,8 @@ pub fn variants() -> Vec<Variant> {
             config.cranelift_opt_level(OptLevel::None);
             config.cranelift_debug_verifier(true);
         }),
-        ("optimized for speed and size, NaNs canonical", |config| {
+        ("optimized for speed and size", |config| {
             config.cranelift_opt_level(OptLevel::SpeedAndSize);
-            config.cranelift_nan_canonicalization(true);
         }),
         ("no signals", |config| {
             config.signals_based_traps(false);

@@ -77,14 +77,20 @@ fn fixtures() -> Vec<Vec<u8>> {
             let path = entry.path();
             if path.is_dir() {
                 visit(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "wasm") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "wasm")
+            {
                 let module = std::fs::read(&path).expect("fixtures can be read");
                 found.extend((module.len() <= 64 << 10).then_some(module));
             }
         }
     }
     let mut found = Vec::new();
-    visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"), &mut found);
+    visit(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"),
+        &mut found,
+    );
     found
 }
 
@@ -243,7 +249,12 @@ fn every_truncation_of_an_artifact_is_refused() {
         let loaded = unsafe { Module::deserialize(&engine, &artifact[..len]) };
         if let Ok(module) = loaded {
             // What follows the last section may be missing.
-            assert_eq!(module.exports().len(), 2, "cut off at {len} of {}", artifact.len());
+            assert_eq!(
+                module.exports().len(),
+                2,
+                "cut off at {len} of {}",
+                artifact.len()
+            );
         }
     }
 }

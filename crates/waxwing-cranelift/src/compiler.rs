@@ -242,10 +242,10 @@ fn address_map(
         {
             push(end, NO_WASM_OFFSET);
         }
-        let wasm = if location.loc.is_default() {
-            NO_WASM_OFFSET
-        } else {
-            location.loc.bits()
+        let wasm = match location.loc.is_default() {
+            true if location.start == 0 => start,
+            true => NO_WASM_OFFSET,
+            false => location.loc.bits(),
         };
         push(location.start, wasm);
         end = Some(location.end);

@@ -133,14 +133,12 @@ fn write_demangled(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
         // Without the hash at the end.
         return write!(f, "{demangled:#}");
     }
-    if let Some(demangled) = cpp_demangle::Symbol::new(name).ok().and_then(|symbol| {
-        symbol
-            .demangle(&cpp_demangle::DemangleOptions::default())
-            .ok()
-    }) {
-        return f.write_str(&demangled);
-    }
-    f.write_str(name)
+    // Without the prefix, names such as `f` would be read as types of C++.
+    let cpp = name.starts_with("_Z").then(|| {
+        let symbol = cpp_demangle::Symbol::new(name).ok()?;
+        symbol.demangle(&cpp_demangle::DemangleOptions::default()).ok()
+    });
+    f.write_str(cpp.flatten().as_deref().unwrap_or(name))
 }
 
 #[cfg(not(feature = "demangle"))]

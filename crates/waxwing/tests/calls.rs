@@ -187,6 +187,33 @@ fn functions_have_types() -> Result<()> {
 }
 
 #[test]
+fn functions_of_any_type_are_checked_where_one_type_is_wanted() -> Result<()> {
+    let engine = Engine::default();
+    let mut store = Store::new(&engine, ());
+    let wanted = FuncType::new(&engine, [ValType::I32], []);
+    let reference = ValType::Ref(RefType::new(true, wanted.into()));
+    let ty = FuncType::new(&engine, [reference], []);
+    let takes = Func::new(&mut store, ty, |_, _, _| Ok(()));
+    let right = Func::wrap(&mut store, |_: i32| {});
+    let wrong = Func::wrap(&mut store, |_: i64| {});
+    let nullable = takes.typed::<Option<Func>, ()>(&store)?;
+    let non_null = takes.typed::<(Func,), ()>(&store)?;
+    nullable.call(&mut store, None)?;
+    nullable.call(&mut store, Some(right))?;
+    non_null.call(&mut store, (right,))?;
+    assert!(nullable.call(&mut store, Some(wrong)).is_err());
+    assert!(non_null.call(&mut store, (wrong,)).is_err());
+    assert!(
+        takes
+            .typed::<Option<Rooted<ExternRef>>, ()>(&store)
+            .is_err()
+    );
+    assert!(takes.call(&mut store, &[wrong.into()], &mut []).is_err());
+    takes.call(&mut store, &[right.into()], &mut [])?;
+    takes.call(&mut store, &[Val::null_func_ref()], &mut [])
+}
+
+#[test]
 fn raw_functions_come_back() -> Result<()> {
     let engine = Engine::default();
     let mut store = Store::new(&engine, ());

@@ -20,6 +20,26 @@ const WAT: &str = r#"(module $m
         (i32.add (call $recurse) (i32.const 1))))"#;
 
 #[test]
+fn what_can_be_sent_and_shared() {
+    fn send<T: Send>() {}
+    fn send_and_sync<T: Send + Sync>() {}
+    send_and_sync::<Engine>();
+    send_and_sync::<Module>();
+    // Whatever the data of their stores are.
+    send_and_sync::<Linker<*mut u8>>();
+    send_and_sync::<InstancePre<*mut u8>>();
+    send_and_sync::<Store<u32>>();
+    send::<Store<std::cell::Cell<u32>>>();
+    send::<StoreContextMut<'static, u32>>();
+    send_and_sync::<StoreContext<'static, u32>>();
+    send::<Caller<'static, u32>>();
+    send_and_sync::<(Func, Memory, Table, Global, Instance, Extern)>();
+    send_and_sync::<TypedFunc<(i32, Func), (f64, V128)>>();
+    send_and_sync::<(Val, Ref, Rooted<ExternRef>, ManuallyRooted<ExternRef>)>();
+    send_and_sync::<(WasmBacktrace, UnknownImportError, Trap, MemoryAccessError)>();
+}
+
+#[test]
 fn sixteen_threads_share_an_engine_a_module_and_a_linker() -> Result<()> {
     let engine = Engine::default();
     let module = Module::new(&engine, WAT)?;

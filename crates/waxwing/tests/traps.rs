@@ -133,6 +133,8 @@ fn offsets_are_those_of_the_instruction() {
         0x00,
         "`unreachable`"
     );
+    // The body begins with the number of declarations of locals, then there are two `nop`s.
+    assert_eq!(frame.func_offset(), Some(3));
 }
 
 #[test]
@@ -165,6 +167,13 @@ fn mangled_names_are_demangled_in_the_text_only() {
         text.ends_with("!core::ops::function::FnOnce::call_once"),
         "{text}"
     );
+}
+
+#[test]
+fn names_that_are_not_mangled_stay_as_they_are() {
+    let error = run("(module (func $f (export \"run\") unreachable))");
+    let text = error.downcast_ref::<WasmBacktrace>().unwrap().to_string();
+    assert!(text.ends_with("!f"), "{text}");
 }
 
 #[test]
