@@ -136,7 +136,9 @@ fn write_demangled(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     // Without the prefix, names such as `f` would be read as types of C++.
     let cpp = name.starts_with("_Z").then(|| {
         let symbol = cpp_demangle::Symbol::new(name).ok()?;
-        symbol.demangle(&cpp_demangle::DemangleOptions::default()).ok()
+        symbol
+            .demangle(&cpp_demangle::DemangleOptions::default())
+            .ok()
     });
     f.write_str(cpp.flatten().as_deref().unwrap_or(name))
 }
