@@ -134,9 +134,32 @@ fn inside_code(rng: &mut Rng, data: &[u8], others: &[Vec<u8>]) -> Option<Vec<u8>
 /// Damages the text `text`.
 pub fn text(rng: &mut Rng, text: &str) -> String {
     const TOKENS: [&str; 26] = [
-        "(", ")", "\"", ";;", "(;", ";)", "(module", "(func", "(param", "(result", "(local",
-        "i32.const", "v128.const", "nan:0x", "0x", "-", "_", "\\u{", "\\ff", "$", "(import",
-        "(type 4294967295)", "18446744073709551616", "(elem", "(memory", "\u{202e}",
+        "(",
+        ")",
+        "\"",
+        ";;",
+        "(;",
+        ";)",
+        "(module",
+        "(func",
+        "(param",
+        "(result",
+        "(local",
+        "i32.const",
+        "v128.const",
+        "nan:0x",
+        "0x",
+        "-",
+        "_",
+        "\\u{",
+        "\\ff",
+        "$",
+        "(import",
+        "(type 4294967295)",
+        "18446744073709551616",
+        "(elem",
+        "(memory",
+        "\u{202e}",
     ];
     let mut chars: Vec<char> = text.chars().collect();
     for _ in 0..=rng.below(4) {

@@ -1,6 +1,8 @@
 //! Artifacts of another engine are refused, with an error that says what does not match.
 
-use waxwing::{Config, Engine, Instance, Module, ModuleVersionStrategy, OptLevel, Precompiled, Store};
+use waxwing::{
+    Config, Engine, Instance, Module, ModuleVersionStrategy, OptLevel, Precompiled, Store,
+};
 use waxwing_tests::engines;
 
 const MODULE: &str = r#"(module
@@ -31,7 +33,9 @@ fn load(engine: &Engine, artifact: &[u8]) -> anyhow::Result<Module> {
 fn add(engine: &Engine, module: &Module) -> i32 {
     let mut store = Store::new(engine, ());
     let instance = Instance::new(&mut store, module, &[]).expect("the module instantiates");
-    let memory = instance.get_memory(&mut store, "memory").expect("it has one");
+    let memory = instance
+        .get_memory(&mut store, "memory")
+        .expect("it has one");
     assert_eq!(&memory.data(&store)[..7], b"waxwing");
     instance
         .get_typed_func::<(i32, i32), i32>(&mut store, "add")
@@ -58,7 +62,10 @@ fn refused(compiled: impl FnOnce(&mut Config), loaded: impl FnOnce(&mut Config),
 fn artifact_of_the_same_configuration_runs() {
     let artifact = artifact(&engine(|_| {}));
     let engine = engine(|_| {});
-    assert_eq!(engine.detect_precompiled(&artifact), Some(Precompiled::Module));
+    assert_eq!(
+        engine.detect_precompiled(&artifact),
+        Some(Precompiled::Module)
+    );
     let module = load(&engine, &artifact).expect("the configuration is the same");
     assert_eq!(add(&engine, &module), 42);
 }
@@ -75,7 +82,9 @@ fn artifact_runs_from_a_file_and_again_when_serialized() {
     // SAFETY: the file was just written by this test.
     let module = unsafe { Module::deserialize_file(&engine, file.path()) }.expect("it loads");
     assert_eq!(add(&engine, &module), 42);
-    let again = module.serialize().expect("a loaded module can be serialized");
+    let again = module
+        .serialize()
+        .expect("a loaded module can be serialized");
     let again = load(&engine, &again).expect("and loaded");
     assert_eq!(add(&engine, &again), 42);
 }
@@ -169,8 +178,8 @@ fn optimization_does_not_matter_to_loading() {
 fn files_that_are_no_artifacts_are_refused() {
     let engine = engine(|_| {});
     let wasm = wat::parse_str(MODULE).expect("the text is well formed");
-    let this_program = std::fs::read(std::env::current_exe().expect("it has a path"))
-        .expect("it can be read");
+    let this_program =
+        std::fs::read(std::env::current_exe().expect("it has a path")).expect("it can be read");
     for (name, bytes) in [
         ("nothing", &b""[..]),
         ("text", MODULE.as_bytes()),
@@ -189,7 +198,10 @@ fn files_that_are_no_artifacts_are_refused() {
     let error = unsafe { Module::deserialize_file(&engine, &path) }
         .map(|_| ())
         .expect_err("it is no artifact");
-    assert!(format!("{error:?}").contains("no-artifact.cwasm"), "{error:?}");
+    assert!(
+        format!("{error:?}").contains("no-artifact.cwasm"),
+        "{error:?}"
+    );
     // An artifact is no module.
     let error = Module::from_binary(&engine, &artifact(&engine))
         .map(|_| ())

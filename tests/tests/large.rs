@@ -1,11 +1,11 @@
 //! Modules at and beyond the limits: each compiles or is refused, and never ends the process.
 
 use std::fmt::Write;
-use waxwing::{Engine, Instance, Linker, Module, Store};
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, Function,
     FunctionSection, Instruction, MemorySection, MemoryType, TypeSection, ValType,
 };
+use waxwing::{Engine, Instance, Linker, Module, Store};
 use waxwing_tests::{engines, guest};
 
 fn engine() -> Engine {

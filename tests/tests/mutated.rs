@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use waxwing::{Engine, Module};
 use waxwing_tests::journal::Journal;
 use waxwing_tests::rng::Rng;
-use waxwing_tests::{corpus, engines, env_count, guest, mutate, smith, with_threads};
+use waxwing_tests::{artifact, corpus, engines, env_count, guest, mutate, smith, with_threads};
 
 /// What became of an input.
 enum Fate {
@@ -77,21 +77,21 @@ fn fixtures() -> Vec<Vec<u8>> {
             let path = entry.path();
             if path.is_dir() {
                 visit(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "wasm") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "wasm")
+            {
                 let module = std::fs::read(&path).expect("fixtures can be read");
                 found.extend((module.len() <= 64 << 10).then_some(module));
             }
         }
     }
     let mut found = Vec::new();
-    visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"), &mut found);
+    visit(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"),
+        &mut found,
+    );
     found
-}
-
-fn has_start(wasm: &[u8]) -> bool {
-    wasmparser::Parser::new(0)
-        .parse_all(wasm)
-        .any(|payload| matches!(payload, Ok(wasmparser::Payload::StartSection { .. })))
 }
 
 fn mutations() -> u64 {
@@ -121,7 +121,7 @@ fn damaged_modules_are_refused_or_accepted() {
                 Ok(module) => {
                     validated.expect("what compiles is valid");
                     // Nothing of the module runs: its functions may never return.
-                    if !has_start(wasm) && guest::instantiate(&module).is_ok() {
+                    if !guest::has_start(wasm) && guest::instantiate(&module).is_ok() {
                         Fate::Instantiated
                     } else {
                         Fate::Accepted
@@ -150,19 +150,6 @@ fn damaged_texts_are_refused_or_accepted() {
     );
 }
 
-/// Where artifacts may be damaged: everywhere but in machine code, which nothing could check.
-fn outside_text(artifact: &[u8]) -> Vec<usize> {
-    use object::{Object, ObjectSection};
-    let file = object::File::parse(artifact).expect("artifacts are ELF files");
-    let text = file
-        .section_by_name(".text")
-        .and_then(|section| section.file_range())
-        .expect("artifacts have machine code");
-    (0..artifact.len())
-        .filter(|at| !(text.0..text.0 + text.1).contains(&(*at as u64)))
-        .collect()
-}
-
 #[test]
 fn damaged_artifacts_are_refused_or_loaded() {
     let engine = Engine::new(&engines::config()).expect("the engine can be made");
@@ -171,7 +158,7 @@ fn damaged_artifacts_are_refused_or_loaded() {
         .step_by(50)
         .filter_map(|wasm| engine.precompile_module(wasm).ok())
         .map(|artifact| {
-            let places = outside_text(&artifact);
+            let places = artifact::outside_text(&artifact);
             (artifact, places)
         })
         .collect();
@@ -243,7 +230,12 @@ fn every_truncation_of_an_artifact_is_refused() {
         let loaded = unsafe { Module::deserialize(&engine, &artifact[..len]) };
         if let Ok(module) = loaded {
             // What follows the last section may be missing.
-            assert_eq!(module.exports().len(), 2, "cut off at {len} of {}", artifact.len());
+            assert_eq!(
+                module.exports().len(),
+                2,
+                "cut off at {len} of {}",
+                artifact.len()
+            );
         }
     }
 }

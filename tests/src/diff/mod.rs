@@ -71,8 +71,8 @@ pub fn compare(
             return Err(Difference(format!("only wasmi compiles it: {error:?}")));
         }
         (Err(error), Ok(_)) => {
-            if let wasmi::errors::ErrorKind::Translation(_)
-            | wasmi::errors::ErrorKind::Ir(_) = error.kind()
+            if let wasmi::errors::ErrorKind::Translation(_) | wasmi::errors::ErrorKind::Ir(_) =
+                error.kind()
             {
                 return Ok(Summary {
                     inconclusive: true,

@@ -8,8 +8,8 @@ use std::mem::Discriminant;
 use std::sync::Arc;
 use wasmi::{
     AsContext, AsContextMut, Error, Extern, ExternRef, ExternType, F32, F64, Func, Global,
-    Instance, Memory, Module, Ref, Store, StoreLimits,
-    StoreLimitsBuilder, Table, TrapCode, V128, Val, ValType,
+    Instance, Memory, Module, Ref, Store, StoreLimits, StoreLimitsBuilder, Table, TrapCode, V128,
+    Val, ValType,
 };
 
 /// The exported functions of `module`.
@@ -232,11 +232,9 @@ fn outcome(result: &Result<Vec<Value>, Error>) -> Outcome {
         Some(TrapCode::IntegerOverflow) => Outcome::Trapped("integer overflow"),
         Some(TrapCode::BadConversionToInteger) => Outcome::Trapped("bad conversion to integer"),
         Some(TrapCode::BadSignature) => Outcome::Trapped("bad signature"),
-        Some(
-            TrapCode::StackOverflow
-            | TrapCode::OutOfFuel
-            | TrapCode::GrowthOperationLimited,
-        ) => Outcome::Limit,
+        Some(TrapCode::StackOverflow | TrapCode::OutOfFuel | TrapCode::GrowthOperationLimited) => {
+            Outcome::Limit
+        }
         None => match error.kind() {
             // Out-of-bounds active element segments are a trap by the specification.
             wasmi::errors::ErrorKind::Instantiation(
@@ -289,8 +287,6 @@ fn val(store: impl AsContextMut, value: Value) -> Val {
         Value::V128(value) => Val::V128(V128::from(value)),
         Value::Func(_) => Val::FuncRef(Ref::Null),
         Value::Extern(None) => Val::ExternRef(Ref::Null),
-        Value::Extern(Some(object)) => {
-            Val::ExternRef(Ref::Val(ExternRef::new(store, object)))
-        }
+        Value::Extern(Some(object)) => Val::ExternRef(Ref::Val(ExternRef::new(store, object))),
     }
 }

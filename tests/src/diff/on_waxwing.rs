@@ -8,8 +8,8 @@ use anyhow::{Error, Result};
 use std::mem::Discriminant;
 use std::sync::Arc;
 use waxwing::{
-    AsContextMut, Caller, Extern, ExternRef, ExternType, Func, Global, Instance, Memory,
-    Module, Ref, Store, StoreLimits, Table, Trap, Val, ValType,
+    AsContextMut, Caller, Extern, ExternRef, ExternType, Func, Global, Instance, Memory, Module,
+    Ref, Store, StoreLimits, Table, Trap, Val, ValType,
 };
 
 struct Data {
