@@ -242,10 +242,10 @@ fn address_map(
         {
             push(end, NO_WASM_OFFSET);
         }
-        let wasm = if location.loc.is_default() {
-            NO_WASM_OFFSET
-        } else {
-            location.loc.bits()
+        let wasm = match location.loc.is_default() {
+            true if location.start == 0 => start,
+            true => NO_WASM_OFFSET,
+            false => location.loc.bits(),
         };
         push(location.start, wasm);
         end = Some(location.end);
@@ -295,6 +295,11 @@ impl Compiler for CraneliftCompiler {
             trampolines::wasm_to_builtin(self, builtin, scratch);
             Ok(None)
         })
+    }
+
+    fn free_scratch_space(&self) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        *pool = Vec::new();
     }
 
     fn text_builder(&self, labels: usize) -> Box<dyn waxwing_environ::compile::TextBuilder> {

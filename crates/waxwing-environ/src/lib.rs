@@ -19,6 +19,7 @@ mod const_expr;
 mod indices;
 mod module;
 mod names;
+mod sorted_map;
 mod trap;
 mod tunables;
 mod types;

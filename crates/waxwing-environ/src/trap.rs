@@ -1,6 +1,6 @@
 //! Trap codes, and the table of an artifact that maps machine code to them.
 
-use crate::artifact::read_u32;
+use crate::sorted_map::{self, SortedMap};
 use core::fmt;
 
 macro_rules! traps {
@@ -84,47 +84,35 @@ impl core::error::Error for Trap {}
 /// Encodes `traps`, pairs of an offset into the text section and a trap sorted by offset, as the
 /// contents of the artifact's trap section.
 pub fn encode_traps(traps: &[(u32, Trap)]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 + traps.len() * 5);
-    bytes.extend_from_slice(&(traps.len() as u32).to_le_bytes());
-    for (offset, _) in traps {
-        bytes.extend_from_slice(&offset.to_le_bytes());
-    }
-    bytes.extend(traps.iter().map(|(_, trap)| *trap as u8));
-    bytes
+    sorted_map::encode(traps.iter().map(|(offset, trap)| (*offset, *trap as u32)))
 }
 
 /// A view of an artifact's trap section: which instruction traps, and why.
 ///
-/// Layout: a count `n`, `n` sorted text offsets (`u32`), `n` trap codes (`u8`). Little-endian.
+/// A map from text offsets to trap codes. Look-ups neither allocate nor panic.
 #[derive(Copy, Clone)]
-pub struct TrapTable<'a> {
-    offsets: &'a [u8],
-    codes: &'a [u8],
-}
+pub struct TrapTable<'a>(SortedMap<'a>);
 
 impl<'a> TrapTable<'a> {
     /// Reads the section `bytes`, or `None` when its length does not fit its count.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        let (count, rest) = bytes.split_first_chunk::<4>()?;
-        let count = u32::from_le_bytes(*count) as usize;
-        let (offsets, codes) = rest.split_at_checked(count.checked_mul(4)?)?;
-        (codes.len() == count).then_some(TrapTable { offsets, codes })
+        SortedMap::new(bytes).map(TrapTable)
     }
 
     /// The trap of the instruction at `offset` in the text section.
     pub fn lookup(&self, offset: u32) -> Option<Trap> {
-        let index = crate::artifact::binary_search_u32(self.offsets, offset).ok()?;
-        Trap::from_u8(self.codes[index])
+        self.0.get(offset).and_then(decode)
     }
 
     /// All entries in order of their offset.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, Trap)> + 'a {
-        let TrapTable { offsets, codes } = *self;
-        codes
-            .iter()
-            .enumerate()
-            .filter_map(move |(i, code)| Some((read_u32(offsets, i)?, Trap::from_u8(*code)?)))
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Trap)> + use<'a> {
+        let entries = self.0.iter();
+        entries.filter_map(|(offset, code)| Some((offset, decode(code)?)))
     }
+}
+
+fn decode(code: u32) -> Option<Trap> {
+    u8::try_from(code).ok().and_then(Trap::from_u8)
 }
 
 #[cfg(test)]

@@ -133,14 +133,12 @@ fn write_demangled(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
         // Without the hash at the end.
         return write!(f, "{demangled:#}");
     }
-    if let Some(demangled) = cpp_demangle::Symbol::new(name).ok().and_then(|symbol| {
-        symbol
-            .demangle(&cpp_demangle::DemangleOptions::default())
-            .ok()
-    }) {
-        return f.write_str(&demangled);
-    }
-    f.write_str(name)
+    // Without the prefix, names such as `f` would be read as types of C++.
+    let cpp = name.starts_with("_Z").then(|| {
+        let symbol = cpp_demangle::Symbol::new(name).ok()?;
+        symbol.demangle(&cpp_demangle::DemangleOptions::default()).ok()
+    });
+    f.write_str(cpp.flatten().as_deref().unwrap_or(name))
 }
 
 #[cfg(not(feature = "demangle"))]
@@ -166,11 +164,15 @@ impl FrameInfo {
         let loaded = module.loaded();
         let (func, text_offset, loc) = loaded.lookup_pc(pc)?;
         let func_index = loaded.module().func_index(func);
+        let offset = loaded.wasm_offset(text_offset);
         Some(FrameInfo {
             func_index: func_index.index() as u32,
             func_name: loaded.func_name(func_index).map(str::to_string),
             func_start: loaded.wasm_offset(loc.start),
-            offset: loaded.wasm_offset(text_offset),
+            offset,
+            #[cfg(feature = "addr2line")]
+            symbols: offset.map_or_else(Vec::new, |offset| module.source_of(offset)),
+            #[cfg(not(feature = "addr2line"))]
             symbols: Vec::new(),
             module: module.clone(),
         })
@@ -222,6 +224,21 @@ pub struct FrameSymbol {
 }
 
 impl FrameSymbol {
+    #[cfg(feature = "addr2line")]
+    pub(crate) fn new(
+        name: Option<String>,
+        file: Option<String>,
+        line: Option<u32>,
+        column: Option<u32>,
+    ) -> Self {
+        FrameSymbol {
+            name,
+            file,
+            line,
+            column,
+        }
+    }
+
     /// The name of the function, which may be mangled.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()

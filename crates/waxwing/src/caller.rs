@@ -52,17 +52,28 @@ use crate::{
 pub struct Caller<'a, T> {
     store: StoreContextMut<'a, T>,
     /// The instance that called; `None` if the host did.
-    caller: Option<NonNull<VMContext>>,
+    caller: Option<CallingInstance>,
 }
+
+/// The context of an instance that is waiting for a host function.
+struct CallingInstance(NonNull<VMContext>);
+
+// SAFETY: an address in the store that is borrowed along with it, and that goes where the store
+// goes.
+unsafe impl Send for CallingInstance {}
+// SAFETY: as above; all that is read through it never changes.
+unsafe impl Sync for CallingInstance {}
 
 impl<'a, T> Caller<'a, T> {
     pub(crate) fn new(store: StoreContextMut<'a, T>, caller: Option<NonNull<VMContext>>) -> Self {
+        let caller = caller.map(CallingInstance);
         Caller { store, caller }
     }
 
     fn instance(&self) -> Option<Instance> {
+        let CallingInstance(vmctx) = self.caller.as_ref()?;
         // SAFETY: the caller is an instance that is on the stack, so that it is alive.
-        let id = unsafe { waxwing_vm::Instance::id_of_vmctx(self.caller?) };
+        let id = unsafe { waxwing_vm::Instance::id_of_vmctx(*vmctx) };
         Some(Instance::from_id(self.store.0, id))
     }
 }

@@ -76,6 +76,7 @@
 //! - `gc`: the reference types proposal and the host's types for references, such as
 //!   [`ExternRef`].
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
+//! - `addr2line`: source files and lines in backtraces.
 
 #![warn(missing_docs)]
 

@@ -12,8 +12,8 @@ use crate::{Error, WasmBacktrace};
 /// The error that ended a call of WebAssembly: the trap or the host's error, with a backtrace. A
 /// panic goes on instead.
 #[cold]
-pub(crate) fn error_of(store: &StoreOpaque, reason: Box<UnwindReason>) -> Error {
-    let (reason, backtrace) = match *reason {
+pub(crate) fn error_of(store: &StoreOpaque, reason: UnwindReason) -> Error {
+    let (reason, backtrace) = match reason {
         UnwindReason::Trap { reason, backtrace } => (reason, backtrace),
         UnwindReason::Panic(payload) => resume_unwind(payload),
     };

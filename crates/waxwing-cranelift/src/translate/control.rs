@@ -7,6 +7,7 @@ use cranelift_codegen::ir::{
     Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Type, Value, types,
 };
 use smallvec::SmallVec;
+use std::collections::HashMap;
 use wasmparser::{BlockType, BrTable, Operator};
 use waxwing_environ::compile::CompileError;
 use waxwing_environ::{Trap, TypeIndex, WasmFuncType};
@@ -257,21 +258,36 @@ impl FuncTranslator<'_, '_> {
     fn br_table(&mut self, targets: &BrTable<'_>) -> Result<(), CompileError> {
         let index = self.pop();
         let (default, arity) = self.label(targets.default(), LabelOf::Branch);
-        let args = self.peek_canonical(arity);
-        let args = block_args(&args);
-        let call = |t: &mut Self, block| {
-            let pool = &mut t.builder.func.dfg.value_lists;
-            BlockCall::new(block, args.iter().copied(), pool)
+        let args = block_args(&self.peek_canonical(arity));
+        // Arguments are passed once for each label, not for each entry of the table: a block
+        // for the label stands in the table then.
+        let mut forwarders = HashMap::new();
+        let mut entry = |t: &mut Self, label: Block| {
+            let block = if arity == 0 {
+                label
+            } else {
+                *forwarders
+                    .entry(label)
+                    .or_insert_with(|| t.builder.create_block())
+            };
+            BlockCall::new(block, [], &mut t.builder.func.dfg.value_lists)
         };
-        let default = call(self, default);
+        let default = entry(self, default);
         let mut table = Vec::with_capacity(targets.len() as usize);
         for target in targets.targets() {
-            let (block, _) = self.label(target?, LabelOf::Branch);
-            table.push(call(self, block));
+            let (label, _) = self.label(target?, LabelOf::Branch);
+            table.push(entry(self, label));
         }
         let table = JumpTableData::new(default, &table);
         let table = self.builder.create_jump_table(table);
         self.ins().br_table(index, table);
+        let mut forwarders: Vec<_> = forwarders.into_iter().collect();
+        forwarders.sort_by_key(|(_, block)| *block);
+        for (label, block) in forwarders {
+            self.builder.seal_block(block);
+            self.builder.switch_to_block(block);
+            self.ins().jump(label, &args);
+        }
         self.set_unreachable();
         Ok(())
     }

@@ -522,6 +522,11 @@ impl FuncTranslator<'_, '_> {
     /// Two doubles to 32-bit integers, saturating; the high lanes are zero.
     pub(super) fn truncate_lanes(&mut self, ty: Type, signed: bool) {
         let vector = self.pop_as(ty);
+        if !self.isa().has_round() {
+            let value = self.truncate_lanes_one_by_one(vector, signed);
+            self.push(value);
+            return;
+        }
         let zero = self.zero(I64X2);
         let value = if signed {
             let wide = self.ins().fcvt_to_sint_sat(I64X2, vector);
@@ -531,5 +536,20 @@ impl FuncTranslator<'_, '_> {
             self.ins().uunarrow(wide, zero)
         };
         self.push(value);
+    }
+
+    /// The same where vectors of doubles cannot be rounded.
+    fn truncate_lanes_one_by_one(&mut self, vector: Value, signed: bool) -> Value {
+        let mut result = self.zero(I32X4);
+        for lane in 0..2u8 {
+            let double = self.ins().extractlane(vector, lane);
+            let int = if signed {
+                self.ins().fcvt_to_sint_sat(I32, double)
+            } else {
+                self.ins().fcvt_to_uint_sat(I32, double)
+            };
+            result = self.ins().insertlane(result, int, lane);
+        }
+        result
     }
 }

@@ -171,13 +171,15 @@ fn traps(placed: &[(u64, &CompiledFunction)]) -> Vec<u8> {
 }
 
 fn address_map(placed: &[(u64, &CompiledFunction)]) -> Vec<u8> {
-    let entries: Vec<(u32, u32)> = placed
+    let mut entries: Vec<(u32, u32)> = placed
         .iter()
         .flat_map(|(start, f)| {
             let entries = f.address_map.iter();
             entries.map(|(code, wasm)| (*start as u32 + code, *wasm))
         })
         .collect();
+    // An entry that says what the one before says adds nothing.
+    entries.dedup_by_key(|(_, wasm)| *wasm);
     encode_address_map(&entries)
 }
 

@@ -137,6 +137,9 @@ pub trait Compiler: Send + Sync {
         builtin: BuiltinFunctionIndex,
     ) -> Result<CompiledFunction, CompileError>;
 
+    /// Frees what is kept from one function for the next. Called when a module is compiled.
+    fn free_scratch_space(&self);
+
     /// Begins a text section of `labels` pieces of code.
     fn text_builder(&self, labels: usize) -> Box<dyn TextBuilder>;
 

@@ -32,6 +32,16 @@ thread_local! {
     };
 }
 
+/// The calling thread's state. Found without a closure around its use, which would keep entries from
+/// being inlined.
+#[inline(always)]
+fn thread_state<'a>() -> &'a ThreadState {
+    let state = THREAD.with(|state| NonNull::from(state));
+    // SAFETY: the state has no destructor, so that it is there as long as its thread. It is not `Sync`,
+    // so that the reference stays on the thread.
+    unsafe { state.as_ref() }
+}
+
 impl ThreadState {
     /// The lowest stack address to use from here on.
     #[inline]
@@ -243,45 +253,44 @@ pub unsafe fn enter_wasm<F>(
 where
     F: FnOnce() -> bool,
 {
-    THREAD.with(|thread| {
-        // SAFETY: the caller guarantees that the pointer is valid.
-        let context = unsafe { store.as_ref() };
-        let older = thread.innermost.get();
-        let reentry = context.stack_limit.get() != 0;
-        let mut activation = Activation {
-            older,
-            store,
-            reentry,
-            saved: MaybeUninit::uninit(),
-            backtraces: options.backtraces,
-            reason: ManuallyDrop::new(UnsafeCell::new(None)),
-        };
-        if reentry {
-            activation.saved.write(Saved::from(context));
+    let thread = thread_state();
+    // SAFETY: the caller guarantees that the pointer is valid.
+    let context = unsafe { store.as_ref() };
+    let older = thread.innermost.get();
+    let reentry = context.stack_limit.get() != 0;
+    let mut activation = Activation {
+        older,
+        store,
+        reentry,
+        saved: MaybeUninit::uninit(),
+        backtraces: options.backtraces,
+        reason: ManuallyDrop::new(UnsafeCell::new(None)),
+    };
+    if reentry {
+        activation.saved.write(Saved::from(context));
+    }
+    // Nested entries share the outermost one's allowance. But the store may wait on another thread
+    // than this one, where its limit means nothing.
+    if !reentry || !is_active(store.as_ptr()) {
+        match thread.stack_limit(options.max_wasm_stack) {
+            Ok(limit) => context.stack_limit.set(limit),
+            Err(error) => return Err(failed_to_enter(error)),
         }
-        // Nested entries share the outermost one's allowance. But the store may wait on another thread
-        // than this one, where its limit means nothing.
-        if !reentry || !is_active(store.as_ptr()) {
-            match thread.stack_limit(options.max_wasm_stack) {
-                Ok(limit) => context.stack_limit.set(limit),
-                Err(error) => return Err(failed_to_enter(error)),
-            }
-        }
-        // So that a failure before the trampoline ran does not find the older activation's frames.
-        context.last_wasm_exit_fp.set(0);
-        context.last_wasm_entry_fp.set(0);
-        thread.innermost.set(&activation);
-        let leave = Leave {
-            thread,
-            activation: &activation,
-        };
-        let succeeded = call();
-        drop(leave);
-        match succeeded {
-            true => Ok(()),
-            false => Err(recorded(&activation)),
-        }
-    })
+    }
+    // So that a failure before the trampoline ran does not find the older activation's frames.
+    context.last_wasm_exit_fp.set(0);
+    context.last_wasm_entry_fp.set(0);
+    thread.innermost.set(&activation);
+    let leave = Leave {
+        thread,
+        activation: &activation,
+    };
+    let succeeded = call();
+    drop(leave);
+    match succeeded {
+        true => Ok(()),
+        false => Err(recorded(&activation)),
+    }
 }
 
 #[cold]

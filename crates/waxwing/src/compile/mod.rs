@@ -43,6 +43,7 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<CompiledArtifact> 
         translation.debug_sections.clear();
     }
     let compiled = Driver::new(engine, &mut translation)?.compile_all()?;
+    engine.compiler().free_scratch_space();
     let artifact = link(
         engine.compiler(),
         &translation,
@@ -151,15 +152,14 @@ impl<'a, 'data> Driver<'a, 'data> {
             Some(name) => format!(" (`{name}`)"),
             None => String::new(),
         };
-        let offset = match &error {
-            CompileError::Invalid { offset, .. } => *offset,
-            _ => start,
+        let (offset, cause) = match error {
+            CompileError::Invalid { message, offset } => (offset, Error::msg(message)),
+            other => (start, Error::new(other)),
         };
-        let message = format!(
+        cause.context(format!(
             "failed to compile wasm function {}{name} at offset {offset:#x}",
             func.index()
-        );
-        Error::new(error).context(message)
+        ))
     }
 
     fn function_name(&self, func: FuncIndex) -> Option<&'data str> {

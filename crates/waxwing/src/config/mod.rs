@@ -124,16 +124,14 @@ impl Config {
         }
     }
 
-    /// Whether errors that come out of WebAssembly carry a [`WasmBacktrace`], for traps as well
-    /// as for errors of host functions.
+    /// Whether errors that come out of WebAssembly carry a
+    /// [`WasmBacktrace`](crate::WasmBacktrace), for traps as well as for errors of host functions.
     ///
     /// A backtrace is taken by following frame pointers, which needs no locks and is cheap, but
     /// not free: a program in which errors are frequent may want to switch it off. With it,
     /// `error.downcast_ref::<WasmBacktrace>()` gives the backtrace; without, no error has any.
     ///
     /// Default: `true`.
-    ///
-    /// [`WasmBacktrace`]: https://docs.rs/waxwing/latest/waxwing/struct.WasmBacktrace.html
     pub fn wasm_backtrace(&mut self, enable: bool) -> &mut Self {
         self.wasm_backtrace = enable;
         self
@@ -146,6 +144,12 @@ impl Config {
     /// artifacts larger.
     ///
     /// Default: [`WasmBacktraceDetails::Environment`].
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if details are asked for by
+    /// [`WasmBacktraceDetails::Enable`] and this crate was built without its Cargo feature
+    /// `addr2line`.
     pub fn wasm_backtrace_details(&mut self, enable: WasmBacktraceDetails) -> &mut Self {
         self.wasm_backtrace_details = enable;
         self

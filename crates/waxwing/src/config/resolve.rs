@@ -1,7 +1,7 @@
 //! From options to what the compiler and the runtime are given: checks that need more than one
 //! option.
 
-use super::Config;
+use super::{Config, WasmBacktraceDetails};
 use crate::Result;
 use anyhow::{Context, ensure};
 use waxwing_environ::Tunables;
@@ -44,6 +44,12 @@ impl Config {
         ensure!(
             self.max_wasm_stack > 0,
             "`Config::max_wasm_stack(0)` leaves WebAssembly no stack: give a size in bytes"
+        );
+        ensure!(
+            cfg!(feature = "addr2line")
+                || !cfg!(feature = "runtime")
+                || self.wasm_backtrace_details != WasmBacktraceDetails::Enable,
+            "`Config::wasm_backtrace_details` needs the Cargo feature `addr2line` of this crate"
         );
         self.proposals.check()
     }

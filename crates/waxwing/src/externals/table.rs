@@ -101,8 +101,8 @@ impl Table {
             .table_get(self.index, index)
             .ok()?;
         Some(match element {
-            // SAFETY: references in tables are of the table's store, and live as long as it.
             TableElement::FuncRef(func) => {
+                // SAFETY: functions in tables are of the table's store, and live as long as it.
                 Ref::Func(func.map(|func| unsafe { Func::from_vm(store, func) }))
             }
             TableElement::GcRef(gc_ref) if is_extern => {

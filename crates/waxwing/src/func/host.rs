@@ -9,8 +9,8 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use anyhow::{Context, Result};
-use waxwing_vm::traps::catch_host;
-use waxwing_vm::{HostFunc, VMContext, VMFuncRef, VMHostFuncContext, ValRaw};
+use waxwing_vm::traps::{UnwindReason, catch_host};
+use waxwing_vm::{HostFunc, VMContext, VMFuncRef, VMHostFuncContext, ValRaw, call_unchecked};
 
 use super::lists::for_each_arity;
 use super::{WasmRet, WasmTy, WasmTyList};
@@ -24,18 +24,26 @@ thread_local! {
 
 /// Calls a host function without WebAssembly code in between.
 ///
+/// # Errors
+///
+/// Fails with what ended the call early.
+///
 /// # Safety
 ///
-/// As for an array call of `callee`, which is a function of the store, from within `enter_wasm`.
-pub(super) unsafe fn call_directly<T>(
+/// `callee` is a host function of the store. There are `len` values at `values`, parameters of the
+/// function's types and room for its results.
+#[inline(never)]
+pub(super) unsafe fn enter_directly<T>(
     store: &mut StoreInner<T>,
     callee: NonNull<VMFuncRef>,
     values: NonNull<ValRaw>,
     len: usize,
-) -> bool {
+) -> Result<(), Box<UnwindReason>> {
+    let context = store.core().vm_store_context();
+    let options = *store.core().entry_options();
     DIRECT_CALL.set(ptr::from_mut(store).cast());
-    // SAFETY: required of the caller.
-    unsafe { ((*callee.as_ptr()).array_call)(callee, None, values, len) }
+    // SAFETY: required of the caller. The function uses the store through the pointer that is set.
+    unsafe { call_unchecked(context, &options, callee, values, len) }
 }
 
 /// Runs `body`, the work of a host function whose state is an `S`, in the function's own scope of

@@ -130,7 +130,7 @@ fn check_param(given: &ValType, actual: &ValType) -> Result<bool> {
     {
         return Ok(true);
     }
-    bail!("expected {actual}, found {given}")
+    bail!("expected {given}, found {actual}")
 }
 
 fn check_value<T: WasmTy>(value: &T, store: &StoreOpaque, actual: &ValType) -> Result<()> {

@@ -12,8 +12,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use waxwing_environ::EngineTypeIndex;
-use waxwing_vm::traps::enter_wasm;
-use waxwing_vm::{HostFunc, StoreId, VMFuncRef, VMOpaqueContext, ValRaw};
+use waxwing_vm::{HostFunc, StoreId, VMFuncRef, VMOpaqueContext, ValRaw, call_unchecked};
 
 use crate::store::{StoreInner, StoreOpaque};
 use crate::{AsContext, AsContextMut, Caller, FuncType, HeapType, Val, trap};
@@ -230,12 +229,7 @@ impl Func {
     }
 
     pub(crate) fn type_in(&self, store: &StoreOpaque) -> FuncType {
-        let registered = store
-            .engine()
-            .type_registry()
-            .lookup(self.record(store).type_index)
-            .expect("functions keep their types registered");
-        FuncType::from_registered(store.engine(), registered)
+        store.look_up_func_type(self.type_index(store))
     }
 
     pub(crate) fn matches_heap_type(&self, store: &StoreOpaque, ty: &HeapType) -> bool {
@@ -325,7 +319,8 @@ impl Func {
         results: &mut [Val],
     ) -> Result<()> {
         let store = store.as_context_mut().0;
-        let ty = self.type_in(store);
+        let type_index = self.type_index(store);
+        let ty = store.take_func_type(type_index);
         self.check_arguments(store, &ty, params, results)?;
         let mut values = store.take_spare_raw_values();
         for param in params {
@@ -339,6 +334,7 @@ impl Func {
             *result = unsafe { Val::from_raw_in(store, *raw, &ty) };
         }
         store.return_spare_raw_values(values);
+        store.return_func_type(ty);
         Ok(())
     }
 
@@ -401,23 +397,31 @@ impl Func {
     ///
     /// `values` is long enough for parameters and results, and holds parameters of the function's
     /// types.
-    unsafe fn enter<T>(&self, store: &mut StoreInner<T>, values: &mut [ValRaw]) -> Result<()> {
+    pub(crate) unsafe fn enter<T>(
+        &self,
+        store: &mut StoreInner<T>,
+        values: &mut [ValRaw],
+    ) -> Result<()> {
         let callee = self.vm_func_ref(store);
-        let is_host = self.is_host_in(store);
-        let options = *store.core().entry_options();
-        let context = store.core().vm_store_context();
         let len = values.len();
         let values = NonNull::from(values).cast::<ValRaw>();
         // SAFETY: the caller guarantees that `values` is what the function expects. The function
-        // lives as long as its store, of which `store` gives exclusive use; it is not used while
-        // the function runs but through the pointer that is passed on.
+        // lives as long as its store, of which `store` gives exclusive use.
         let result = unsafe {
-            enter_wasm(context, &options, || match is_host {
-                true => host::call_directly(store, callee, values, len),
-                false => ((*callee.as_ptr()).array_call)(callee, None, values, len),
-            })
+            if self.is_host_in(store) {
+                host::enter_directly(store, callee, values, len)
+            } else {
+                let core = store.core();
+                call_unchecked(
+                    core.vm_store_context(),
+                    core.entry_options(),
+                    callee,
+                    values,
+                    len,
+                )
+            }
         };
-        result.map_err(|reason| trap::error_of(store, reason))
+        result.map_err(|reason| trap::error_of(store, *reason))
     }
 
     /// The function that `raw`, a result of [`to_raw`](Self::to_raw) or a [`ValRaw`], stands for.

@@ -6,7 +6,6 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use anyhow::{Result, bail};
-use waxwing_vm::traps::enter_wasm;
 use waxwing_vm::{ValRaw, call_unchecked};
 
 use super::{Func, WasmParams, WasmResults, host};
@@ -129,25 +128,26 @@ where
         let len = size_of_val(&slots) / size_of::<ValRaw>();
         let values = NonNull::from(&mut slots).cast::<ValRaw>();
         let callee = self.func.vm_func_ref(store);
-        let options = *store.core().entry_options();
-        let context = store.core().vm_store_context();
-        let is_host = self.is_host;
         // SAFETY: `slots` has room for the parameters and the results, which are of the function's
-        // types, by the checks that precede a `TypedFunc`. The function is alive as its store is.
-        // `store` gives exclusive use of the store; it is not used while the function runs but
-        // through the pointer that is passed on.
+        // types, by the checks that precede a `TypedFunc`. The function is alive as its store is, of
+        // which `store` gives exclusive use.
         unsafe {
             params.store(store, values.as_ptr())?;
-            let result = if is_host {
-                enter_wasm(context, &options, || {
-                    host::call_directly(store, callee, values, len)
-                })
+            let result = if self.is_host {
+                host::enter_directly(store, callee, values, len)
             } else {
-                call_unchecked(context, &options, callee, values, len)
+                let core = store.core();
+                call_unchecked(
+                    core.vm_store_context(),
+                    core.entry_options(),
+                    callee,
+                    values,
+                    len,
+                )
             };
             match result {
                 Ok(()) => Ok(Results::load_results(store, values.as_ptr())),
-                Err(reason) => Err(trap::error_of(store, reason)),
+                Err(reason) => Err(trap::error_of(store, *reason)),
             }
         }
     }

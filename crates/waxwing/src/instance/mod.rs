@@ -99,7 +99,9 @@ impl Instance {
                 .item(store, start)
                 .and_then(Extern::into_func)
                 .context("the start function is not in the artifact; compile the module again")?;
-            start.call(StoreContextMut(store), &[], &mut [])?;
+            // SAFETY: the function is of the instance. Start functions have neither parameters nor
+            // results.
+            unsafe { start.enter(store, &mut [])? };
         }
         Ok(instance)
     }

@@ -390,9 +390,10 @@ impl<T> Linker<T> {
         );
         let wanted = &module.loaded().module().imports;
         let mut imports = Vec::with_capacity(wanted.len());
-        for (wanted, ty) in wanted.iter().zip(module.imports()) {
+        for (i, wanted) in wanted.iter().enumerate() {
             let Some(item) = self.lookup(&wanted.module, &wanted.field) else {
-                bail!(UnknownImportError::new(&ty));
+                let import = module.imports().nth(i).expect("as many as there are");
+                bail!(UnknownImportError::new(&import));
             };
             check_import(module, wanted, &item.current_type(store))?;
             imports.push(item.source.clone());

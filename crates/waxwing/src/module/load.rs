@@ -216,6 +216,8 @@ impl Module {
                 engine: engine.clone(),
                 loaded,
                 artifact_len,
+                #[cfg(feature = "addr2line")]
+                source_map: Default::default(),
             }),
         })
     }

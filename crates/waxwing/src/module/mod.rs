@@ -1,6 +1,8 @@
 //! [`Module`]: compiled code with its types, ready to be instantiated.
 
 mod load;
+#[cfg(feature = "addr2line")]
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +56,9 @@ struct ModuleInner {
     loaded: Arc<LoadedModule>,
     /// The length of the artifact, which may be shorter than its place in memory.
     artifact_len: usize,
+    /// Made when it is first needed; nothing if there is no debugging information.
+    #[cfg(feature = "addr2line")]
+    source_map: std::sync::OnceLock<Option<source::SourceMap>>,
 }
 
 /// A function that a module defines: where its code is.

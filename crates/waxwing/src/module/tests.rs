@@ -175,10 +175,7 @@ fn engines_with_other_settings_refuse() {
         error(deserialize(&Engine::new(&config).unwrap(), &bytes))
     };
     let cases: [(Change, &str); 12] = [
-        (
-            |c| c.memory_reservation(1 << 20),
-            "memory_reservation",
-        ),
+        (|c| c.memory_reservation(1 << 20), "memory_reservation"),
         (|c| c.memory_guard_size(1 << 20), "memory_guard_size"),
         (
             |c| c.memory_reservation_for_growth(0),
@@ -191,14 +188,8 @@ fn engines_with_other_settings_refuse() {
         ),
         (|c| c.memory_init_cow(false), "memory_init_cow"),
         (|c| c.table_lazy_init(false), "table_lazy_init"),
-        (
-            |c| c.generate_address_map(false),
-            "generate_address_map",
-        ),
-        (
-            |c| c.signals_based_traps(false),
-            "signals_based_traps",
-        ),
+        (|c| c.generate_address_map(false), "generate_address_map"),
+        (|c| c.signals_based_traps(false), "signals_based_traps"),
         (
             |c| c.relaxed_simd_deterministic(true),
             "relaxed_simd_deterministic",
@@ -318,10 +309,7 @@ fn the_first_error_is_told_whatever_finishes_first() {
 fn proposals_that_are_off_are_refused() {
     let cases: [(Change, &str); 7] = [
         (|c| c.wasm_tail_call(false), "(func return_call 0)"),
-        (
-            |c| c.wasm_multi_memory(false),
-            "(memory 1) (memory 1)",
-        ),
+        (|c| c.wasm_multi_memory(false), "(memory 1) (memory 1)"),
         (
             |c| c.wasm_multi_value(false),
             "(func (result i32 i32) unreachable)",

@@ -15,12 +15,13 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use anyhow::Result;
+use waxwing_environ::EngineTypeIndex;
 use waxwing_vm::traps::EntryOptions;
 use waxwing_vm::{LoadedModule, StoreCore, StoreId, VMStore, ValRaw};
 
 use crate::gc::RootSet;
 use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
-use crate::{Engine, Module, ResourceLimiter, Val};
+use crate::{Engine, FuncType, Module, ResourceLimiter, Val};
 
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 
@@ -79,6 +80,9 @@ pub struct StoreOpaque {
     spare_values: Vec<Val>,
     /// As `spare_values`, for arguments and results in transit.
     spare_raw_values: Vec<ValRaw>,
+    /// The type of the function that was last called by [`Func::call`](crate::Func::call), to call
+    /// it again without a look-up.
+    recent_func_type: Option<FuncType>,
 }
 
 impl<T> Deref for StoreInner<T> {
@@ -125,6 +129,7 @@ impl<T> Store<T> {
                 memory_limit: DEFAULT_MEMORY_LIMIT,
                 spare_values: Vec::new(),
                 spare_raw_values: Vec::new(),
+                recent_func_type: None,
             },
             limiter: None,
             data,
@@ -349,6 +354,26 @@ impl StoreOpaque {
     /// The module whose code contains the address `pc`.
     pub(crate) fn module_of_code(&self, pc: usize) -> Option<&Module> {
         self.module_of(self.core.module_of_pc(pc)?)
+    }
+
+    /// The type of a function of the store.
+    pub(crate) fn look_up_func_type(&self, index: EngineTypeIndex) -> FuncType {
+        let registered = self.engine.type_registry().lookup(index);
+        let registered = registered.expect("functions keep their types registered");
+        FuncType::from_registered(&self.engine, registered)
+    }
+
+    /// As [`look_up_func_type`](Self::look_up_func_type); fast if it is the type that was last
+    /// [returned](Self::return_func_type).
+    pub(crate) fn take_func_type(&mut self, index: EngineTypeIndex) -> FuncType {
+        match self.recent_func_type.take() {
+            Some(ty) if ty.type_index() == index => ty,
+            _ => self.look_up_func_type(index),
+        }
+    }
+
+    pub(crate) fn return_func_type(&mut self, ty: FuncType) {
+        self.recent_func_type = Some(ty);
     }
 
     pub(crate) fn take_spare_values(&mut self) -> Vec<Val> {

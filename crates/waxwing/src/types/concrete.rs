@@ -399,7 +399,8 @@ impl FuncType {
         params: impl IntoIterator<Item = ValType>,
         results: impl IntoIterator<Item = ValType>,
     ) -> FuncType {
-        let ty = WasmSubType::func(FuncType::convert(engine, params, results));
+        let (params, results) = (Vec::from_iter(params), Vec::from_iter(results));
+        let ty = WasmSubType::func(FuncType::convert(engine, &params, &results));
         FuncType::from_registered(engine, engine.type_registry().register(ty))
     }
 
@@ -420,7 +421,8 @@ impl FuncType {
         params: impl IntoIterator<Item = ValType>,
         results: impl IntoIterator<Item = ValType>,
     ) -> Result<Self> {
-        let ty = FuncType::convert(engine, params, results);
+        let (params, results) = (Vec::from_iter(params), Vec::from_iter(results));
+        let ty = FuncType::convert(engine, &params, &results);
         let composite = WasmCompositeType::Func(ty);
         Self::register(engine, finality, supertype, composite, |sub, sup| {
             sub.params().len() == sup.params().len()
@@ -430,18 +432,15 @@ impl FuncType {
         })
     }
 
-    fn convert(
-        engine: &Engine,
-        params: impl IntoIterator<Item = ValType>,
-        results: impl IntoIterator<Item = ValType>,
-    ) -> WasmFuncType {
-        let convert = |ty: ValType| {
-            assert_same_engine(&ty, engine);
+    /// The result refers to types that only `params` and `results` may keep registered.
+    fn convert(engine: &Engine, params: &[ValType], results: &[ValType]) -> WasmFuncType {
+        let convert = |ty: &ValType| {
+            assert_same_engine(ty, engine);
             ty.to_wasm()
         };
         WasmFuncType::new(
-            params.into_iter().map(convert).collect::<Box<[_]>>(),
-            results.into_iter().map(convert).collect::<Box<[_]>>(),
+            params.iter().map(convert).collect::<Box<[_]>>(),
+            results.iter().map(convert).collect::<Box<[_]>>(),
         )
     }
 
@@ -546,7 +545,9 @@ impl StructType {
         supertype: Option<&Self>,
         fields: impl IntoIterator<Item = FieldType>,
     ) -> Result<Self> {
-        let fields: Box<[_]> = fields.into_iter().map(|ty| ty.to_wasm(engine)).collect();
+        // Kept until the new type is registered, as they may be all that keeps theirs so.
+        let field_types = Vec::from_iter(fields);
+        let fields: Box<[_]> = field_types.iter().map(|ty| ty.to_wasm(engine)).collect();
         if fields.len() > MAX_STRUCT_FIELDS {
             bail!(
                 "a struct type with {} fields: at most {MAX_STRUCT_FIELDS} are possible",

@@ -14,6 +14,8 @@ mod external;
 mod heap;
 mod import_export;
 mod memory;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use concrete::{ArrayType, FieldType, Finality, FuncType, Mutability, StorageType, StructType};
