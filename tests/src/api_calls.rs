@@ -101,12 +101,12 @@ enum Call {
         instance: u8,
         at: u32,
     },
-    CallHost {
+    HostFunction {
         instance: u8,
         value: i64,
         fail: bool,
     },
-    CallFunc {
+    FreeFunction {
         value: i64,
     },
     Recurse {
@@ -509,7 +509,7 @@ impl World {
                     None => trapped(called, Trap::TableOutOfBounds)?,
                 }
             }
-            Call::CallHost {
+            Call::HostFunction {
                 instance,
                 value,
                 fail,
@@ -526,7 +526,7 @@ impl World {
                     Err(error) => ensure!(fail && format!("{error:?}").contains("on purpose")),
                 }
             }
-            Call::CallFunc { value } => {
+            Call::FreeFunction { value } => {
                 let ty = FuncType::new(&ENGINE, [ValType::I64], [ValType::I64, ValType::EXTERNREF]);
                 let func = Func::new(&mut self.store, ty, |_, params, results| {
                     results[0] = Val::I64(!params[0].unwrap_i64());

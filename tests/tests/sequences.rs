@@ -1,7 +1,7 @@
 //! Random sequences of calls: of the embedding API, checked against a model, and of WASI's path
 //! functions by a guest that tries to leave its directory.
 //!
-//! `WAXWING_SEQUENCES` (default 100) says how many of each.
+//! `WAXWING_SEQUENCES` (default 300) says how many of each.
 
 use arbitrary::Unstructured;
 use rayon::prelude::*;
@@ -14,7 +14,7 @@ fn sequences<R: Send>(
     run: impl Fn(&mut Unstructured<'_>) -> anyhow::Result<R> + Sync,
 ) -> Vec<R> {
     let journal = Journal::open(env!("CARGO_TARGET_TMPDIR"), name);
-    let count = env_count("WAXWING_SEQUENCES", 100);
+    let count = env_count("WAXWING_SEQUENCES", 300);
     with_threads(|| {
         (0..count)
             .into_par_iter()
