@@ -15,38 +15,41 @@ use waxwing_wasi::{DirPerms, FilePerms, WasiCtxBuilder};
 /// What the guest must not see.
 const SECRET: &[u8] = b"the secret outside";
 
-/// One call of the guest, with paths that are put together from [`PIECES`].
+/// A path: how many pieces it has, and which of [`PIECES`].
+type Steps = (u8, [u8; 4]);
+
+/// One call of the guest.
 #[derive(Arbitrary, Debug)]
 enum Call {
     Open {
-        path: Vec<u8>,
+        path: Steps,
         lookup: u8,
         create: u8,
         at: u8,
     },
-    CreateDirectory(Vec<u8>),
-    RemoveDirectory(Vec<u8>),
-    Unlink(Vec<u8>),
+    CreateDirectory(Steps),
+    RemoveDirectory(Steps),
+    Unlink(Steps),
     Symlink {
-        target: Vec<u8>,
-        path: Vec<u8>,
+        target: Steps,
+        path: Steps,
     },
     Link {
-        from: Vec<u8>,
-        to: Vec<u8>,
+        from: Steps,
+        to: Steps,
         lookup: u8,
     },
     Rename {
-        from: Vec<u8>,
-        to: Vec<u8>,
+        from: Steps,
+        to: Steps,
     },
-    ReadLink(Vec<u8>),
+    ReadLink(Steps),
     Stat {
-        path: Vec<u8>,
+        path: Steps,
         lookup: u8,
     },
     SetTimes {
-        path: Vec<u8>,
+        path: Steps,
         lookup: u8,
     },
     Write(u8),
@@ -56,7 +59,7 @@ enum Call {
     Close(u8),
 }
 
-/// What paths are made of: each byte of a path's description chooses one.
+/// What paths are made of.
 const PIECES: [&str; 24] = [
     "/",
     "..",
@@ -188,11 +191,13 @@ impl Guest {
         })
     }
 
-    /// Puts the path that `description` stands for at `at` and returns its length.
-    fn path(&mut self, at: usize, description: &[u8]) -> Result<i32> {
+    /// Puts a path at `at` and returns its length.
+    fn path(&mut self, at: usize, (count, steps): &Steps) -> Result<i32> {
+        // Short paths more often than long ones.
+        let count = [1, 1, 1, 2, 3, 4][usize::from(*count) % 6];
         let mut path = String::new();
-        for byte in description.iter().take(40) {
-            path.push_str(PIECES[usize::from(*byte) % PIECES.len()]);
+        for step in &steps[..count] {
+            path.push_str(PIECES[usize::from(*step) % PIECES.len()]);
         }
         self.memory.write(&mut self.store, at, path.as_bytes())?;
         Ok(path.len() as i32)
@@ -216,8 +221,10 @@ impl Guest {
                 at,
             } => {
                 let len = self.path(first, path)?;
-                let flags = (i32::from(lookup & 1), i32::from(create & 15));
-                self.call("open", (fd(*at), len, flags.0, flags.1))
+                // Half of all calls open what exists, relative to the directory given to the guest.
+                let create = if create & 16 == 0 { create & 15 } else { 0 };
+                let at = if at & 64 == 0 { 3 } else { fd(*at) };
+                self.call("open", (at, len, i32::from(lookup & 1), i32::from(create)))
             }
             Call::CreateDirectory(path) => {
                 let len = self.path(first, path)?;
