@@ -70,3 +70,10 @@ pub fn instantiate(module: &Module) -> Result<(Store<StoreLimits>, Instance)> {
     let instance = Instance::new(&mut store, module, &imports)?;
     Ok((store, instance))
 }
+
+/// Whether `wasm` has a start function, which would run when it is instantiated.
+pub fn has_start(wasm: &[u8]) -> bool {
+    wasmparser::Parser::new(0)
+        .parse_all(wasm)
+        .any(|payload| matches!(payload, Ok(wasmparser::Payload::StartSection { .. })))
+}

@@ -4,6 +4,8 @@
 //! Everything here is a function of a seed: the same seed gives the same module, the same
 //! arguments and the same mutation on every machine.
 
+pub mod api_calls;
+pub mod artifact;
 pub mod corpus;
 pub mod diff;
 pub mod engines;
@@ -11,6 +13,7 @@ pub mod guest;
 pub mod journal;
 pub mod mutate;
 pub mod rng;
+pub mod sandbox;
 pub mod smith;
 
 /// The number in the environment variable `name`, or `default` when it is not set.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use waxwing::{Engine, Module};
 use waxwing_tests::journal::Journal;
 use waxwing_tests::rng::Rng;
-use waxwing_tests::{corpus, engines, env_count, guest, mutate, smith, with_threads};
+use waxwing_tests::{artifact, corpus, engines, env_count, guest, mutate, smith, with_threads};
 
 /// What became of an input.
 enum Fate {
@@ -94,12 +94,6 @@ fn fixtures() -> Vec<Vec<u8>> {
     found
 }
 
-fn has_start(wasm: &[u8]) -> bool {
-    wasmparser::Parser::new(0)
-        .parse_all(wasm)
-        .any(|payload| matches!(payload, Ok(wasmparser::Payload::StartSection { .. })))
-}
-
 fn mutations() -> u64 {
     env_count("WAXWING_MUTATIONS", 2_000)
 }
@@ -127,7 +121,7 @@ fn damaged_modules_are_refused_or_accepted() {
                 Ok(module) => {
                     validated.expect("what compiles is valid");
                     // Nothing of the module runs: its functions may never return.
-                    if !has_start(wasm) && guest::instantiate(&module).is_ok() {
+                    if !guest::has_start(wasm) && guest::instantiate(&module).is_ok() {
                         Fate::Instantiated
                     } else {
                         Fate::Accepted
@@ -156,19 +150,6 @@ fn damaged_texts_are_refused_or_accepted() {
     );
 }
 
-/// Where artifacts may be damaged: everywhere but in machine code, which nothing could check.
-fn outside_text(artifact: &[u8]) -> Vec<usize> {
-    use object::{Object, ObjectSection};
-    let file = object::File::parse(artifact).expect("artifacts are ELF files");
-    let text = file
-        .section_by_name(".text")
-        .and_then(|section| section.file_range())
-        .expect("artifacts have machine code");
-    (0..artifact.len())
-        .filter(|at| !(text.0..text.0 + text.1).contains(&(*at as u64)))
-        .collect()
-}
-
 #[test]
 fn damaged_artifacts_are_refused_or_loaded() {
     let engine = Engine::new(&engines::config()).expect("the engine can be made");
@@ -177,7 +158,7 @@ fn damaged_artifacts_are_refused_or_loaded() {
         .step_by(50)
         .filter_map(|wasm| engine.precompile_module(wasm).ok())
         .map(|artifact| {
-            let places = outside_text(&artifact);
+            let places = artifact::outside_text(&artifact);
             (artifact, places)
         })
         .collect();

@@ -1,0 +1,48 @@
+//! Random sequences of calls: of the embedding API, checked against a model, and of WASI's path
+//! functions by a guest that tries to leave its directory.
+//!
+//! `WAXWING_SEQUENCES` (default 300) says how many of each.
+
+use arbitrary::Unstructured;
+use rayon::prelude::*;
+use waxwing_tests::journal::Journal;
+use waxwing_tests::rng::Rng;
+use waxwing_tests::{api_calls, env_count, sandbox, with_threads};
+
+fn sequences<R: Send>(
+    name: &str,
+    run: impl Fn(&mut Unstructured<'_>) -> anyhow::Result<R> + Sync,
+) -> Vec<R> {
+    let journal = Journal::open(env!("CARGO_TARGET_TMPDIR"), name);
+    let count = env_count("WAXWING_SEQUENCES", 300);
+    with_threads(|| {
+        (0..count)
+            .into_par_iter()
+            .map(|seed| {
+                let _working = journal.working_on(&format!("seed {seed}"));
+                let bytes = Rng::of(&[seed, 4]).bytes(4 << 10);
+                run(&mut Unstructured::new(&bytes))
+                    .unwrap_or_else(|error| panic!("{name}: seed {seed}: {error:?}"))
+            })
+            .collect()
+    })
+}
+
+#[test]
+fn calls_of_the_api_do_what_the_model_says() {
+    let made: u64 = sequences("api calls", api_calls::run).into_iter().sum();
+    println!("{made} calls as the model says");
+    assert!(made > 1_000, "{made} calls test little");
+}
+
+#[test]
+fn a_guest_never_leaves_its_directory() {
+    let all = sequences("sandbox", sandbox::escape);
+    let made: u64 = all.iter().map(|calls| calls.made).sum();
+    let succeeded: u64 = all.iter().map(|calls| calls.succeeded).sum();
+    println!("{made} calls, {succeeded} succeeded, none outside");
+    assert!(
+        succeeded * 50 > made && made > 1_000,
+        "{succeeded} of {made} calls test little"
+    );
+}
