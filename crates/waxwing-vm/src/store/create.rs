@@ -15,11 +15,11 @@ use super::{Counts, VMStore};
 use crate::imports::Imports;
 use crate::instance::{self, InstanceHandle, InstanceId};
 use crate::loaded_module::LoadedModule;
-use crate::memory::{self, InitialContents};
+use crate::memory::{self, InitialContents, SharedMemory};
 use crate::table::{self, TableElement};
 use crate::type_registry::RegisteredType;
 use crate::val_raw::ValRaw;
-use crate::vmcontext::VMGlobalDefinition;
+use crate::vmcontext::{VMGlobalDefinition, VMMemoryImport};
 
 /// Instantiates a module: everything but running its start function.
 ///
@@ -40,7 +40,7 @@ pub unsafe fn instantiate(
     let counts = count(store, module.module())?;
     store.core_mut().register_module(module);
     // SAFETY: required of the caller.
-    let id = unsafe { allocate(store, module, imports)? };
+    let id = unsafe { allocate_with_memories(store, module, imports)? };
     store.core_mut().counts = counts;
     let instance = store.core().instances[id].as_ptr();
     // SAFETY: the instance is new, and its store is borrowed exclusively.
@@ -76,21 +76,37 @@ fn count(store: &dyn VMStore, module: &Module) -> Result<Counts> {
     })
 }
 
-/// Makes an instance, with everything but its globals and segments initialised.
+/// Makes an instance, with everything but its globals and segments initialised, and new memories.
 ///
 /// # Safety
 ///
 /// As for [`instantiate`].
-unsafe fn allocate(
+unsafe fn allocate_with_memories(
     store: &mut dyn VMStore,
     module: &Arc<LoadedModule>,
     imports: Imports<'_>,
 ) -> Result<InstanceId> {
-    let facts = module.module();
-    let mut memories = PrimaryMap::with_capacity(facts.num_defined_memories());
-    for index in (0..facts.num_defined_memories()).map(DefinedMemoryIndex::new) {
+    let count = module.module().num_defined_memories();
+    let mut memories = PrimaryMap::with_capacity(count);
+    for index in (0..count).map(DefinedMemoryIndex::new) {
         memories.push(make_memory(store, module, index)?);
     }
+    // SAFETY: required of the caller.
+    unsafe { allocate(store, module, imports, memories) }
+}
+
+/// Makes an instance, with everything but its globals and segments initialised.
+///
+/// # Safety
+///
+/// As for [`instantiate`]. The memories are those that the module defines.
+unsafe fn allocate(
+    store: &mut dyn VMStore,
+    module: &Arc<LoadedModule>,
+    imports: Imports<'_>,
+    memories: PrimaryMap<DefinedMemoryIndex, memory::Memory>,
+) -> Result<InstanceId> {
+    let facts = module.module();
     let mut tables = PrimaryMap::with_capacity(facts.num_defined_tables());
     for index in (0..facts.num_defined_tables()).map(DefinedTableIndex::new) {
         tables.push(make_table(store, module, index)?);
@@ -175,7 +191,38 @@ fn create_host_item(
         .collect::<Result<Vec<RegisteredType>>>()?;
     let module = LoadedModule::synthetic(module, registry, foreign_types)?;
     // SAFETY: the module has no imports.
-    unsafe { allocate(store, &module, Imports::default()) }
+    unsafe { allocate_with_memories(store, &module, Imports::default()) }
+}
+
+/// The record to import a shared memory with, which the store keeps from here on.
+///
+/// # Errors
+///
+/// Fails if memory is lacking.
+pub fn import_shared_memory(
+    store: &mut dyn VMStore,
+    memory: &SharedMemory,
+) -> Result<VMMemoryImport> {
+    let identity = memory.identity();
+    let owner = match store.core().shared_memories.get(&identity) {
+        Some(owner) => *owner,
+        None => {
+            let mut module = Module::default();
+            module.memories.push(*memory.ty());
+            let registry = store.core().type_registry();
+            let module = LoadedModule::synthetic(module, registry, Vec::new())?;
+            let memories = [memory::Memory::Shared(memory.clone())];
+            // SAFETY: the module has no imports, and this memory.
+            let owner = unsafe {
+                let memories = memories.into_iter().collect();
+                allocate(store, &module, Imports::default(), memories)?
+            };
+            store.core_mut().shared_memories.insert(identity, owner);
+            owner
+        }
+    };
+    let index = DefinedMemoryIndex::new(0);
+    Ok(store.core().instance(owner).defined_memory(index))
 }
 
 /// Makes a linear memory of the host, of its minimal size.
