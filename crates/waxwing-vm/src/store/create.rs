@@ -11,7 +11,7 @@ use waxwing_environ::{
     PrimaryMap, Table, TableInitialValue, TypeRef, WasmValType,
 };
 
-use super::{Counts, VMStore};
+use super::{Counts, StoreCore, VMStore};
 use crate::imports::Imports;
 use crate::instance::{self, InstanceHandle, InstanceId};
 use crate::loaded_module::LoadedModule;
@@ -40,7 +40,7 @@ pub unsafe fn instantiate(
     let counts = count(store, module.module())?;
     store.core_mut().register_module(module);
     // SAFETY: required of the caller.
-    let id = unsafe { allocate_with_memories(store, module, imports)? };
+    let id = unsafe { allocate(store, module, imports)? };
     store.core_mut().counts = counts;
     let instance = store.core().instances[id].as_ptr();
     // SAFETY: the instance is new, and its store is borrowed exclusively.
@@ -76,42 +76,42 @@ fn count(store: &dyn VMStore, module: &Module) -> Result<Counts> {
     })
 }
 
-/// Makes an instance, with everything but its globals and segments initialised, and new memories.
+/// Makes an instance, with new memories and tables, and everything but its globals and segments
+/// initialised.
 ///
 /// # Safety
 ///
 /// As for [`instantiate`].
-unsafe fn allocate_with_memories(
-    store: &mut dyn VMStore,
-    module: &Arc<LoadedModule>,
-    imports: Imports<'_>,
-) -> Result<InstanceId> {
-    let count = module.module().num_defined_memories();
-    let mut memories = PrimaryMap::with_capacity(count);
-    for index in (0..count).map(DefinedMemoryIndex::new) {
-        memories.push(make_memory(store, module, index)?);
-    }
-    // SAFETY: required of the caller.
-    unsafe { allocate(store, module, imports, memories) }
-}
-
-/// Makes an instance, with everything but its globals and segments initialised.
-///
-/// # Safety
-///
-/// As for [`instantiate`]. The memories are those that the module defines.
 unsafe fn allocate(
     store: &mut dyn VMStore,
     module: &Arc<LoadedModule>,
     imports: Imports<'_>,
-    memories: PrimaryMap<DefinedMemoryIndex, memory::Memory>,
 ) -> Result<InstanceId> {
     let facts = module.module();
+    let mut memories = PrimaryMap::with_capacity(facts.num_defined_memories());
+    for index in (0..facts.num_defined_memories()).map(DefinedMemoryIndex::new) {
+        memories.push(make_memory(store, module, index)?);
+    }
     let mut tables = PrimaryMap::with_capacity(facts.num_defined_tables());
     for index in (0..facts.num_defined_tables()).map(DefinedTableIndex::new) {
         tables.push(make_table(store, module, index)?);
     }
-    let core = store.core_mut();
+    // SAFETY: required of the caller.
+    unsafe { add_instance(store.core_mut(), module, imports, memories, tables) }
+}
+
+/// Makes an instance of these memories and tables.
+///
+/// # Safety
+///
+/// As for [`instantiate`]. The memories and tables are those that the module defines.
+unsafe fn add_instance(
+    core: &mut StoreCore,
+    module: &Arc<LoadedModule>,
+    imports: Imports<'_>,
+    memories: PrimaryMap<DefinedMemoryIndex, memory::Memory>,
+    tables: PrimaryMap<DefinedTableIndex, table::Table>,
+) -> Result<InstanceId> {
     let this = core
         .this
         .expect("`set_self` is called before anything is created");
@@ -191,7 +191,7 @@ fn create_host_item(
         .collect::<Result<Vec<RegisteredType>>>()?;
     let module = LoadedModule::synthetic(module, registry, foreign_types)?;
     // SAFETY: the module has no imports.
-    unsafe { allocate_with_memories(store, &module, Imports::default()) }
+    unsafe { allocate(store, &module, Imports::default()) }
 }
 
 /// The record to import a shared memory with, which the store keeps from here on.
@@ -200,29 +200,28 @@ fn create_host_item(
 ///
 /// Fails if memory is lacking.
 pub fn import_shared_memory(
-    store: &mut dyn VMStore,
+    store: &mut StoreCore,
     memory: &SharedMemory,
 ) -> Result<VMMemoryImport> {
     let identity = memory.identity();
-    let owner = match store.core().shared_memories.get(&identity) {
+    let owner = match store.shared_memories.get(&identity) {
         Some(owner) => *owner,
         None => {
             let mut module = Module::default();
             module.memories.push(*memory.ty());
-            let registry = store.core().type_registry();
-            let module = LoadedModule::synthetic(module, registry, Vec::new())?;
-            let memories = [memory::Memory::Shared(memory.clone())];
-            // SAFETY: the module has no imports, and this memory.
-            let owner = unsafe {
-                let memories = memories.into_iter().collect();
-                allocate(store, &module, Imports::default(), memories)?
-            };
-            store.core_mut().shared_memories.insert(identity, owner);
+            let module = LoadedModule::synthetic(module, &store.registry, Vec::new())?;
+            let mut memories = PrimaryMap::new();
+            memories.push(memory::Memory::Shared(memory.clone()));
+            let imports = Imports::default();
+            // SAFETY: the module has no imports, this memory and no tables.
+            let owner =
+                unsafe { add_instance(store, &module, imports, memories, PrimaryMap::new())? };
+            store.shared_memories.insert(identity, owner);
             owner
         }
     };
     let index = DefinedMemoryIndex::new(0);
-    Ok(store.core().instance(owner).defined_memory(index))
+    Ok(store.instance(owner).defined_memory(index))
 }
 
 /// Makes a linear memory of the host, of its minimal size.

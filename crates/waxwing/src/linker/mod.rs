@@ -97,7 +97,7 @@ impl Definition {
                     item.comes_from_same_store(store),
                     "object used with the wrong store"
                 );
-                *item
+                item.clone()
             }
             ImportSource::HostFunc(func) => Func::from_shared_host(store, func).into(),
         }
