@@ -103,9 +103,12 @@ impl Definition {
         }
     }
 
-    /// The type, with the size that a memory or table has by now if it is one of `store`.
+    /// The type, with the size that a memory or table has by now if it is one of `store`, or of none.
     fn current_type(&self, store: Option<&StoreOpaque>) -> EntityType {
         match (&self.source, store) {
+            (ImportSource::Extern(Extern::SharedMemory(item)), _) => {
+                EntityType::Memory(item.current_type())
+            }
             (ImportSource::Extern(item), Some(store)) if item.comes_from_same_store(store) => {
                 item.current_type(store)
             }
