@@ -117,6 +117,79 @@ fn proposals_are_refused_when_off() {
         .success();
 }
 
+/// A module that uses a proposal, and what its `f` returns.
+const PROPOSALS: &[(&str, &str, &str)] = &[
+    (
+        "threads",
+        r#"(module (memory 1 1 shared)
+            (func (export "f") (result i32)
+                (i32.atomic.store (i32.const 0) (i32.const 4))
+                (i32.atomic.rmw.add (i32.const 0) (i32.const 1))))"#,
+        "4\n",
+    ),
+    (
+        "memory64",
+        r#"(module (memory i64 1)
+            (func (export "f") (result i64) (memory.grow (i64.const 0))))"#,
+        "1\n",
+    ),
+    (
+        "custom-page-sizes",
+        r#"(module (memory 5 (pagesize 1))
+            (func (export "f") (result i32) (memory.size)))"#,
+        "5\n",
+    ),
+    (
+        "wide-arithmetic",
+        r#"(module (func (export "f") (result i64 i64)
+            (i64.mul_wide_u (i64.const -1) (i64.const 7))))"#,
+        "-7\n6\n",
+    ),
+];
+
+#[test]
+fn every_proposal_has_its_switch() {
+    let sandbox = Sandbox::new();
+    for (proposal, module, result) in PROPOSALS {
+        sandbox.file("m.wat", module);
+        // Some build on others that are off by default.
+        for on in [
+            "all-proposals".to_string(),
+            format!("all-proposals,{proposal}"),
+        ] {
+            let printed = sandbox
+                .run(&format!("run -W {on} --invoke f m.wat"))
+                .success();
+            assert_eq!(printed, *result, "{proposal}");
+        }
+        let off = format!("{proposal}=n");
+        sandbox
+            .run(&format!("run -W all-proposals,{off} --invoke f m.wat"))
+            .failure(1, &["failed to compile `m.wat`"]);
+        let config = sandbox.run(&format!("config -W {off}")).success();
+        assert!(
+            config.contains(&format!("  {proposal} = n  (given)\n")),
+            "{config}"
+        );
+    }
+}
+
+#[test]
+fn shown_defaults_of_proposals_are_those_in_effect() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.run("config").success();
+    for (proposal, module, result) in PROPOSALS {
+        sandbox.file("m.wat", module);
+        let ran = sandbox.run("run --invoke f m.wat");
+        if config.contains(&format!("  {proposal} = y\n")) {
+            assert_eq!(ran.success(), *result, "{proposal}");
+        } else {
+            assert!(config.contains(&format!("  {proposal} = n\n")), "{config}");
+            ran.failure(1, &["failed to compile `m.wat`"]);
+        }
+    }
+}
+
 #[test]
 fn tuning_does_not_change_results() {
     let sandbox = Sandbox::new();
