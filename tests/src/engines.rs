@@ -58,10 +58,6 @@ pub fn config() -> Config {
         .wasm_tail_call(true)
         .wasm_extended_const(true)
         .wasm_relaxed_simd(true)
-        .wasm_threads(true)
-        .wasm_memory64(true)
-        .wasm_custom_page_sizes(true)
-        .wasm_wide_arithmetic(true)
         .parallel_compilation(false)
         .max_wasm_stack(16 << 20);
     config

@@ -37,7 +37,6 @@ fn comparable(rng: &mut Rng) -> Config {
         max_memories: if rng.one_in(3) { 4 } else { 1 },
         max_tables: if rng.one_in(3) { 4 } else { 1 },
         max_memory32_bytes: 12 << 16,
-        max_memory64_bytes: 12 << 16,
         memory_max_size_required: rng.one_in(2),
         max_table_elements: 500,
         table_max_size_required: rng.one_in(2),
@@ -53,9 +52,6 @@ fn comparable(rng: &mut Rng) -> Config {
         sign_extension_ops_enabled: !rng.one_in(8),
         simd_enabled: !rng.one_in(3),
         tail_call_enabled: !rng.one_in(3),
-        memory64_enabled: rng.one_in(3),
-        custom_page_sizes_enabled: rng.one_in(4),
-        wide_arithmetic_enabled: !rng.one_in(4),
         allow_start_export: rng.one_in(2),
         generate_custom_sections: rng.one_in(8),
         ..Config::default()
@@ -64,8 +60,6 @@ fn comparable(rng: &mut Rng) -> Config {
         config.max_tables = 1;
     }
     without_later_proposals(&mut config);
-    // What the other engine lacks, or does differently by right.
-    config.threads_enabled = false;
     config.relaxed_simd_enabled = false;
     config
 }
@@ -74,10 +68,14 @@ fn comparable(rng: &mut Rng) -> Config {
 fn without_later_proposals(config: &mut Config) {
     config.gc_enabled = false;
     config.exceptions_enabled = false;
+    config.threads_enabled = false;
     config.shared_everything_threads_enabled = false;
     config.acquire_release_atomics_enabled = false;
     config.multibyte_array_access_enabled = false;
+    config.memory64_enabled = false;
+    config.custom_page_sizes_enabled = false;
     config.custom_descriptors_enabled = false;
+    config.wide_arithmetic_enabled = false;
     config.compact_imports_enabled = false;
 }
 
@@ -139,7 +137,6 @@ pub fn any_arbitrary(u: &mut Unstructured<'_>) -> Option<Vec<u8>> {
     config.max_memories = config.max_memories.min(20);
     config.max_tables = config.max_tables.min(20);
     config.max_memory32_bytes = config.max_memory32_bytes.min(1 << 24);
-    config.max_memory64_bytes = config.max_memory64_bytes.min(1 << 24);
     config.max_table_elements = config.max_table_elements.min(10_000);
     config.allow_invalid_funcs = false;
     Some(Module::new(config, u).ok()?.to_bytes())
