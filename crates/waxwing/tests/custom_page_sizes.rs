@@ -24,7 +24,10 @@ fn engines() -> Vec<(&'static str, Engine)> {
     ];
     let make = |(name, setup): (_, Setup)| {
         let mut config = Config::new();
-        config.wasm_custom_page_sizes(true).wasm_memory64(true);
+        config
+            .wasm_custom_page_sizes(true)
+            .wasm_memory64(true)
+            .cranelift_opt_level(OptLevel::Speed);
         setup(&mut config);
         (name, Engine::new(&config).unwrap())
     };
