@@ -367,9 +367,8 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
 
     /// A trap as a branch and a call; each has its own call, for the address that it is at.
     fn explicit_trap(&mut self, condition: Value, trap: Trap, when: bool) {
-        let traps = self.builder.create_block();
-        let next = self.builder.create_block();
-        self.builder.set_cold_block(traps);
+        let traps = self.block_as_cold(true);
+        let next = self.block_as_cold(false);
         let (then, otherwise) = if when { (traps, next) } else { (next, traps) };
         self.ins().brif(condition, then, &[], otherwise, &[]);
         self.builder.seal_block(traps);
