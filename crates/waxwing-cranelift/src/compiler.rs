@@ -104,6 +104,12 @@ impl CraneliftCompiler {
         self.has_simd
     }
 
+    /// Whether exchanging a value in memory is faster than storing it and then waiting for the
+    /// store to be seen, which makes it a sequentially consistent store.
+    pub(crate) fn has_fast_exchange(&self) -> bool {
+        self.isa.triple().architecture == Architecture::X86_64
+    }
+
     /// Builds a function with `build` in a scratch space of the pool and generates its code.
     /// `build` returns where the function is in the wasm binary, if it is.
     fn compile_with(

@@ -1,5 +1,7 @@
 //! Whole functions through the compiler, with Cranelift's verifier on.
 
+mod atomics;
+mod branch_hints;
 mod operators;
 mod structure;
 
@@ -98,6 +100,8 @@ fn features() -> WasmFeatures {
         | WasmFeatures::WIDE_ARITHMETIC
         | WasmFeatures::CUSTOM_PAGE_SIZES
         | WasmFeatures::THREADS
+        // Validated, but not compiled.
+        | WasmFeatures::MEMORY_CONTROL
 }
 
 fn compile_bytes(target: &Target, wasm: &[u8]) -> Result<CompiledModule, CompileError> {

@@ -107,7 +107,12 @@ impl FuncTranslator<'_, '_> {
             Access::Store => {
                 let value = self.pop_wrapped(stored);
                 let (address, flags) = self.pop_atomic_address(memarg, stored)?;
-                self.ins().atomic_store(flags, value, address);
+                if self.compiler.has_fast_exchange() {
+                    let op = AtomicRmwOp::Xchg;
+                    self.ins().atomic_rmw(stored, flags, op, address, value);
+                } else {
+                    self.ins().atomic_store(flags, value, address);
+                }
                 return Ok(());
             }
             Access::Modify(op) => {

@@ -1,6 +1,7 @@
 //! Control instructions: blocks, branches, returns.
 
 use super::FuncTranslator;
+use super::branch_hint::Likelihood;
 use super::stack::Values;
 use crate::abi;
 use cranelift_codegen::ir::{
@@ -24,6 +25,8 @@ pub(super) struct Frame {
     results: Types,
     /// Where branches out of the frame go, made at the first.
     exit: Option<Block>,
+    /// Whether all that goes there so far is unlikely.
+    exit_is_cold: bool,
 }
 
 enum FrameKind {
@@ -43,6 +46,7 @@ impl FuncTranslator<'_, '_> {
             params: Types::new(),
             results: ty.results().iter().map(|ty| abi::value_type(*ty)).collect(),
             exit: None,
+            exit_is_cold: true,
         });
     }
 
@@ -57,14 +61,18 @@ impl FuncTranslator<'_, '_> {
             Operator::Loop { blockty } => self.block(*blockty, Self::begin_loop)?,
             Operator::If { blockty } => {
                 let condition = self.pop();
-                self.block(*blockty, |t, params| t.begin_if(condition, params))?;
+                let likelihood = self.branch_likelihood();
+                self.block(*blockty, |t, params| {
+                    t.begin_if(condition, params, likelihood)
+                })?;
             }
             Operator::Else => self.end_then(),
             Operator::End => self.end(),
             Operator::Br { relative_depth } => self.br(*relative_depth),
             Operator::BrIf { relative_depth } => {
                 let condition = self.pop();
-                self.br_if(condition, *relative_depth);
+                let likelihood = self.branch_likelihood();
+                self.br_if_likely(condition, *relative_depth, likelihood);
             }
             Operator::BrTable { targets } => self.br_table(targets)?,
             Operator::Return => {
@@ -129,12 +137,16 @@ impl FuncTranslator<'_, '_> {
             params,
             results,
             exit: None,
+            exit_is_cold: true,
         });
         Ok(())
     }
 
     fn begin_loop(&mut self, params: &[Type]) -> FrameKind {
         let header = self.new_block(params);
+        if self.is_cold() {
+            self.builder.set_cold_block(header);
+        }
         let args = self.pop_canonical(params.len());
         self.ins().jump(header, &block_args(&args));
         self.builder.switch_to_block(header);
@@ -142,9 +154,9 @@ impl FuncTranslator<'_, '_> {
         FrameKind::Loop(header)
     }
 
-    fn begin_if(&mut self, condition: Value, params: &[Type]) -> FrameKind {
-        let then = self.builder.create_block();
-        let otherwise = self.builder.create_block();
+    fn begin_if(&mut self, condition: Value, params: &[Type], likelihood: Likelihood) -> FrameKind {
+        let then = self.block_as_cold(likelihood == Likelihood::Unlikely);
+        let otherwise = self.block_as_cold(likelihood == Likelihood::Likely);
         self.ins().brif(condition, then, &[], otherwise, &[]);
         self.builder.seal_block(then);
         self.builder.seal_block(otherwise);
@@ -193,6 +205,9 @@ impl FuncTranslator<'_, '_> {
             self.builder.seal_block(header);
         }
         if let Some(exit) = frame.exit {
+            if frame.exit_is_cold {
+                self.builder.set_cold_block(exit);
+            }
             self.builder.seal_block(exit);
             self.builder.switch_to_block(exit);
             self.stack.truncate(frame.height);
@@ -223,18 +238,35 @@ impl FuncTranslator<'_, '_> {
 
     /// The block of a label and the number of its arguments.
     fn label(&mut self, depth: u32, of: LabelOf) -> (Block, usize) {
+        let is_cold = self.is_cold();
+        self.label_as_cold(depth, of, is_cold)
+    }
+
+    /// Like [`Self::label`], for a branch that is perhaps unlikely.
+    fn label_as_cold(&mut self, depth: u32, of: LabelOf, is_cold: bool) -> (Block, usize) {
         let index = self.control.len() - 1 - depth as usize;
-        let frame = &self.control[index];
-        match (&frame.kind, frame.exit, of) {
-            (FrameKind::Loop(header), _, LabelOf::Branch) => (*header, frame.params.len()),
-            (_, Some(exit), _) => (exit, frame.results.len()),
-            (_, None, _) => {
+        let frame = &mut self.control[index];
+        if let (FrameKind::Loop(header), LabelOf::Branch) = (&frame.kind, of) {
+            return (*header, frame.params.len());
+        }
+        frame.exit_is_cold &= is_cold;
+        let exit = match frame.exit {
+            Some(exit) => exit,
+            None => {
                 let results = frame.results.clone();
                 let exit = self.new_block(&results);
                 self.control[index].exit = Some(exit);
-                (exit, results.len())
+                exit
             }
-        }
+        };
+        (exit, self.control[index].results.len())
+    }
+
+    /// Whether a branch goes back to the start of a loop, or out of one.
+    fn decides_loop(&self, depth: u32) -> bool {
+        let index = self.control.len() - 1 - depth as usize;
+        let mut frames = self.control[index..].iter();
+        frames.any(|frame| matches!(frame.kind, FrameKind::Loop(_)))
     }
 
     fn br(&mut self, depth: u32) {
@@ -246,9 +278,19 @@ impl FuncTranslator<'_, '_> {
 
     /// Branches if `condition` is not zero; the label's arguments stay on the stack.
     pub(super) fn br_if(&mut self, condition: Value, depth: u32) {
-        let (block, arity) = self.label(depth, LabelOf::Branch);
+        self.br_if_likely(condition, depth, Likelihood::Unknown);
+    }
+
+    fn br_if_likely(&mut self, condition: Value, depth: u32, likelihood: Likelihood) {
+        // A loop's branch tells how often the loop runs, not how often what follows it does.
+        let likelihood = match self.decides_loop(depth) {
+            true => Likelihood::Unknown,
+            false => likelihood,
+        };
+        let is_cold = self.is_cold() || likelihood == Likelihood::Unlikely;
+        let (block, arity) = self.label_as_cold(depth, LabelOf::Branch, is_cold);
         let args = self.peek_canonical(arity);
-        let next = self.builder.create_block();
+        let next = self.block_as_cold(likelihood == Likelihood::Likely);
         self.ins()
             .brif(condition, block, &block_args(&args), next, &[]);
         self.builder.seal_block(next);

@@ -5,6 +5,7 @@
 //! one after the other. Code that validation calls unreachable is validated but not translated.
 
 mod atomic;
+mod branch_hint;
 mod call;
 mod control;
 mod memory;
@@ -32,7 +33,9 @@ use wasmparser::{
     FuncValidator, FuncValidatorAllocations, Operator, OperatorsReaderAllocations,
     ValidatorResources,
 };
-use waxwing_environ::compile::{CompileError, FunctionBodyData, ModuleTranslation, RelocTarget};
+use waxwing_environ::compile::{
+    BranchHint, CompileError, FunctionBodyData, ModuleTranslation, RelocTarget,
+};
 use waxwing_environ::{
     BuiltinFunctionIndex, DefinedFuncIndex, FuncIndex, ModuleTypeIndex, StoreContextOffsets, Trap,
     Tunables, VMOffsets, WasmValType,
@@ -92,6 +95,10 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     reachable: bool,
     /// How many blocks have begun in the code that cannot be reached.
     skipped_blocks: usize,
+    /// What the module says of the branches that are still to come.
+    branch_hints: &'a [BranchHint],
+    /// Where the function's body begins in the binary.
+    body_start: u32,
 }
 
 /// Validates `body` and builds the function in `scratch`.
@@ -131,6 +138,8 @@ pub(crate) fn translate(
         control: std::mem::take(&mut space.control),
         reachable: true,
         skipped_blocks: 0,
+        branch_hints: translation.branch_hints.of(index),
+        body_start: u32::try_from(body.range().start).unwrap_or(u32::MAX),
     };
     t.stack.clear();
     t.control.clear();
@@ -140,8 +149,7 @@ pub(crate) fn translate(
         let value = t.builder.block_params(entry)[2 + i];
         t.builder.def_var(var, value);
     }
-    let offset = u32::try_from(body.range().start).unwrap_or(u32::MAX);
-    t.builder.set_srcloc(SourceLoc::new(offset));
+    t.builder.set_srcloc(SourceLoc::new(t.body_start));
     t.check_stack();
     t.declare_locals(&body)?;
     t.push_function_frame(ty);
@@ -359,9 +367,8 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
 
     /// A trap as a branch and a call; each has its own call, for the address that it is at.
     fn explicit_trap(&mut self, condition: Value, trap: Trap, when: bool) {
-        let traps = self.builder.create_block();
-        let next = self.builder.create_block();
-        self.builder.set_cold_block(traps);
+        let traps = self.block_as_cold(true);
+        let next = self.block_as_cold(false);
         let (then, otherwise) = if when { (traps, next) } else { (next, traps) };
         self.ins().brif(condition, then, &[], otherwise, &[]);
         self.builder.seal_block(traps);

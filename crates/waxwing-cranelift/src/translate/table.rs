@@ -202,10 +202,9 @@ impl FuncTranslator<'_, '_> {
             return value;
         }
         let masked = self.ins().band_imm_s(value, !INITIALIZED);
-        let uninitialized = self.builder.create_block();
-        let next = self.builder.create_block();
+        let uninitialized = self.block_as_cold(true);
+        let next = self.block_as_cold(false);
         let result = self.builder.append_block_param(next, POINTER);
-        self.builder.set_cold_block(uninitialized);
         self.ins()
             .brif(value, next, &[masked.into()], uninitialized, &[]);
         self.builder.seal_block(uninitialized);

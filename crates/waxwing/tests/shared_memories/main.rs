@@ -29,7 +29,9 @@ fn engines() -> Vec<(&'static str, Engine)> {
     ];
     let make = |(name, setup): (_, Setup)| {
         let mut config = Config::new();
-        config.wasm_memory64(true);
+        config
+            .wasm_memory64(true)
+            .cranelift_opt_level(OptLevel::Speed);
         setup(&mut config);
         (name, Engine::new(&config).unwrap())
     };

@@ -257,7 +257,11 @@ fn types_of_imports_are_checked() -> Result<()> {
     let shared = SharedMemory::new(&engine, MemoryType::shared(1, 3))?;
     let unshared = Memory::new(&mut store, MemoryType::new(1, Some(3)))?;
     let mut check = |ty: &str, memory: &Extern| {
-        let instance = Instance::new(&mut store, &module(ty).unwrap(), &[memory.clone()]);
+        let instance = Instance::new(
+            &mut store,
+            &module(ty).unwrap(),
+            std::slice::from_ref(memory),
+        );
         instance.err().map(|error| format!("{error:#}"))
     };
     let (shared, memory) = (Extern::from(shared.clone()), shared);

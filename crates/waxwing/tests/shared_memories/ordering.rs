@@ -37,7 +37,7 @@ fn a_contended_counter_loses_nothing() -> Result<()> {
         let half = word(&memory, 8).load(Ordering::Relaxed) >> 16;
         assert_eq!(half, total.wrapping_neg() & 0xffff, "{name}");
         let byte = word(&memory, 16).load(Ordering::Relaxed) >> 8 & 0xff;
-        assert_eq!(byte, total * 3 & 0xff, "{name}");
+        assert_eq!(byte, (total * 3) & 0xff, "{name}");
     }
     Ok(())
 }
