@@ -16,7 +16,7 @@ use waxwing_environ::{
 
 use crate::instance::Instance;
 use crate::table::TableElement;
-use crate::traps::{self, TrapReason};
+use crate::traps::{self, Thrower, TrapReason};
 use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
 
 /// The address that stands for -1: an instruction that fails without trapping.
@@ -137,10 +137,18 @@ fn gc_element(reference: u32) -> TableElement {
     TableElement::GcRef(VMGcRef::new(reference))
 }
 
-fn raise(_caller: Caller) -> ! {
-    // SAFETY: generated code calls this after another builtin or a host function failed, which recorded
-    // why. Nothing here has to be dropped.
-    unsafe { traps::raise() }
+fn raise(caller: Caller) -> ! {
+    let mut store = caller.with(|instance| instance.store());
+    // SAFETY: see `Caller`. Generated code calls this after another builtin or a host function failed, which
+    // recorded why, and nothing here has to be dropped.
+    unsafe { Thrower::new(store.as_mut().core_mut()) }.raise()
+}
+
+fn throw_ref(caller: Caller, exception: u32) -> ! {
+    let mut store = caller.with(|instance| instance.store());
+    let exception = VMGcRef::new(exception).expect("generated code checks for null");
+    // SAFETY: see `Caller`. Nothing here has to be dropped.
+    unsafe { Thrower::new(store.as_mut().core_mut()) }.throw(exception)
 }
 
 fn trap(_caller: Caller, code: u32) -> Result<(), TrapReason> {
