@@ -129,7 +129,7 @@ pub use config::{Config, ModuleVersionStrategy, WasmBacktraceDetails};
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
 pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
-pub use externals::{Export, Extern, Global, Memory, MemoryAccessError, Table};
+pub use externals::{Export, Extern, Global, Memory, MemoryAccessError, Table, Tag};
 #[cfg(feature = "runtime")]
 pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
 #[cfg(feature = "runtime")]
@@ -151,12 +151,12 @@ pub use module::{Module, ModuleExport, ModuleFunction};
 #[cfg(feature = "runtime")]
 pub use resources::ResourcesRequired;
 #[cfg(feature = "runtime")]
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException};
 #[cfg(feature = "runtime")]
 pub use types::{
-    ArrayType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType, HeapType,
+    ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType, HeapType,
     ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType, StructType,
-    TableType, ValType,
+    TableType, TagType, ValType,
 };
 #[cfg(feature = "runtime")]
 pub use v128::V128;

@@ -5,9 +5,10 @@ use std::ptr;
 use anyhow::{Result, bail};
 use waxwing_vm::ValRaw;
 
+use crate::gc::exn_type;
 use crate::store::StoreOpaque;
 use crate::{
-    AnyRef, AsContext, AsContextMut, ExternRef, Func, HeapType, RefType, Rooted, V128, ValType,
+    AnyRef, AsContext, AsContextMut, ExnRef, ExternRef, Func, HeapType, RefType, Rooted, V128, ValType,
 };
 
 /// A WebAssembly value, of any type.
@@ -32,6 +33,8 @@ pub enum Val {
     ExternRef(Option<Rooted<ExternRef>>),
     /// A reference to a value of the GC proposal, or null.
     AnyRef(Option<Rooted<AnyRef>>),
+    /// A reference to an exception, or null.
+    ExnRef(Option<Rooted<ExnRef>>),
 }
 
 /// A WebAssembly reference, of any type.
@@ -43,6 +46,8 @@ pub enum Ref {
     Extern(Option<Rooted<ExternRef>>),
     /// A reference to a value of the GC proposal, or null.
     Any(Option<Rooted<AnyRef>>),
+    /// A reference to an exception, or null.
+    Exn(Option<Rooted<ExnRef>>),
 }
 
 macro_rules! val_accessors {
@@ -94,6 +99,8 @@ val_accessors! {
         unwrap_any_ref, Val::AnyRef(x) => x.as_ref();
     "an internal reference, `None` being null", Option<&Rooted<AnyRef>>, anyref,
         unwrap_anyref, Val::AnyRef(x) => x.as_ref();
+    "a reference to an exception, `None` being null", Option<&Rooted<ExnRef>>, exnref,
+        unwrap_exnref, Val::ExnRef(x) => x.as_ref();
 }
 
 impl Val {
@@ -153,6 +160,7 @@ impl Val {
             Val::FuncRef(x) => ValType::Ref(Ref::Func(*x).ty(store)?),
             Val::ExternRef(x) => ValType::Ref(Ref::Extern(*x).ty(store)?),
             Val::AnyRef(x) => ValType::Ref(Ref::Any(*x).ty(store)?),
+            Val::ExnRef(x) => ValType::Ref(Ref::Exn(*x).ty(store)?),
         })
     }
 
@@ -222,6 +230,7 @@ impl Val {
             Val::FuncRef(x) => Some(Ref::Func(x)),
             Val::ExternRef(x) => Some(Ref::Extern(x)),
             Val::AnyRef(x) => Some(Ref::Any(x)),
+            Val::ExnRef(x) => Some(Ref::Exn(x)),
             Val::I32(_) | Val::I64(_) | Val::F32(_) | Val::F64(_) | Val::V128(_) => None,
         }
     }
@@ -259,9 +268,10 @@ impl Val {
             Val::V128(x) => ValRaw::v128(x.as_u128()),
             Val::FuncRef(None) => ValRaw::funcref(ptr::null_mut()),
             Val::FuncRef(Some(x)) => ValRaw::funcref(x.vm_func_ref(store).as_ptr().cast()),
-            Val::ExternRef(None) | Val::AnyRef(None) => ValRaw::externref(0),
+            Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None) => ValRaw::null(),
             Val::ExternRef(Some(x)) => ValRaw::externref(x.root_index().get(store)?.get()),
             Val::AnyRef(Some(x)) => ValRaw::anyref(x.root_index().get(store)?.get()),
+            Val::ExnRef(Some(x)) => ValRaw::exnref(x.root_index().get(store)?.get()),
         })
     }
 
@@ -335,6 +345,7 @@ ref_accessors! {
     "a function reference", Func, Func, is_func, as_func, unwrap_func;
     "an external reference", Extern, Rooted<ExternRef>, is_extern, as_extern, unwrap_extern;
     "an internal reference", Any, Rooted<AnyRef>, is_any, as_any, unwrap_any;
+    "a reference to an exception", Exn, Rooted<ExnRef>, is_exn, as_exn, unwrap_exn;
 }
 
 impl Ref {
@@ -344,6 +355,7 @@ impl Ref {
         match heap_type.top() {
             HeapType::Extern => Ref::Extern(None),
             HeapType::Any => Ref::Any(None),
+            HeapType::Exn => Ref::Exn(None),
             _ => Ref::Func(None),
         }
     }
@@ -351,7 +363,10 @@ impl Ref {
     /// Whether the reference is null.
     #[inline]
     pub fn is_null(&self) -> bool {
-        matches!(self, Ref::Func(None) | Ref::Extern(None) | Ref::Any(None))
+        matches!(
+            self,
+            Ref::Func(None) | Ref::Extern(None) | Ref::Any(None) | Ref::Exn(None)
+        )
     }
 
     /// Whether the reference is not null.
@@ -379,6 +394,7 @@ impl Ref {
             Ref::Func(None) => HeapType::NoFunc,
             Ref::Extern(None) => HeapType::NoExtern,
             Ref::Any(None) => HeapType::None,
+            Ref::Exn(None) => HeapType::NoExn,
             Ref::Func(Some(func)) => HeapType::ConcreteFunc(func.type_in(store)),
             Ref::Extern(Some(reference)) => {
                 reference.root_index().get(store)?;
@@ -387,6 +403,10 @@ impl Ref {
             Ref::Any(Some(reference)) => {
                 reference.root_index().get(store)?;
                 HeapType::Any
+            }
+            Ref::Exn(Some(reference)) => {
+                let gc_ref = reference.root_index().get(store)?;
+                HeapType::ConcreteExn(exn_type(store, gc_ref))
             }
         };
         Ok(RefType::new(self.is_null(), heap_type))
@@ -430,7 +450,8 @@ impl Ref {
             Ref::Func(Some(func)) => func.comes_from_same_store(store),
             Ref::Extern(Some(reference)) => reference.root_index().comes_from(store),
             Ref::Any(Some(reference)) => reference.root_index().comes_from(store),
-            Ref::Func(None) | Ref::Extern(None) | Ref::Any(None) => true,
+            Ref::Exn(Some(reference)) => reference.root_index().comes_from(store),
+            Ref::Func(None) | Ref::Extern(None) | Ref::Any(None) | Ref::Exn(None) => true,
         }
     }
 
@@ -451,6 +472,10 @@ impl Ref {
                 std::num::NonZeroU32::new(raw.get_anyref())
                     .map(|gc_ref| Rooted::new(store, gc_ref)),
             ),
+            HeapType::Exn => Ref::Exn(
+                std::num::NonZeroU32::new(raw.get_exnref())
+                    .map(|gc_ref| Rooted::new(store, gc_ref)),
+            ),
             // SAFETY: a function reference of this store, as the caller guarantees.
             _ => Ref::Func(unsafe { Func::from_vm_raw(store, raw.get_funcref()) }),
         }
@@ -464,6 +489,7 @@ impl From<Ref> for Val {
             Ref::Func(x) => Val::FuncRef(x),
             Ref::Extern(x) => Val::ExternRef(x),
             Ref::Any(x) => Val::AnyRef(x),
+            Ref::Exn(x) => Val::ExnRef(x),
         }
     }
 }
@@ -492,10 +518,14 @@ conversions! {
     Option<Rooted<ExternRef>> => Val: x => Val::ExternRef(x);
     Rooted<AnyRef> => Val: x => Val::AnyRef(Some(x));
     Option<Rooted<AnyRef>> => Val: x => Val::AnyRef(x);
+    Rooted<ExnRef> => Val: x => Val::ExnRef(Some(x));
+    Option<Rooted<ExnRef>> => Val: x => Val::ExnRef(x);
     Func => Ref: x => Ref::Func(Some(x));
     Option<Func> => Ref: x => Ref::Func(x);
     Rooted<ExternRef> => Ref: x => Ref::Extern(Some(x));
     Option<Rooted<ExternRef>> => Ref: x => Ref::Extern(x);
     Rooted<AnyRef> => Ref: x => Ref::Any(Some(x));
     Option<Rooted<AnyRef>> => Ref: x => Ref::Any(x);
+    Rooted<ExnRef> => Ref: x => Ref::Exn(Some(x));
+    Option<Rooted<ExnRef>> => Ref: x => Ref::Exn(x);
 }

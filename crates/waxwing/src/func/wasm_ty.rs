@@ -321,6 +321,7 @@ references! {
     Func,
     Rooted<ExternRef>,
     Rooted<AnyRef>,
+    Rooted<ExnRef>,
     ManuallyRooted<ExternRef>,
     ManuallyRooted<AnyRef>,
     NoFunc,
