@@ -108,6 +108,9 @@ impl Table {
             TableElement::GcRef(gc_ref) if is_extern => {
                 Ref::Extern(gc_ref.map(|gc_ref| Rooted::new(store, gc_ref)))
             }
+            TableElement::GcRef(gc_ref) if is_exn => {
+                Ref::Exn(gc_ref.map(|gc_ref| Rooted::new(store, gc_ref)))
+            }
             TableElement::GcRef(gc_ref) => {
                 Ref::Any(gc_ref.map(|gc_ref| Rooted::new(store, gc_ref)))
             }
@@ -237,10 +240,11 @@ fn element_of(store: &StoreOpaque, reference: &Ref, ty: &RefType) -> Result<Tabl
     reference.ensure_matches(store, ty)?;
     Ok(match reference {
         Ref::Func(func) => TableElement::FuncRef(func.map(|func| func.vm_func_ref(store))),
-        Ref::Extern(None) | Ref::Any(None) => TableElement::GcRef(None),
+        Ref::Extern(None) | Ref::Any(None) | Ref::Exn(None) => TableElement::GcRef(None),
         Ref::Extern(Some(reference)) => {
             TableElement::GcRef(Some(reference.root_index().get(store)?))
         }
         Ref::Any(Some(reference)) => TableElement::GcRef(Some(reference.root_index().get(store)?)),
+        Ref::Exn(Some(reference)) => TableElement::GcRef(Some(reference.root_index().get(store)?)),
     })
 }
