@@ -5,20 +5,19 @@
 //! it and branches to the handler's label. Which edge is taken is a matter of the artifact's handler tables, so
 //! that a call that returns pays for nothing.
 
+use super::FuncTranslator;
 use super::control::{LabelOf, block_args};
 use super::stack::Values;
-use super::{FuncTranslator, Region};
-use crate::abi::{self, PTR};
+use crate::POINTER;
 use crate::traps::UNREACHED;
 use cranelift_codegen::ir::{
-    Block, BlockArg, BlockCall, Endianness, ExceptionTableData, ExceptionTableItem, ExceptionTag,
-    FuncRef, InstBuilder, SigRef, Type, Value, types,
+    Block, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, ExceptionTag, FuncRef,
+    InstBuilder, SigRef, Value, types,
 };
 use smallvec::SmallVec;
 use wasmparser::{Catch, Operator, TryTable};
 use waxwing_environ::compile::CompileError;
-use waxwing_environ::gc::{GcSlot, GcStructLayout};
-use waxwing_environ::{BuiltinFunctionIndex, StoreContextOffsets, TagIndex, Trap, WasmFuncType};
+use waxwing_environ::{BuiltinFunctionIndex, TagIndex, Trap};
 
 /// The most handlers in the tables of one function. A call has one for each handler that it is in
 /// reach of, so that their number can be the square of the function's size.
@@ -114,34 +113,12 @@ impl FuncTranslator<'_, '_> {
         self.ins().jump(label, &block_args(args));
     }
 
-    /// The type of a tag: its parameters are the payload.
-    fn tag_type(&self, tag: TagIndex) -> &WasmFuncType {
-        let signature = self.translation.module.tags[tag].signature;
-        self.translation.types.func(signature.unwrap_module())
-    }
-
-    fn load_payload(&mut self, tag: TagIndex, exception: Value) -> Values {
-        let ty = self.tag_type(tag);
-        let layout = GcStructLayout::of_exception(ty);
-        let types: SmallVec<[_; 8]> = ty.params().iter().map(|ty| abi::value_type(*ty)).collect();
-        let fields = layout.fields.iter().zip(types);
-        fields
-            .map(|((offset, slot), ty)| self.load_gc_field(exception, *offset, *slot, ty))
-            .collect()
-    }
-
     /// Throws an exception with the operands as its payload. If the handler is known, which it is if it is in the same
     /// function and no other before it may be meant, that is a branch.
     fn throw(&mut self, tag: TagIndex) -> Result<(), CompileError> {
-        let ty = self.tag_type(tag);
-        let params = ty.params().len();
-        self.check_simd(
-            self.translation
-                .types
-                .func(self.translation.module.tags[tag].signature.unwrap_module())
-                .params(),
-        )?;
-        let mut payload = self.pop_canonical(params);
+        let params = self.translation.types.func(self.tag_type(tag)).params();
+        self.check_simd(params)?;
+        let mut payload = self.pop_canonical(params.len());
         let Some(handler) = self.known_handler(tag) else {
             let exception = self.new_exception(tag, &payload);
             return self.throw_exception(exception);
@@ -181,16 +158,6 @@ impl FuncTranslator<'_, '_> {
             }
         }
         None
-    }
-
-    fn new_exception(&mut self, tag: TagIndex, payload: &[Value]) -> Value {
-        let tag_index = self.ins().iconst(types::I32, i64::from(tag.as_u32()));
-        let exception = self.call_builtin_value(BuiltinFunctionIndex::gc_alloc_exn, &[tag_index]);
-        let layout = GcStructLayout::of_exception(self.tag_type(tag));
-        for ((offset, slot), value) in layout.fields.iter().zip(payload) {
-            self.init_gc_field(exception, *offset, *slot, *value);
-        }
-        exception
     }
 
     /// Throws an exception that is not null.
@@ -274,60 +241,9 @@ impl FuncTranslator<'_, '_> {
         if let Some(landing) = self.handlers[index].landing {
             return landing;
         }
-        let landing = self.new_block(&[abi::POINTER]);
+        let landing = self.new_block(&[POINTER]);
         self.builder.set_cold_block(landing);
         self.handlers[index].landing = Some(landing);
         landing
-    }
-
-    fn gc_heap(&mut self) -> Value {
-        let context = self.load_context_word(PTR.vmctx_store_context());
-        self.load_constant_pointer(context, PTR.store_context_gc_heap())
-    }
-
-    fn gc_address(&mut self, object: Value) -> Value {
-        let base = self.gc_heap();
-        let offset = self.ins().uextend(abi::POINTER, object);
-        self.ins().iadd(base, offset)
-    }
-
-    fn load_gc_field(&mut self, object: Value, offset: u32, slot: GcSlot, ty: Type) -> Value {
-        let address = self.gc_address(object);
-        let flags = self.flags(Region::Heap).with_endianness(Endianness::Little);
-        match slot {
-            GcSlot::FuncRef => {
-                let id = self.ins().load(types::I32, flags, address, offset as i32);
-                let context = self.load_context_word(PTR.vmctx_store_context());
-                let flags = self.flags(Region::Context);
-                let funcs = self.ins().load(
-                    abi::POINTER,
-                    flags,
-                    context,
-                    PTR.store_context_gc_funcs() as i32,
-                );
-                let id = self.ins().uextend(abi::POINTER, id);
-                let place = self.ins().ishl_imm_u(id, 3);
-                let place = self.ins().iadd(funcs, place);
-                self.ins().load(abi::POINTER, flags, place, 0)
-            }
-            GcSlot::GcRef => {
-                let value = self.ins().load(ty, flags, address, offset as i32);
-                self.builder.declare_value_needs_stack_map(value);
-                value
-            }
-            _ => self.ins().load(ty, flags, address, offset as i32),
-        }
-    }
-
-    fn init_gc_field(&mut self, object: Value, offset: u32, slot: GcSlot, value: Value) {
-        let value = match slot {
-            GcSlot::FuncRef => {
-                self.call_builtin_value(BuiltinFunctionIndex::gc_intern_func_ref, &[value])
-            }
-            _ => value,
-        };
-        let address = self.gc_address(object);
-        let flags = self.flags(Region::Heap).with_endianness(Endianness::Little);
-        self.ins().store(flags, value, address, offset as i32);
     }
 }
