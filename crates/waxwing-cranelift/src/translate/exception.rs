@@ -8,7 +8,7 @@
 use super::FuncTranslator;
 use super::control::{LabelOf, block_args};
 use super::stack::Values;
-use crate::POINTER;
+use crate::abi::POINTER;
 use crate::traps::UNREACHED;
 use cranelift_codegen::ir::{
     Block, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, ExceptionTag, FuncRef,
