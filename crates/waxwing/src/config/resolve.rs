@@ -4,7 +4,7 @@
 use super::{Config, WasmBacktraceDetails};
 use crate::Result;
 use anyhow::{Context, ensure};
-use waxwing_environ::{GcCollector, Tunables};
+use waxwing_environ::Tunables;
 
 #[cfg(feature = "cranelift")]
 use {

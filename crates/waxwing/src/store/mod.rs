@@ -335,6 +335,10 @@ impl<T> VMStore for StoreInner<T> {
         self.table_limit
     }
 
+    fn prepare_collection(&mut self) {
+        self.opaque.roots.trim();
+    }
+
     fn trace_host_roots(&mut self, visit: &mut dyn FnMut(&mut VMGcRef)) {
         self.opaque.roots.trace(visit);
     }

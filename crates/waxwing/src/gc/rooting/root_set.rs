@@ -225,7 +225,7 @@ impl RootSet {
     }
 
     /// Removes owned roots whose owners are gone.
-    fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         let mut owned = std::mem::take(&mut self.owned);
         owned.retain(|owned| {
             // Only owners make further ones, so that a count of one stays so.
@@ -240,7 +240,6 @@ impl RootSet {
 
     /// Shows all references to a collector, for it to keep alive and to update.
     pub(crate) fn trace(&mut self, visit: &mut dyn FnMut(&mut VMGcRef)) {
-        self.trim();
         for root in &mut self.scoped {
             visit(&mut root.gc_ref);
         }
@@ -269,9 +268,11 @@ mod tests {
         }
         assert!(roots.slab.len() < 200, "{}", roots.slab.len());
         let mut seen = 0;
+        roots.trim();
         roots.trace(&mut |_| seen += 1);
         assert_eq!((seen, roots.find(kept.0)), (1, Some(gc_ref)));
         drop(kept.1);
+        roots.trim();
         roots.trace(&mut |_| seen += 1);
         assert_eq!((seen, roots.find(kept.0)), (1, None));
     }
