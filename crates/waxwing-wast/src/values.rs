@@ -61,7 +61,7 @@ pub(crate) fn matches(store: &Store<()>, actual: &Val, expected: &WastRetCore<'_
         (Val::F64(a), WastRetCore::F64(e)) => f64_matches(*a, e),
         (Val::V128(a), WastRetCore::V128(e)) => v128_matches(a.as_u128(), e),
         (
-            Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None),
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None),
             WastRetCore::RefNull(None),
         ) => true,
         (Val::FuncRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_func(),
@@ -75,6 +75,7 @@ pub(crate) fn matches(store: &Store<()>, actual: &Val, expected: &WastRetCore<'_
         (Val::ExternRef(Some(a)), WastRetCore::RefExtern(Some(e))) => {
             a.data(store)?.and_then(|data| data.downcast_ref::<u32>()) == Some(e)
         }
+        (Val::ExnRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_exn(),
         (Val::AnyRef(Some(_)), WastRetCore::RefAny) => true,
         (Val::AnyRef(Some(_)), other) => bail!("the pattern {other:?} needs the GC proposal"),
         _ => false,
@@ -137,6 +138,7 @@ pub(crate) fn describe(value: &Val) -> String {
         Val::FuncRef(x) => describe_ref("func", x.is_none()),
         Val::ExternRef(x) => describe_ref("extern", x.is_none()),
         Val::AnyRef(x) => describe_ref("any", x.is_none()),
+        Val::ExnRef(x) => describe_ref("exn", x.is_none()),
     }
 }
 

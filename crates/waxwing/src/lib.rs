@@ -134,8 +134,9 @@ pub use externals::{Export, Extern, Global, Memory, MemoryAccessError, Table, Ta
 pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
 #[cfg(feature = "runtime")]
 pub use gc::{
-    AnyRef, ArrayRef, ArrayRefPre, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory, GcRef, I31, ManuallyRooted,
-    NoExtern, NoFunc, NoneRef, OwnedRooted, RootScope, Rooted, RootedGcRef, StructRef, StructRefPre,
+    AnyRef, ArrayRef, ArrayRefPre, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory, GcRef,
+    I31, ManuallyRooted, NoExtern, NoFunc, NoneRef, OwnedRooted, RootScope, Rooted, RootedGcRef,
+    StructRef, StructRefPre,
 };
 #[cfg(feature = "runtime")]
 pub use instance::{Instance, InstancePre};
@@ -154,9 +155,9 @@ pub use resources::ResourcesRequired;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException};
 #[cfg(feature = "runtime")]
 pub use types::{
-    ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType, HeapType,
-    ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType, StructType,
-    TableType, TagType, ValType,
+    ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,
+    HeapType, ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType,
+    StructType, TableType, TagType, ValType,
 };
 #[cfg(feature = "runtime")]
 pub use v128::V128;

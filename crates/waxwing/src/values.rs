@@ -393,9 +393,7 @@ impl Ref {
 
     fn precise_type(&self, store: &StoreOpaque) -> Result<RefType> {
         let heap_type = match self {
-            Ref::Exn(Some(x)) => {
-                HeapType::ConcreteExn(exn_type(store, x.root_index().get(store)?))
-            }
+            Ref::Exn(Some(x)) => HeapType::ConcreteExn(exn_type(store, x.root_index().get(store)?)),
             _ => HeapType::from_wasm(store.engine(), self.type_of(store)?),
         };
         Ok(RefType::new(self.is_null(), heap_type))
@@ -474,12 +472,12 @@ impl Ref {
             HeapType::Extern => Ref::Extern(
                 VMGcRef::new(raw.get_externref()).map(|gc_ref| Rooted::new(store, gc_ref)),
             ),
-            HeapType::Any => Ref::Any(
-                VMGcRef::new(raw.get_anyref()).map(|gc_ref| Rooted::new(store, gc_ref)),
-            ),
-            HeapType::Exn => Ref::Exn(
-                VMGcRef::new(raw.get_exnref()).map(|gc_ref| Rooted::new(store, gc_ref)),
-            ),
+            HeapType::Any => {
+                Ref::Any(VMGcRef::new(raw.get_anyref()).map(|gc_ref| Rooted::new(store, gc_ref)))
+            }
+            HeapType::Exn => {
+                Ref::Exn(VMGcRef::new(raw.get_exnref()).map(|gc_ref| Rooted::new(store, gc_ref)))
+            }
             // SAFETY: a function reference of this store, as the caller guarantees.
             _ => Ref::Func(unsafe { Func::from_vm_raw(store, raw.get_funcref()) }),
         }

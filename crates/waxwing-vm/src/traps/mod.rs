@@ -47,11 +47,11 @@ use waxwing_environ::Trap;
 
 use crate::backtrace::RawBacktrace;
 
-pub(crate) use activation::{activations, unwind};
 pub use activation::{
     EntryOptions, catch_host, enter_wasm, record_panic, record_trap, stack_limit_for_entry,
     tls_eager_initialize,
 };
+pub(crate) use activation::{activations, unwind};
 pub(crate) use exception::Thrower;
 pub use fault::ProcessHandlers;
 pub(crate) use fault::{Fault, Resume, handle_fault};

@@ -278,12 +278,7 @@ pub(crate) fn type_in(store: &StoreOpaque, gc_ref: VMGcRef) -> ExnType {
 }
 
 /// The value of a field of the root's exception, which is of the type `ty`.
-fn field_in(
-    store: &mut StoreOpaque,
-    root: GcRootIndex,
-    ty: &ExnType,
-    index: usize,
-) -> Result<Val> {
+fn field_in(store: &mut StoreOpaque, root: GcRootIndex, ty: &ExnType, index: usize) -> Result<Val> {
     let gc_ref = root.get(store)?;
     let field: FieldType = ty.field(index).ok_or_else(|| {
         anyhow!(
