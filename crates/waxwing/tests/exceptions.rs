@@ -141,8 +141,9 @@ fn inner_handlers_come_first_and_calls_of_all_kinds_throw() {
         (func $tail (param i32) (try_table (catch_all 0) (return_call $throw (local.get 0))))
         (func (export "direct") (param i32) (result i32)
             (block $h (result i32)
-                (try_table (catch_all 1)
-                    (try_table (catch $t $h) (call $throw (local.get 0))))
+                (block $all
+                    (try_table (catch_all $all)
+                        (try_table (catch $t $h) (call $throw (local.get 0)))))
                 (i32.const 0)))
         (func (export "outer") (param i32) (result i32)
             (block $h (result i32)
@@ -235,8 +236,11 @@ fn uncaught_exceptions_reach_the_host_with_payload_and_backtrace() {
         (func $inner (param i32) (result i32)
             (throw $t (local.get 0) (global.get 0) (ref.func $inner) (ref.null exn)))
         (global externref (ref.null extern))
+        (elem declare func $inner)
         (func $outer (export "run") (param i32) (result i32)
-            (try_table (catch $u 0) (return (call $inner (local.get 0)))) (i32.const 0)))"#;
+            (block $h
+                (try_table (catch $u $h) (return (call $inner (local.get 0)))))
+            (i32.const 0)))"#;
     let module = module(&engine, wat);
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
@@ -503,7 +507,7 @@ fn deep_recursion_with_handlers() {
         .get_typed_func::<(i32, i32), i32>(&mut store, "run")
         .unwrap();
     let handled = instance.get_global(&mut store, "handled").unwrap();
-    let depth = 5_000;
+    let depth = 10_000;
     for (again, expected) in [(0, 0), (1, depth / 2)] {
         assert_eq!(run.call(&mut store, (depth, again)).unwrap(), 9);
         assert_eq!(handled.get(&mut store).unwrap_i32(), expected);
@@ -732,7 +736,7 @@ fn payloads_are_alive_while_exceptions_are_in_flight() {
             let error = throw.call(&mut caller, param).unwrap_err();
             // Garbage is collected while the exception is pending.
             ExternRef::new(&mut caller, 1)?;
-            caller.as_context_mut().gc(None);
+            caller.as_context_mut().gc();
             Err::<(), Error>(error)
         });
         let instance = Instance::new(&mut store, &module, &[tag.into(), host.into()]).unwrap();
