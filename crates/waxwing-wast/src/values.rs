@@ -34,6 +34,8 @@ fn heap_type(ty: &wast::core::HeapType<'_>) -> Result<HeapType> {
             AbstractHeapType::NoFunc => HeapType::NoFunc,
             AbstractHeapType::NoExtern => HeapType::NoExtern,
             AbstractHeapType::None => HeapType::None,
+            AbstractHeapType::Exn => HeapType::Exn,
+            AbstractHeapType::NoExn => HeapType::NoExn,
             other => bail!("null references of type {other:?} are not supported"),
         },
         other => bail!("null references of type {other:?} are not supported"),

@@ -499,7 +499,8 @@ const DEEP: &str = r#"(module
 
 #[test]
 fn deep_recursion_with_handlers() {
-    let engine = engine();
+    // Less than the stack of a thread of the tests.
+    let engine = Engine::new(config().max_wasm_stack(3 << 19)).unwrap();
     let module = module(&engine, DEEP);
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
