@@ -209,8 +209,8 @@ fn guests_trap_when_the_heap_is_full() -> Result<()> {
         let module = Module::new(
             &engine,
             r#"(module
-                (type $list (struct (field (ref null $list)) (field (ref $bytes))))
                 (type $bytes (array i8))
+                (type $list (struct (field (ref null $list)) (field (ref $bytes))))
                 (global $kept (mut (ref null $list)) (ref.null $list))
                 (func (export "fill")
                     (loop $again
