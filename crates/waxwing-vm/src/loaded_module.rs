@@ -11,10 +11,11 @@ use waxwing_environ::{
     DefinedFuncIndex, DefinedMemoryIndex, EngineTypeIndex, EntityIndex, EntityRef, EntityType,
     FuncIndex, Global, GlobalIndex, Memory, MemoryImageFacts, MemoryIndex, MemoryInitialization,
     Module, ModuleTypeIndex, ModuleTypes, PrimaryMap, PtrSize, Table, TableIndex, Tag, TagIndex,
-    TypeRef, VMOffsets, WasmRefType,
+    TypeRef, VMOffsets, WasmRefType, WasmSubType,
 };
 
 use crate::code_memory::CodeMemory;
+use crate::gc::GcType;
 use crate::memory_image::MemoryImage;
 use crate::type_registry::{RegisteredModuleTypes, RegisteredType, TypeRegistry};
 use crate::vmcontext::VMWasmCode;
@@ -41,6 +42,7 @@ pub struct LoadedModule {
     by_engine_type: Box<[(EngineTypeIndex, ModuleTypeIndex)]>,
     images: PrimaryMap<DefinedMemoryIndex, ImageSlot>,
     copy_images: bool,
+    gc_types: OnceLock<Box<[Arc<GcType>]>>,
 }
 
 impl LoadedModule {
@@ -113,6 +115,7 @@ impl LoadedModule {
             by_engine_type,
             images,
             copy_images,
+            gc_types: OnceLock::new(),
         }))
     }
 
@@ -165,6 +168,30 @@ impl LoadedModule {
     /// The engine's index of a type.
     pub fn engine_type(&self, ty: ModuleTypeIndex) -> EngineTypeIndex {
         self.registered.index(ty)
+    }
+
+    /// Whether stores with the module need a table of the types of objects: it can make some, or tests
+    /// for types other than by equality.
+    pub(crate) fn needs_gc_types(&self) -> bool {
+        self.module.needs_gc_heap || self.types.types.values().any(|ty| !ty.is_final)
+    }
+
+    /// What follows from each type of the module. Made at the first call.
+    pub(crate) fn gc_types(&self) -> &[Arc<GcType>] {
+        self.gc_types.get_or_init(|| {
+            let types = &self.types.types;
+            let gc_type = |(index, ty): (ModuleTypeIndex, &WasmSubType)| {
+                let supertype = |index: &ModuleTypeIndex| {
+                    let supertype = types[*index].supertype?.unwrap_module();
+                    // So it is in every valid module; in a damaged one the chain ends here.
+                    Some(supertype).filter(|supertype| supertype < index)
+                };
+                let supertypes = std::iter::successors(supertype(&index), supertype);
+                let supertypes = supertypes.map(|index| self.engine_type(index));
+                Arc::new(GcType::new(self.engine_type(index), ty, supertypes))
+            };
+            types.iter().map(gc_type).collect()
+        })
     }
 
     /// The type of a function.

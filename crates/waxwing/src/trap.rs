@@ -42,6 +42,9 @@ pub(crate) fn error_of(store: &StoreOpaque, reason: UnwindReason) -> Error {
         // An error that went through WebAssembly before has its backtrace, the longer one.
         TrapReason::Host(error) if error.is::<WasmBacktrace>() => error,
         TrapReason::Host(error) => with_backtrace(error, backtrace(false)),
+        TrapReason::Exception => {
+            with_backtrace(anyhow::anyhow!("uncaught exception"), backtrace(false))
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod exports;
 mod initialize;
 mod segments;
 
+use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,9 +32,9 @@ use waxwing_environ::{
 
 pub(crate) use allocate::InstanceHandle;
 pub use exports::VMExport;
+pub(crate) use initialize::InstanceEnv;
 pub(crate) use initialize::initialize;
 
-use crate::const_eval::ConstEnv;
 use crate::loaded_module::LoadedModule;
 use crate::memory::Memory;
 use crate::store::VMStore;
@@ -58,6 +59,8 @@ pub struct Instance {
     module: Arc<LoadedModule>,
     memories: PrimaryMap<DefinedMemoryIndex, Memory>,
     tables: PrimaryMap<DefinedTableIndex, Table>,
+    /// The elements of passive segments of GC references, until they are dropped.
+    passive_elements: HashMap<ElemIndex, Box<[u32]>>,
     dropped_elements: EntitySet<ElemIndex>,
     dropped_data: EntitySet<DataIndex>,
 }
@@ -174,6 +177,7 @@ impl Instance {
             wasm_call: Some(self.module.func_code(defined)?),
             vmctx: VMContext::opaque(self.vmctx),
             type_index,
+            gc_id: 0,
         })
     }
 
@@ -322,25 +326,6 @@ impl Instance {
         let element = self.initial_element(table, index);
         self.tables[table].set(index, element);
         Ok(element)
-    }
-
-    /// Sets an element of a table that the instance owns.
-    ///
-    /// # Errors
-    ///
-    /// Traps if there is no such element.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the reference is not of the table's kind. That it is of the table's type is for the
-    /// caller to know.
-    pub fn table_set(
-        &mut self,
-        table: DefinedTableIndex,
-        index: u64,
-        element: TableElement,
-    ) -> Result<(), Trap> {
-        self.table_fill(table, index, element, 1)
     }
 
     /// Sets `len` elements from `start` on of a table that the instance owns.
@@ -498,15 +483,5 @@ impl Instance {
                 Ok(None)
             }
         }
-    }
-}
-
-impl ConstEnv for Instance {
-    fn global(&self, index: GlobalIndex) -> ValRaw {
-        self.global_value(index)
-    }
-
-    fn func_ref(&self, index: FuncIndex) -> Option<NonNull<VMFuncRef>> {
-        Instance::func_ref(self, index)
     }
 }

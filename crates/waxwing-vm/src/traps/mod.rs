@@ -94,6 +94,9 @@ pub enum TrapReason {
     },
     /// The host failed.
     Host(anyhow::Error),
+    /// An exception was thrown that no handler caught: it is the store's
+    /// [pending one](crate::StoreCore::take_pending_exception).
+    Exception,
 }
 
 impl From<Trap> for TrapReason {

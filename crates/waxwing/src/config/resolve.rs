@@ -4,7 +4,7 @@
 use super::{Config, WasmBacktraceDetails};
 use crate::Result;
 use anyhow::{Context, ensure};
-use waxwing_environ::Tunables;
+use waxwing_environ::{GcCollector, Tunables};
 
 #[cfg(feature = "cranelift")]
 use {
@@ -90,6 +90,7 @@ impl Config {
             signals_based_traps: self.signals_based_traps,
             page_align,
             relaxed_simd_deterministic: self.relaxed_simd_deterministic,
+            collector: Some(GcCollector::Copying),
         })
     }
 

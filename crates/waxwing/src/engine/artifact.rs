@@ -212,6 +212,7 @@ impl Engine {
             signals_based_traps,
             page_align,
             relaxed_simd_deterministic,
+            collector,
         } = self.tunables();
         macro_rules! check {
             ($($field:ident)*) => {$(
@@ -229,6 +230,11 @@ impl Engine {
             guard_before_linear_memory memory_init_cow table_lazy_init generate_address_map
             signals_based_traps relaxed_simd_deterministic
         }
+        ensure!(
+            found.collector == *collector,
+            "compiled for the garbage collector {:?}, but this engine has {collector:?}",
+            found.collector
+        );
         ensure!(
             found.page_align == *page_align,
             "compiled for pages of {:#x} bytes, but this engine needs {page_align:#x}",

@@ -131,8 +131,7 @@ impl Table {
         let size = self.owner(store).table(self.index).size();
         store
             .core_mut()
-            .instance_mut(self.instance)
-            .table_set(self.index, index, element)
+            .table_set(self.instance, self.index, index, element)
             .map_err(|_| {
                 anyhow!("table element index out of bounds: no element {index} among {size}")
             })
@@ -226,8 +225,7 @@ impl Table {
             .context("type mismatch: value does not match table element type")?;
         store
             .core_mut()
-            .instance_mut(self.instance)
-            .table_fill(self.index, dst, element, len)
+            .table_fill(self.instance, self.index, dst, element, len)
             .map_err(|trap: Trap| trap.into())
     }
 }

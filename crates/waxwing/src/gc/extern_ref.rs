@@ -61,11 +61,7 @@ impl ExternRef {
         T: 'static + Any + Send + Sync,
     {
         let store = store.as_context_mut();
-        let gc_ref = store
-            .0
-            .core_mut()
-            .extern_refs_mut()
-            .insert(Box::new(value))?;
+        let gc_ref = store.0.core_mut().gc_mut().insert_extern(Box::new(value))?;
         Ok(Rooted::new(store.0, gc_ref))
     }
 
@@ -82,11 +78,7 @@ impl ExternRef {
         T: 'static + Any + Send + Sync,
     {
         let store = store.as_context_mut();
-        let gc_ref = store
-            .0
-            .core_mut()
-            .extern_refs_mut()
-            .insert(Box::new(value))?;
+        let gc_ref = store.0.core_mut().gc_mut().insert_extern(Box::new(value))?;
         Ok(ManuallyRooted::new(store.0, gc_ref))
     }
 
@@ -110,7 +102,7 @@ impl ExternRef {
     {
         let store = store.into().0;
         let gc_ref = self.index.get(store)?;
-        Ok(store.core().extern_refs().get(gc_ref))
+        Ok(store.core().gc().extern_data(gc_ref))
     }
 
     /// The host's value, to be changed. Otherwise as [`data`](Self::data).
@@ -131,7 +123,7 @@ impl ExternRef {
     {
         let store = store.into().0;
         let gc_ref = self.index.get(store)?;
-        Ok(store.core_mut().extern_refs_mut().get_mut(gc_ref))
+        Ok(store.core_mut().gc_mut().extern_data_mut(gc_ref))
     }
 
     /// The reference that `raw`, a result of [`to_raw`](Self::to_raw) or a

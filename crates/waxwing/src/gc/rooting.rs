@@ -114,6 +114,18 @@ impl RootSet {
         self.scope_generation = self.scope_generation.wrapping_add(1);
     }
 
+    /// Calls `visit` with every reference that is rooted.
+    pub(crate) fn trace(&mut self, visit: &mut dyn FnMut(&mut NonZeroU32)) {
+        for root in &mut self.scoped {
+            visit(&mut root.gc_ref);
+        }
+        for slot in &mut self.manual {
+            if let ManualSlot::Used(root) = slot {
+                visit(&mut root.gc_ref);
+            }
+        }
+    }
+
     fn reserve(&mut self, additional: usize) {
         self.scoped.reserve(additional);
     }

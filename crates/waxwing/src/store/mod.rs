@@ -17,7 +17,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use waxwing_environ::EngineTypeIndex;
 use waxwing_vm::traps::EntryOptions;
-use waxwing_vm::{LoadedModule, StoreCore, StoreId, VMStore, ValRaw};
+use waxwing_vm::{GcOptions, LoadedModule, StoreCore, StoreId, VMGcRef, VMStore, ValRaw};
 
 use crate::gc::RootSet;
 use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
@@ -120,6 +120,7 @@ impl<T> Store<T> {
                         max_wasm_stack: engine.config().max_wasm_stack,
                         backtraces: engine.config().wasm_backtrace,
                     },
+                    GcOptions::default(),
                 ),
                 engine: engine.clone(),
                 roots: RootSet::default(),
@@ -290,6 +291,10 @@ impl<T> VMStore for StoreInner<T> {
 
     fn tables_limit(&self) -> usize {
         self.table_limit
+    }
+
+    fn trace_host_roots(&mut self, visit: &mut dyn FnMut(&mut VMGcRef)) {
+        self.roots.trace(visit);
     }
 }
 

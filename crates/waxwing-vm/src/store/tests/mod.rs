@@ -20,7 +20,7 @@ use crate::code_memory::CodeMemory;
 use crate::code_memory::tests::artifact_of;
 use crate::host_func::VMHostFuncContext;
 use crate::imports::{Imports, OwnedImports};
-use crate::instance::VMExport;
+use crate::instance::{InstanceEnv, VMExport};
 use crate::traps::{TrapReason, catch_host};
 use crate::vmcontext::{VMContext, VMOpaqueContext};
 
@@ -45,6 +45,8 @@ struct TestStore {
     core: StoreCore,
     limiter: Limiter,
     instances_limit: usize,
+    /// References that the test holds on to.
+    roots: Vec<VMGcRef>,
 }
 
 impl VMStore for TestStore {
@@ -77,6 +79,9 @@ impl VMStore for TestStore {
     fn tables_limit(&self) -> usize {
         10
     }
+    fn trace_host_roots(&mut self, visit: &mut dyn FnMut(&mut VMGcRef)) {
+        self.roots.iter_mut().for_each(visit);
+    }
 }
 
 /// A store whose builtins and test use it through one pointer.
@@ -90,9 +95,10 @@ impl Owned {
             backtraces: true,
         };
         let mut store = NonNull::from(Box::leak(Box::new(TestStore {
-            core: StoreCore::new(&registry, tunables, options),
+            core: StoreCore::new(&registry, tunables, options, GcOptions::default()),
             limiter: Limiter::default(),
             instances_limit: 10,
+            roots: Vec::new(),
         })));
         let this: NonNull<dyn VMStore> = store;
         // SAFETY: the store stays where it is until it is dropped, and is used by one thread.
@@ -314,11 +320,7 @@ fn growth_asks_the_limiter() {
 fn tables_of_the_host_grow_and_are_copied() {
     let mut store = Owned::new(&Tunables::default());
     let mut gc_ref = |value: u32| {
-        let reference = store
-            .core
-            .extern_refs_mut()
-            .insert(Box::new(value))
-            .unwrap();
+        let reference = store.core.gc_mut().insert_extern(Box::new(value)).unwrap();
         TableElement::GcRef(Some(reference))
     };
     let (one, two) = (gc_ref(1), gc_ref(2));
