@@ -5,6 +5,7 @@ mod barriers;
 mod externs;
 mod funcs;
 mod heap;
+mod host_values;
 mod object;
 mod types;
 
@@ -21,6 +22,7 @@ use waxwing_environ::gc::{
 use waxwing_environ::{DefinedTagIndex, EngineTypeIndex};
 
 pub(crate) use array::segment_bytes;
+pub use host_values::alloc_extern;
 pub(crate) use types::GcType;
 
 use crate::instance::InstanceId;
@@ -190,18 +192,9 @@ impl GcStore {
         self.types.is_subtype(registry, sub, sup)
     }
 
-    /// The bytes of memory that the heap has.
+    /// The bytes of memory that the heap has, with the places of values of the host.
     pub fn capacity(&self) -> usize {
-        (self.committed - HEAP_START) as usize
-    }
-
-    /// Gives a value of the host to the store and returns the reference to it.
-    ///
-    /// # Errors
-    ///
-    /// Fails when there are too many values already, or memory is lacking.
-    pub fn insert_extern(&mut self, value: Box<dyn Any + Send + Sync>) -> Result<VMGcRef> {
-        self.externs.insert(value)
+        (self.committed - HEAP_START) as usize + self.externs.capacity()
     }
 
     /// The value of the host that `reference` stands for, if it stands for one.
@@ -379,6 +372,7 @@ pub fn alloc_exn(
 
 /// Frees what is not in use any more, as far as the store's collector finds it.
 pub fn collect(store: &mut dyn VMStore) {
+    store.prepare_collection();
     store.core_mut().gc_mut().native_roots.shrink_to(64);
 }
 
