@@ -135,7 +135,8 @@ pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, Wasm
 #[cfg(feature = "runtime")]
 pub use gc::{
     AnyRef, ArrayRef, ArrayRefPre, EqRef, ExternRef, GcHeapOutOfMemory, GcRef, I31, ManuallyRooted,
-    NoExtern, NoFunc, NoneRef, OwnedRooted, RootScope, Rooted, RootedGcRef, StructRef, StructRefPre,
+    NoExtern, NoFunc, NoneRef, OwnedRooted, RootScope, Rooted, RootedGcRef, StructRef,
+    StructRefPre,
 };
 #[cfg(feature = "runtime")]
 pub use instance::{Instance, InstancePre};

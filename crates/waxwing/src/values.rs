@@ -9,7 +9,8 @@ use waxwing_vm::{VMGcRef, ValRaw};
 use crate::gc::{is_of_type, sealed::GcRefImpl};
 use crate::store::StoreOpaque;
 use crate::{
-    AnyRef, ArrayRef, AsContext, AsContextMut, EqRef, ExternRef, Func, HeapType, RefType, Rooted, StructRef, V128, ValType,
+    AnyRef, ArrayRef, AsContext, AsContextMut, EqRef, ExternRef, Func, HeapType, RefType, Rooted,
+    StructRef, V128, ValType,
 };
 
 /// A WebAssembly value, of any type.
@@ -448,9 +449,9 @@ impl Ref {
             HeapType::Extern => Ref::Extern(
                 VMGcRef::new(raw.get_externref()).map(|gc_ref| Rooted::new(store, gc_ref)),
             ),
-            HeapType::Any => Ref::Any(
-                VMGcRef::new(raw.get_anyref()).map(|gc_ref| Rooted::new(store, gc_ref)),
-            ),
+            HeapType::Any => {
+                Ref::Any(VMGcRef::new(raw.get_anyref()).map(|gc_ref| Rooted::new(store, gc_ref)))
+            }
             // SAFETY: a function reference of this store, as the caller guarantees.
             _ => Ref::Func(unsafe { Func::from_vm_raw(store, raw.get_funcref()) }),
         }

@@ -82,9 +82,9 @@ impl ExternTable {
             self.room
         );
         let additional = room - self.entries.len();
-        self.entries.try_reserve(additional).map_err(|error| {
-            anyhow!(error).context("no memory for more external references")
-        })?;
+        self.entries
+            .try_reserve(additional)
+            .map_err(|error| anyhow!(error).context("no memory for more external references"))?;
         self.room = room;
         Ok(())
     }

@@ -16,8 +16,8 @@ use {
     super::host,
     anyhow::{anyhow, bail, ensure},
     target_lexicon::Triple,
-    waxwing_environ::{GcCollector, Tunables},
     waxwing_environ::artifact::FlagValue,
+    waxwing_environ::{GcCollector, Tunables},
 };
 
 /// The length of the header of a 64-bit ELF file.

@@ -133,10 +133,7 @@ impl AnyRef {
     /// Panics if the reference belongs to another store.
     pub fn is_eqref(&self, store: impl AsContext) -> Result<bool> {
         let kind = object::kind(store.as_context().0, self.index)?;
-        Ok(matches!(
-            kind,
-            GcKind::I31 | GcKind::Struct | GcKind::Array
-        ))
+        Ok(matches!(kind, GcKind::I31 | GcKind::Struct | GcKind::Array))
     }
 
     /// The same reference by its more special type, if this is an `eq`.

@@ -334,7 +334,9 @@ fn is_zero(elem: &Val) -> bool {
         Val::F32(x) => *x == 0,
         Val::F64(x) => *x == 0,
         Val::V128(x) => x.as_u128() == 0,
-        reference => reference.ref_().is_some_and(|reference| reference.is_null()),
+        reference => reference
+            .ref_()
+            .is_some_and(|reference| reference.is_null()),
     }
 }
 

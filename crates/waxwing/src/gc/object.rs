@@ -125,10 +125,7 @@ macro_rules! downcasts {
             ///
             /// Panics if this is something else, or if the reference belongs to another store.
             #[track_caller]
-            pub fn unwrap_i31(
-                &self,
-                store: impl $crate::AsContext,
-            ) -> anyhow::Result<$crate::I31> {
+            pub fn unwrap_i31(&self, store: impl $crate::AsContext) -> anyhow::Result<$crate::I31> {
                 Ok(self.as_i31(store)?.expect("the reference is not an i31"))
             }
         }

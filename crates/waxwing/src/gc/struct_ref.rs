@@ -138,12 +138,13 @@ impl StructRef {
     ) -> Result<impl ExactSizeIterator<Item = Val> + 'a> {
         let store = store.into();
         let ty = type_in(store.0, self.index.get(store.0)?);
+        let len = ty.fields().len();
         Ok(Fields {
             root: self.index,
             store,
-            next: 0,
-            len: ty.fields().len(),
             ty,
+            next: 0,
+            len,
         })
     }
 

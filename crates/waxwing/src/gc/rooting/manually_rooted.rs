@@ -178,4 +178,3 @@ where
         gc_ref.hash(state);
     }
 }
-

@@ -100,7 +100,7 @@ pub(super) use gc_ref;
 
 /// Roots of subtypes as roots of supertypes: the root stays the same.
 macro_rules! upcasts {
-    ($($rooted:ident: $($from:ident => $to:ident $method:ident $what:literal;)*)*) => {$($(
+    ($($rooted:ident { $($from:ident => $to:ident $method:ident $what:literal;)* })*) => {$($(
         impl $rooted<$from> {
             #[doc = concat!("The same reference as ", $what, ". The root stays the same.")]
             #[inline]
@@ -121,12 +121,13 @@ macro_rules! upcasts {
 macro_rules! each_upcast {
     ($($rooted:ident)*) => {
         upcasts! {$(
-            $rooted:
+            $rooted {
                 StructRef => AnyRef to_anyref "an [`AnyRef`]";
                 StructRef => EqRef to_eqref "an [`EqRef`]";
                 ArrayRef => AnyRef to_anyref "an [`AnyRef`]";
                 ArrayRef => EqRef to_eqref "an [`EqRef`]";
                 EqRef => AnyRef to_anyref "an [`AnyRef`]";
+            }
         )*}
     };
 }

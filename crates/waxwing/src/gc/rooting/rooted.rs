@@ -181,4 +181,3 @@ impl<T: GcRef> Rooted<T> {
         Ok(())
     }
 }
-
