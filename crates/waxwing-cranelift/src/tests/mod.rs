@@ -1,6 +1,7 @@
 //! Whole functions through the compiler, with Cranelift's verifier on.
 
 mod exceptions;
+mod gc;
 mod operators;
 mod structure;
 
@@ -96,6 +97,8 @@ fn features() -> WasmFeatures {
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::FUNCTION_REFERENCES
+        | WasmFeatures::GC
+        | WasmFeatures::EXCEPTIONS
         | WasmFeatures::WIDE_ARITHMETIC
         | WasmFeatures::CUSTOM_PAGE_SIZES
         | WasmFeatures::THREADS

@@ -142,9 +142,9 @@ impl StructRef {
         Ok(Fields {
             root: self.index,
             store,
+            ty,
             next: 0,
             len,
-            ty,
         })
     }
 

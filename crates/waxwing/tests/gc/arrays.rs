@@ -45,7 +45,10 @@ fn elements_of_all_types_are_kept() -> Result<()> {
                     _ => format!("{val:?}") == format!("{expected:?}"),
                 })
             };
-            assert_eq!([zeros.len(&store)?, full.len(&store)?, fixed.len(&store)?], [3, 300, 2]);
+            assert_eq!(
+                [zeros.len(&store)?, full.len(&store)?, fixed.len(&store)?],
+                [3, 300, 2]
+            );
             let elems = zeros.elems(&mut store)?;
             assert_eq!(elems.len(), 3);
             let elems: Vec<Val> = elems.collect();
@@ -57,12 +60,18 @@ fn elements_of_all_types_are_kept() -> Result<()> {
                 assert!(is(&store, elem, expected)?, "{ty}: {elem:?}");
             }
             let [first, second] = [0, 1].map(|i| fixed.get(&mut store, i).unwrap());
-            assert!(is(&store, first, zero)? && is(&store, second, expected)?, "{ty}");
+            assert!(
+                is(&store, first, zero)? && is(&store, second, expected)?,
+                "{ty}"
+            );
             fixed.set(&mut store, 0, value)?;
             fixed.set(&mut store, 1, zero)?;
             store.gc();
             let [first, second] = [0, 1].map(|i| fixed.get(&mut store, i).unwrap());
-            assert!(is(&store, first, expected)? && is(&store, second, zero)?, "{ty}");
+            assert!(
+                is(&store, first, expected)? && is(&store, second, zero)?,
+                "{ty}"
+            );
             assert!(ArrayType::eq(&fixed.ty(&store)?, &ty));
             assert!(fixed.matches_ty(&store, &ty)?);
         }
@@ -107,13 +116,19 @@ fn mistakes_are_named() -> Result<()> {
         &allocator,
         &[Val::I32(1), Val::F32(1)],
     ));
-    assert!(error.contains("element 1") && error.contains("found f32"), "{error}");
+    assert!(
+        error.contains("element 1") && error.contains("found f32"),
+        "{error}"
+    );
     let array = ArrayRef::new(&mut store, &allocator, &Val::I32(1), 2)?;
     for error in [
         message(array.get(&mut store, 2)),
         message(array.set(&mut store, u32::MAX, Val::I32(1))),
     ] {
-        assert!(error.contains("out of bounds") && error.contains("length 2"), "{error}");
+        assert!(
+            error.contains("out of bounds") && error.contains("length 2"),
+            "{error}"
+        );
     }
     let error = message(array.set(&mut store, 0, Val::null_any_ref()));
     assert!(error.contains("expected i32, found nullref"), "{error}");

@@ -99,7 +99,11 @@ fn globals_tables_and_objects_keep_values() -> Result<()> {
             let value = new(&mut scope)?;
             object.set_field(&mut scope, 0, value.into())?;
             let value = new(&mut scope)?;
-            let array = object.field(&mut scope, 1)?.unwrap_anyref().unwrap().unwrap_array(&scope)?;
+            let array = object
+                .field(&mut scope, 1)?
+                .unwrap_anyref()
+                .unwrap()
+                .unwrap_array(&scope)?;
             array.set(&mut scope, 2, value.into())?;
             array.set(&mut scope, 3, value.into())?;
         }

@@ -55,7 +55,10 @@ fn using_a_reference_with_another_store_panics() -> Result<()> {
         panic_message(|| ArrayRef::new_from_i8_slice(&mut away, &arrays, &[])),
     ];
     for message in messages {
-        assert!(message.contains("allocator used with another store"), "{message}");
+        assert!(
+            message.contains("allocator used with another store"),
+            "{message}"
+        );
     }
     // Nothing of this changed anything.
     assert_eq!(object.field(&mut home, 0)?.unwrap_i32(), 1);

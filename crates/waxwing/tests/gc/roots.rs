@@ -204,7 +204,10 @@ fn identity_is_hashed() -> Result<()> {
         let by_object = hash(&|state| object.ref_hash(&store, state).unwrap());
         assert_eq!(by_object, hash(&|state| manual.ref_hash(&store, state)));
         assert_eq!(by_object, hash(&|state| owned.ref_hash(&store, state)));
-        assert_ne!(by_object, hash(&|state| other.ref_hash(&store, state).unwrap()));
+        assert_ne!(
+            by_object,
+            hash(&|state| other.ref_hash(&store, state).unwrap())
+        );
         let by_root = hash(&|state| object.rooted_hash(state));
         assert_ne!(by_root, hash(&|state| manual.rooted_hash(state)));
         assert_ne!(by_root, hash(&|state| owned.rooted_hash(state)));
@@ -236,7 +239,8 @@ fn host_functions_are_scopes() -> Result<()> {
             },
         );
         let object = number(&mut store, 1)?;
-        keep.typed::<Rooted<StructRef>, ()>(&store)?.call(&mut store, object)?;
+        keep.typed::<Rooted<StructRef>, ()>(&store)?
+            .call(&mut store, object)?;
         keep.call(&mut store, &[object.into()], &mut [])?;
         assert_eq!(store.data().len(), 4);
         for gone in store.data().clone() {

@@ -50,11 +50,25 @@ fn fields_of_all_types_are_kept() -> Result<()> {
             assert_eq!(fields[4].unwrap_f32(), 1.5);
             assert_eq!(fields[5].unwrap_f64(), -2.5);
             assert_eq!(fields[6].unwrap_v128(), V128::from(1 << 100));
-            let func = fields[7].unwrap_funcref().unwrap().typed::<(), i32>(&*store)?;
+            let func = fields[7]
+                .unwrap_funcref()
+                .unwrap()
+                .typed::<(), i32>(&*store)?;
             assert_eq!(func.call(&mut *store, ())?, 11);
-            let data = fields[8].unwrap_externref().unwrap().data(&*store)?.unwrap();
+            let data = fields[8]
+                .unwrap_externref()
+                .unwrap()
+                .data(&*store)?
+                .unwrap();
             assert_eq!(data.downcast_ref(), Some(&"external"));
-            assert_eq!(fields[9].unwrap_anyref().unwrap().unwrap_i31(&*store)?.get_u32(), 1);
+            assert_eq!(
+                fields[9]
+                    .unwrap_anyref()
+                    .unwrap()
+                    .unwrap_i31(&*store)?
+                    .get_u32(),
+                1
+            );
             let object = fields[10].unwrap_anyref().unwrap();
             assert!(Rooted::ref_eq(&*store, object, &other.to_anyref())?);
             Ok(())
@@ -108,22 +122,40 @@ fn mistakes_are_named() -> Result<()> {
     let object = StructRef::new(&mut store, &allocator, &[Val::I32(1), null])?;
 
     let error = message(StructRef::new(&mut store, &allocator, &[Val::I32(1)]));
-    assert!(error.contains("expected 2 fields") && error.contains("found 1"), "{error}");
+    assert!(
+        error.contains("expected 2 fields") && error.contains("found 1"),
+        "{error}"
+    );
     let error = message(StructRef::new(&mut store, &allocator, &[Val::I64(1), null]));
-    assert!(error.contains("field 0") && error.contains("expected i32, found i64"), "{error}");
+    assert!(
+        error.contains("field 0") && error.contains("expected i32, found i64"),
+        "{error}"
+    );
     let i31 = AnyRef::from_i31(&mut store, I31::wrapping_u32(1));
     let error = message(object.set_field(&mut store, 1, i31.into()));
-    assert!(error.contains("expected structref, found (ref i31)"), "{error}");
+    assert!(
+        error.contains("expected structref, found (ref i31)"),
+        "{error}"
+    );
     let error = message(object.set_field(&mut store, 1, Val::null_extern_ref()));
-    assert!(error.contains("expected structref, found nullexternref"), "{error}");
+    assert!(
+        error.contains("expected structref, found nullexternref"),
+        "{error}"
+    );
     let error = message(object.set_field(&mut store, 0, Val::I32(2)));
-    assert!(error.contains("field 0") && error.contains("immutable"), "{error}");
+    assert!(
+        error.contains("field 0") && error.contains("immutable"),
+        "{error}"
+    );
     for error in [
         message(object.set_field(&mut store, 2, Val::I32(2))),
         message(object.field(&mut store, 2)),
         message(object.field(&mut store, usize::MAX)),
     ] {
-        assert!(error.contains("no field") && error.contains("2 fields"), "{error}");
+        assert!(
+            error.contains("no field") && error.contains("2 fields"),
+            "{error}"
+        );
     }
     assert_eq!(object.field(&mut store, 0)?.unwrap_i32(), 1);
     assert!(object.field(&mut store, 1)?.unwrap_anyref().is_none());
@@ -152,13 +184,20 @@ fn subtypes_stand_for_their_supertypes() -> Result<()> {
         assert!(object.matches_ty(&store, &base)?);
         assert!(object.matches_ty(&store, &leaf)?);
         let holder = StructRef::new(&mut store, &holders, &[object.into()])?;
-        let held = holder.field(&mut store, 0)?.unwrap_anyref().unwrap().unwrap_struct(&store)?;
+        let held = holder
+            .field(&mut store, 0)?
+            .unwrap_anyref()
+            .unwrap()
+            .unwrap_struct(&store)?;
         assert!(StructType::eq(&held.ty(&store)?, &leaf));
         let plain = StructRef::new(&mut store, &bases, &[Val::I32(1)])?;
         assert!(!plain.matches_ty(&store, &middle)?);
         holder.set_field(&mut store, 0, plain.into())?;
         let error = message(holder.set_field(&mut store, 0, holder.into()));
-        assert!(error.contains("type mismatch: expected (ref null"), "{error}");
+        assert!(
+            error.contains("type mismatch: expected (ref null"),
+            "{error}"
+        );
 
         // No field may be lost, and nothing can be below a final type.
         assert!(new(Some(&middle), 1).is_err());
@@ -187,7 +226,10 @@ fn types_of_objects_outlive_their_descriptors() -> Result<()> {
             .map(|n| struct_type(&engine, vec![ValType::F32.into(); n]))
             .collect();
         assert_eq!(object.field(&mut store, 1)?.unwrap_i32(), 4);
-        assert_eq!(object.ty(&store)?.to_string(), "(struct (field (mut i64)) (field (mut i8)))");
+        assert_eq!(
+            object.ty(&store)?.to_string(),
+            "(struct (field (mut i64)) (field (mut i8)))"
+        );
         for other in &others {
             assert!(!object.matches_ty(&store, other)?);
         }

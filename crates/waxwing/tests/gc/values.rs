@@ -27,15 +27,18 @@ fn anyref_tells_what_it_is() -> Result<()> {
 
         let i31 = AnyRef::from_i31(&mut store, I31::wrapping_i32(-7));
         let object = StructRef::new(&mut store, &structs, &[Val::I32(1)])?.to_anyref();
-        let array: Rooted<AnyRef> =
-            ArrayRef::new(&mut store, &arrays, &Val::I32(2), 3)?.into();
+        let array: Rooted<AnyRef> = ArrayRef::new(&mut store, &arrays, &Val::I32(2), 3)?.into();
         let host = ExternRef::new(&mut store, "host")?;
         let host = AnyRef::convert_extern(&mut store, host)?;
 
         type Row = (Rooted<AnyRef>, HeapType, [bool; 4]);
         let rows: [Row; 4] = [
             (i31, HeapType::I31, [true, true, false, false]),
-            (object, struct_type.clone().into(), [true, false, true, false]),
+            (
+                object,
+                struct_type.clone().into(),
+                [true, false, true, false],
+            ),
             (array, array_type.clone().into(), [true, false, false, true]),
             (host, HeapType::Any, [false; 4]),
         ];
@@ -52,7 +55,12 @@ fn anyref_tells_what_it_is() -> Result<()> {
             assert!(reference.matches_ty(&store, &HeapType::Any)?);
             assert!(!reference.matches_ty(&store, &HeapType::None)?);
             assert!(!reference.matches_ty(&store, &HeapType::Extern)?);
-            let abstract_types = [HeapType::Eq, HeapType::I31, HeapType::Struct, HeapType::Array];
+            let abstract_types = [
+                HeapType::Eq,
+                HeapType::I31,
+                HeapType::Struct,
+                HeapType::Array,
+            ];
             for (ty, expected) in abstract_types.iter().zip(expected) {
                 assert_eq!(reference.matches_ty(&store, ty)?, expected, "{ty}");
                 // Values agree with references.
@@ -85,9 +93,18 @@ fn anyref_tells_what_it_is() -> Result<()> {
         let field = object.unwrap_struct(&store)?.field(&mut store, 0)?;
         assert_eq!(field.unwrap_i32(), 1);
         let eq = object.unwrap_eqref(&store)?;
-        assert_eq!(eq.unwrap_struct(&store)?.field(&mut store, 0)?.unwrap_i32(), 1);
+        assert_eq!(
+            eq.unwrap_struct(&store)?.field(&mut store, 0)?.unwrap_i32(),
+            1
+        );
         assert_eq!(array.unwrap_array(&store)?.len(&store)?, 3);
-        assert_eq!(array.unwrap_eqref(&store)?.unwrap_array(&store)?.len(&store)?, 3);
+        assert_eq!(
+            array
+                .unwrap_eqref(&store)?
+                .unwrap_array(&store)?
+                .len(&store)?,
+            3
+        );
         assert!(!object.matches_ty(&store, &array_type.into())?);
         assert!(!array.matches_ty(&store, &struct_type.into())?);
 
@@ -135,22 +152,51 @@ fn values_are_made_of_references() -> Result<()> {
     let arrays = ArrayRefPre::new(&mut store, array_type(&engine, ValType::ANYREF));
     let object = StructRef::new(&mut store, &structs, &[])?;
     let array = ArrayRef::new_fixed(&mut store, &arrays, &[object.into(), Val::null_any_ref()])?;
-    for val in [Val::from(object), Val::from(Some(object)), object.to_eqref().into()] {
-        assert!(Rooted::ref_eq(&store, val.unwrap_anyref().unwrap(), &object.to_anyref())?);
+    for val in [
+        Val::from(object),
+        Val::from(Some(object)),
+        object.to_eqref().into(),
+    ] {
+        assert!(Rooted::ref_eq(
+            &store,
+            val.unwrap_anyref().unwrap(),
+            &object.to_anyref()
+        )?);
     }
-    for reference in [Ref::from(array), Ref::from(Some(array)), Ref::from(array.to_eqref())] {
+    for reference in [
+        Ref::from(array),
+        Ref::from(Some(array)),
+        Ref::from(array.to_eqref()),
+    ] {
         assert!(reference.is_any() && reference.is_non_null());
-        assert!(Rooted::ref_eq(&store, reference.unwrap_any().unwrap(), &array.to_anyref())?);
+        assert!(Rooted::ref_eq(
+            &store,
+            reference.unwrap_any().unwrap(),
+            &array.to_anyref()
+        )?);
     }
-    assert!(Val::from(None::<Rooted<StructRef>>).any_ref().unwrap().is_none());
-    assert!(Val::from(None::<Rooted<ArrayRef>>).unwrap_any_ref().is_none());
+    assert!(
+        Val::from(None::<Rooted<StructRef>>)
+            .any_ref()
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        Val::from(None::<Rooted<ArrayRef>>)
+            .unwrap_any_ref()
+            .is_none()
+    );
     assert!(Ref::from(None::<Rooted<StructRef>>).is_null());
     assert!(Ref::from(None::<Rooted<ArrayRef>>).is_null());
     assert!(Val::from(None::<Rooted<EqRef>>).ref_().unwrap().is_null());
     assert!(NoneRef::null_ref().is_any() && NoneRef::null_val().anyref().is_some());
     let null = ValType::from(RefType::STRUCTREF).default_value().unwrap();
     assert!(null.unwrap_anyref().is_none());
-    assert!(ValType::from(RefType::new(false, HeapType::Eq)).default_value().is_none());
+    assert!(
+        ValType::from(RefType::new(false, HeapType::Eq))
+            .default_value()
+            .is_none()
+    );
     Ok(())
 }
 
@@ -165,13 +211,22 @@ fn raw_references_come_back() -> Result<()> {
         let raw = object.to_anyref().to_raw(&mut store)?;
         AnyRef::from_raw(&mut store, raw).unwrap()
     };
-    assert_eq!(same.unwrap_struct(&store)?.field(&mut store, 0)?.unwrap_i64(), 9);
+    assert_eq!(
+        same.unwrap_struct(&store)?
+            .field(&mut store, 0)?
+            .unwrap_i64(),
+        9
+    );
     // SAFETY: as above.
     let same = unsafe {
         let raw = Val::from(object).to_raw(&mut store)?;
         Val::from_raw(&mut store, raw, ValType::STRUCTREF)
     };
-    assert!(Rooted::ref_eq(&store, same.unwrap_anyref().unwrap(), &object.to_anyref())?);
+    assert!(Rooted::ref_eq(
+        &store,
+        same.unwrap_anyref().unwrap(),
+        &object.to_anyref()
+    )?);
     // SAFETY: zero is null.
     assert!(unsafe { AnyRef::from_raw(&mut store, 0) }.is_none());
     Ok(())
