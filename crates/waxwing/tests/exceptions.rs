@@ -198,6 +198,67 @@ fn inner_handlers_come_first_and_calls_of_all_kinds_throw() {
 }
 
 #[test]
+fn throws_to_handlers_of_the_same_function() {
+    let engine = engine();
+    let wat = r#"(module
+        (tag $a (param i32 funcref))
+        (tag $b)
+        (elem declare func $f)
+        (func $f)
+        (func $throw (param exnref) (throw_ref (local.get 0)))
+        (func (export "run") (param i32) (result i32)
+            (local $exception exnref)
+            (block $catch (result i32 funcref)
+                (block $catch_ref (result i32 funcref exnref)
+                    (block $all
+                        (block $all_ref (result exnref)
+                            (try_table (catch $a $catch)
+                                (if (i32.eqz (local.get 0))
+                                    (then (throw $a (i32.const 10) (ref.func $f)))))
+                            (try_table (catch $b $all) (catch_ref $a $catch_ref)
+                                (if (i32.eq (local.get 0) (i32.const 1))
+                                    (then (throw $a (i32.const 20) (ref.func $f)))))
+                            (try_table (catch_all $all)
+                                (if (i32.eq (local.get 0) (i32.const 2))
+                                    (then (throw $a (i32.const 30) (ref.func $f)))))
+                            (try_table (result exnref) (catch_all_ref $all_ref)
+                                (throw $a (i32.const 40) (ref.func $f))))
+                        (local.set $exception)
+                        (block $again (result i32 funcref)
+                            (try_table (catch $a $again) (call $throw (local.get $exception)))
+                            (unreachable))
+                        (br $catch))
+                    (return (i32.const 31)))
+                (local.set $exception) (drop)
+                (block $again (result i32 funcref)
+                    (try_table (catch $a $again) (call $throw (local.get $exception)))
+                    (unreachable))
+                (drop)
+                (i32.add)
+                (ref.null func))
+            (ref.is_null)
+            (i32.add))
+        (func (export "loop") (param i32) (result i32)
+            (local $n i32)
+            (i32.const 0) (ref.null func)
+            (loop $again (param i32 funcref)
+                (drop)
+                (local.set $n (i32.add (i32.const 1)))
+                (try_table (catch $a $again)
+                    (if (i32.lt_s (local.get $n) (local.get 0))
+                        (then (throw $a (local.get $n) (ref.null func))))))
+            (local.get $n)))"#;
+    let module = module(&engine, wat);
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    for (param, expected) in [(0, 10), (1, 41), (2, 31), (3, 40)] {
+        let result = call(&mut store, &instance, "run", param);
+        assert_eq!(result.unwrap(), expected, "{param}");
+    }
+    assert_eq!(call(&mut store, &instance, "loop", 100).unwrap(), 100);
+}
+
+#[test]
 fn what_is_on_the_frame_survives() {
     let engine = engine();
     let wat = r#"(module
@@ -625,6 +686,7 @@ fn tags_and_exceptions_of_the_host_are_checked() {
     let mut store = Store::new(&engine, ());
     let result = TagType::new(FuncType::new(&engine, [], [ValType::I32]));
     assert!(Tag::new(&mut store, &result).is_err());
+    assert!(result.default_value(&mut store).is_err());
     assert!(ExnType::from_tag_type(&result).is_err());
     let tag = tag_of(&mut store, &[ValType::I32, ValType::EXTERNREF]);
     let ty = ExnType::from_tag_type(&tag.ty(&store)).unwrap();

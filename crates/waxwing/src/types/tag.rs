@@ -2,7 +2,7 @@
 
 use super::concrete::{FieldType, FuncType, Mutability};
 use super::{StorageType, ValType};
-use crate::{Engine, Result};
+use crate::{AsContextMut, Engine, Result, Tag};
 use anyhow::ensure;
 use std::fmt;
 use waxwing_environ::EngineTypeIndex;
@@ -26,6 +26,19 @@ impl TagType {
     /// The function type.
     pub fn ty(&self) -> &FuncType {
         &self.ty
+    }
+
+    /// A new tag of this type.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Tag::new`] does.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the type belongs to another engine than `store`.
+    pub fn default_value(&self, store: impl AsContextMut) -> Result<Tag> {
+        Tag::new(store, self)
     }
 }
 
