@@ -26,7 +26,9 @@ mod vmcontext;
 pub use backtrace::{RawBacktrace, RawFrame};
 pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};
 pub use code_registry::lookup as lookup_code;
-pub use gc::{GcKind, GcOptions, GcStore, alloc_array, alloc_exn, alloc_struct, collect};
+pub use gc::{
+    GcKind, GcOptions, GcStore, alloc_array, alloc_exn, alloc_extern, alloc_struct, collect,
+};
 pub use host_func::{HostFunc, VMHostFuncContext};
 pub use imports::{Imports, OwnedImports};
 pub use instance::{Instance, InstanceId, VMExport};
