@@ -109,6 +109,17 @@ impl<T> Caller<'_, T> {
     pub fn engine(&self) -> &Engine {
         self.store.engine()
     }
+
+    /// Collects garbage; see [`Store::gc`](crate::Store::gc).
+    pub fn gc(&mut self) {
+        self.store.gc();
+    }
+
+    /// The bytes of memory that the store's heap for garbage-collected values has; see
+    /// [`Store::gc_heap_capacity`](crate::Store::gc_heap_capacity).
+    pub fn gc_heap_capacity(&self) -> usize {
+        self.store.gc_heap_capacity()
+    }
 }
 
 impl<T> AsContext for Caller<'_, T> {

@@ -73,8 +73,8 @@
 //!   [`Module::deserialize_file`].
 //! - `wat`: accepting the text format wherever the binary format is.
 //! - `parallel-compilation`: compiling functions on a pool of threads, rayon's.
-//! - `gc`: the reference types proposal and the host's types for references, such as
-//!   [`ExternRef`].
+//! - `gc`: the proposals for references and garbage collection, and collectors. Without it,
+//!   modules can refer to functions alone.
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
 
@@ -124,7 +124,7 @@ pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use caller::Caller;
 #[cfg(feature = "cranelift")]
 pub use compile::{CodeBuilder, CodeHint};
-pub use config::{Config, ModuleVersionStrategy, WasmBacktraceDetails};
+pub use config::{Collector, Config, ModuleVersionStrategy, WasmBacktraceDetails};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
 pub use engine::{Engine, EngineWeak, Precompiled};
@@ -134,8 +134,9 @@ pub use externals::{Export, Extern, Global, Memory, MemoryAccessError, Table};
 pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
 #[cfg(feature = "runtime")]
 pub use gc::{
-    AnyRef, ExternRef, GcRef, ManuallyRooted, NoExtern, NoFunc, NoneRef, RootScope, Rooted,
-    RootedGcRef,
+    AnyRef, ArrayRef, ArrayRefPre, EqRef, ExternRef, GcHeapOutOfMemory, GcRef, I31, ManuallyRooted,
+    NoExtern, NoFunc, NoneRef, OwnedRooted, RootScope, Rooted, RootedGcRef, StructRef,
+    StructRefPre,
 };
 #[cfg(feature = "runtime")]
 pub use instance::{Instance, InstancePre};

@@ -3,11 +3,14 @@
 use std::ptr;
 
 use anyhow::{Result, bail};
-use waxwing_vm::ValRaw;
+use waxwing_environ::{TypeRef, WasmHeapType};
+use waxwing_vm::{VMGcRef, ValRaw};
 
+use crate::gc::{is_of_type, sealed::GcRefImpl};
 use crate::store::StoreOpaque;
 use crate::{
-    AnyRef, AsContext, AsContextMut, ExternRef, Func, HeapType, RefType, Rooted, V128, ValType,
+    AnyRef, ArrayRef, AsContext, AsContextMut, EqRef, ExternRef, Func, HeapType, RefType, Rooted,
+    StructRef, V128, ValType,
 };
 
 /// A WebAssembly value, of any type.
@@ -270,8 +273,8 @@ impl Val {
     ///
     /// # Safety
     ///
-    /// `raw` is of the type `ty`; if that is a reference type, it came from this store and has been
-    /// kept alive since.
+    /// `raw` is of the type `ty`; if that is a reference type, it came from this store, in which
+    /// garbage was not collected since.
     pub unsafe fn from_raw(mut store: impl AsContextMut, raw: ValRaw, ty: ValType) -> Val {
         // SAFETY: required of the caller.
         unsafe { Val::from_raw_in(store.as_context_mut().0, raw, &ty) }
@@ -375,21 +378,23 @@ impl Ref {
     }
 
     fn precise_type(&self, store: &StoreOpaque) -> Result<RefType> {
-        let heap_type = match self {
-            Ref::Func(None) => HeapType::NoFunc,
-            Ref::Extern(None) => HeapType::NoExtern,
-            Ref::Any(None) => HeapType::None,
-            Ref::Func(Some(func)) => HeapType::ConcreteFunc(func.type_in(store)),
-            Ref::Extern(Some(reference)) => {
-                reference.root_index().get(store)?;
-                HeapType::Extern
-            }
-            Ref::Any(Some(reference)) => {
-                reference.root_index().get(store)?;
-                HeapType::Any
-            }
-        };
+        let heap_type = HeapType::from_wasm(store.engine(), self.type_of(store)?);
         Ok(RefType::new(self.is_null(), heap_type))
+    }
+
+    /// The most precise type of what this refers to, or of null.
+    fn type_of(&self, store: &StoreOpaque) -> Result<WasmHeapType> {
+        fn gc_type<T: GcRefImpl>(store: &StoreOpaque, x: &Rooted<T>) -> Result<WasmHeapType> {
+            Ok(T::type_of(store, x.root_index().get(store)?))
+        }
+        Ok(match self {
+            Ref::Func(None) => WasmHeapType::NoFunc,
+            Ref::Extern(None) => WasmHeapType::NoExtern,
+            Ref::Any(None) => WasmHeapType::None,
+            Ref::Func(Some(x)) => WasmHeapType::ConcreteFunc(TypeRef::Engine(x.type_index(store))),
+            Ref::Extern(Some(x)) => gc_type(store, x)?,
+            Ref::Any(Some(x)) => gc_type(store, x)?,
+        })
     }
 
     /// Whether the reference is a value of the type `ty`.
@@ -414,10 +419,8 @@ impl Ref {
         if let Ref::Func(Some(func)) = self {
             return Ok(func.matches_heap_type(store, ty.heap_type()));
         }
-        if self.is_null() && !ty.is_nullable() {
-            return Ok(false);
-        }
-        Ok(self.precise_type(store)?.matches(ty))
+        let may_be_so = ty.is_nullable() || self.is_non_null();
+        Ok(is_of_type(store, self.type_of(store)?, ty.heap_type()) && may_be_so)
     }
 
     /// Fails unless the reference is of this store and a value of the type `ty`.
@@ -444,13 +447,11 @@ impl Ref {
     ) -> Ref {
         match heap_type.top() {
             HeapType::Extern => Ref::Extern(
-                std::num::NonZeroU32::new(raw.get_externref())
-                    .map(|gc_ref| Rooted::new(store, gc_ref)),
+                VMGcRef::new(raw.get_externref()).map(|gc_ref| Rooted::new(store, gc_ref)),
             ),
-            HeapType::Any => Ref::Any(
-                std::num::NonZeroU32::new(raw.get_anyref())
-                    .map(|gc_ref| Rooted::new(store, gc_ref)),
-            ),
+            HeapType::Any => {
+                Ref::Any(VMGcRef::new(raw.get_anyref()).map(|gc_ref| Rooted::new(store, gc_ref)))
+            }
             // SAFETY: a function reference of this store, as the caller guarantees.
             _ => Ref::Func(unsafe { Func::from_vm_raw(store, raw.get_funcref()) }),
         }
@@ -492,10 +493,22 @@ conversions! {
     Option<Rooted<ExternRef>> => Val: x => Val::ExternRef(x);
     Rooted<AnyRef> => Val: x => Val::AnyRef(Some(x));
     Option<Rooted<AnyRef>> => Val: x => Val::AnyRef(x);
+    Rooted<EqRef> => Val: x => Val::AnyRef(Some(x.cast()));
+    Option<Rooted<EqRef>> => Val: x => Val::AnyRef(x.map(Rooted::cast));
+    Rooted<StructRef> => Val: x => Val::AnyRef(Some(x.cast()));
+    Option<Rooted<StructRef>> => Val: x => Val::AnyRef(x.map(Rooted::cast));
+    Rooted<ArrayRef> => Val: x => Val::AnyRef(Some(x.cast()));
+    Option<Rooted<ArrayRef>> => Val: x => Val::AnyRef(x.map(Rooted::cast));
     Func => Ref: x => Ref::Func(Some(x));
     Option<Func> => Ref: x => Ref::Func(x);
     Rooted<ExternRef> => Ref: x => Ref::Extern(Some(x));
     Option<Rooted<ExternRef>> => Ref: x => Ref::Extern(x);
     Rooted<AnyRef> => Ref: x => Ref::Any(Some(x));
     Option<Rooted<AnyRef>> => Ref: x => Ref::Any(x);
+    Rooted<EqRef> => Ref: x => Ref::Any(Some(x.cast()));
+    Option<Rooted<EqRef>> => Ref: x => Ref::Any(x.map(Rooted::cast));
+    Rooted<StructRef> => Ref: x => Ref::Any(Some(x.cast()));
+    Option<Rooted<StructRef>> => Ref: x => Ref::Any(x.map(Rooted::cast));
+    Rooted<ArrayRef> => Ref: x => Ref::Any(Some(x.cast()));
+    Option<Rooted<ArrayRef>> => Ref: x => Ref::Any(x.map(Rooted::cast));
 }

@@ -1,5 +1,6 @@
 //! Whole functions through the compiler, with Cranelift's verifier on.
 
+mod gc;
 mod operators;
 mod structure;
 
@@ -95,6 +96,8 @@ fn features() -> WasmFeatures {
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::FUNCTION_REFERENCES
+        | WasmFeatures::GC
+        | WasmFeatures::EXCEPTIONS
         | WasmFeatures::WIDE_ARITHMETIC
         | WasmFeatures::CUSTOM_PAGE_SIZES
         | WasmFeatures::THREADS

@@ -218,7 +218,9 @@ impl FuncTranslator<'_, '_> {
 
     fn push_block_params(&mut self, block: Block) {
         let params = self.builder.block_params(block);
+        let n = params.len();
         self.stack.extend_from_slice(params);
+        self.track(n);
     }
 
     /// The block of a label and the number of its arguments.
@@ -237,11 +239,16 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    fn br(&mut self, depth: u32) {
+    pub(super) fn br(&mut self, depth: u32) {
+        self.jump_to_label(depth);
+        self.set_unreachable();
+    }
+
+    /// Ends the block with a jump to a label; its arguments stay on the stack.
+    pub(super) fn jump_to_label(&mut self, depth: u32) {
         let (block, arity) = self.label(depth, LabelOf::Branch);
         let args = self.peek_canonical(arity);
         self.ins().jump(block, &block_args(&args));
-        self.set_unreachable();
     }
 
     /// Branches if `condition` is not zero; the label's arguments stay on the stack.
@@ -302,6 +309,7 @@ impl FuncTranslator<'_, '_> {
         );
         let value = self.ins().select(condition, a, b);
         self.push(value);
+        self.track(1);
     }
 }
 

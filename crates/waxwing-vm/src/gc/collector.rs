@@ -269,14 +269,14 @@ pub(super) fn allocate_bytes(store: &mut dyn VMStore, size: u32) -> Result<Optio
 /// Grows the heap, as far as the store's limiter allows.
 fn grow(store: &mut dyn VMStore, size: u32) -> Result<bool> {
     for step in 0.. {
-        let collector = &store.core().gc().collector;
-        let Some(growth) = collector.growth(size, step) else {
+        let gc = store.core().gc();
+        let Some(growth) = gc.collector.growth(size, step) else {
             break;
         };
-        let current = collector.capacity();
-        let saturate = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let desired = saturate(current.saturating_add(growth.bytes));
-        if !store.memory_growing(saturate(current), desired, None)? {
+        let current = gc.capacity();
+        let additional = usize::try_from(growth.bytes).unwrap_or(usize::MAX);
+        let desired = current.saturating_add(additional);
+        if !store.memory_growing(current, desired, None)? {
             continue;
         }
         let (collector, env) = store.core_mut().gc_mut().collector_and_env();
@@ -298,6 +298,7 @@ pub(super) fn collect(store: &mut dyn VMStore, scope: Scope) -> Option<Scope> {
     let Some(which) = store.core().gc().collector.which_roots() else {
         return Some(Scope::All);
     };
+    store.prepare_collection();
     let mut roots = std::mem::take(&mut store.core_mut().gc_mut().roots);
     let done = roots.gather(store, which).then(|| {
         let (collector, mut env) = store.core_mut().gc_mut().collector_and_env();

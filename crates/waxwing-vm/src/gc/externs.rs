@@ -3,13 +3,13 @@
 
 use std::any::Any;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use waxwing_environ::gc::GC_REF_EXTERN_TAG;
 
 use crate::vmcontext::VMGcRef;
 
 /// A value of the host.
-pub(super) type HostValue = Box<dyn Any + Send + Sync>;
+pub type HostValue = Box<dyn Any + Send + Sync>;
 
 /// The number of places. References to the last one would be the value that says that a trap is under way.
 const MAX_PLACES: usize = (1 << 30) - 1;
@@ -29,12 +29,19 @@ enum Entry {
     },
 }
 
+/// The least number of values at which a collection is due.
+const MIN_COLLECTION_THRESHOLD: usize = 1 << 10;
+
 /// Values of the host by the references that WebAssembly holds to them.
 #[derive(Default)]
 pub(super) struct ExternTable {
     entries: Vec<Entry>,
     first_free: Option<u32>,
     used: usize,
+    /// How many values there may be, by the store's limiter. There is memory for as many.
+    room: usize,
+    /// The number of values at which a collection is due.
+    threshold: usize,
 }
 
 fn reference(place: usize) -> VMGcRef {
@@ -51,8 +58,52 @@ impl ExternTable {
         self.used
     }
 
-    /// Keeps `value` and returns the reference to it.
-    pub(super) fn insert(&mut self, value: HostValue) -> Result<VMGcRef> {
+    /// The places that are made at a time.
+    const GROWTH: usize = 1 << 10;
+    /// The memory that they take, in bytes.
+    pub(super) const GROWTH_BYTES: usize = Self::GROWTH * size_of::<Entry>();
+
+    /// The bytes of memory for places.
+    pub(super) fn capacity(&self) -> usize {
+        self.room * size_of::<Entry>()
+    }
+
+    /// Whether there is a place for another value.
+    pub(super) fn has_room(&self) -> bool {
+        self.len() < self.room
+    }
+
+    /// Makes more places.
+    pub(super) fn grow(&mut self) -> Result<()> {
+        let room = self.room + Self::GROWTH;
+        ensure!(
+            room <= MAX_PLACES,
+            "no room for more external references beside {}; use fewer, or another store",
+            self.room
+        );
+        let additional = room - self.entries.len();
+        self.entries
+            .try_reserve(additional)
+            .map_err(|error| anyhow!(error).context("no memory for more external references"))?;
+        self.room = room;
+        Ok(())
+    }
+
+    /// Whether so many values came in since the last collection that another one is worth its time.
+    pub(super) fn is_collection_due(&self) -> bool {
+        self.len() >= self.threshold.max(MIN_COLLECTION_THRESHOLD)
+    }
+
+    /// A collection has freed what it could.
+    pub(super) fn collection_done(&mut self) {
+        self.threshold = self.len().saturating_mul(2);
+    }
+
+    /// Keeps `value` and returns the reference to it; gives it back if there is no room.
+    pub(super) fn insert(&mut self, value: HostValue) -> Result<VMGcRef, HostValue> {
+        if !self.has_room() {
+            return Err(value);
+        }
         let entry = Entry::Used {
             value,
             count: 0,
@@ -70,12 +121,6 @@ impl ExternTable {
             }
             None => {
                 let place = self.entries.len();
-                if place >= MAX_PLACES || self.entries.try_reserve(1).is_err() {
-                    return Err(anyhow!(
-                        "no room for another external reference beside {place}; use fewer, or \
-                         another store"
-                    ));
-                }
                 self.entries.push(entry);
                 place
             }
@@ -200,8 +245,9 @@ mod tests {
     #[test]
     fn references_find_their_values() {
         let mut table = ExternTable::default();
-        let one = table.insert(Box::new(1i32)).unwrap().get();
-        let two = table.insert(Box::new("two")).unwrap().get();
+        table.grow().unwrap();
+        let one = table.insert(Box::new(1i32)).ok().unwrap().get();
+        let two = table.insert(Box::new("two")).ok().unwrap().get();
         assert_ne!(one, two);
         assert_eq!((one & 3, two & 3), (2, 2));
         assert_eq!(table.get(one).unwrap().downcast_ref(), Some(&1i32));
@@ -212,10 +258,26 @@ mod tests {
     }
 
     #[test]
+    fn values_come_back_if_there_is_no_room() {
+        let mut table = ExternTable::default();
+        let value = table.insert(Box::new(7u8)).unwrap_err();
+        assert_eq!(value.downcast_ref(), Some(&7u8));
+        table.grow().unwrap();
+        assert_eq!(table.capacity(), ExternTable::GROWTH_BYTES);
+        for _ in 0..ExternTable::GROWTH {
+            assert!(table.insert(Box::new(())).is_ok());
+        }
+        assert!(!table.has_room());
+        table.sweep(&mut Vec::new());
+        assert!(table.has_room());
+    }
+
+    #[test]
     fn places_of_unmarked_values_are_used_again() {
         let mut table = ExternTable::default();
+        table.grow().unwrap();
         let references: Vec<u32> = (0..4u32)
-            .map(|i| table.insert(Box::new(i)).unwrap().get())
+            .map(|i| table.insert(Box::new(i)).ok().unwrap().get())
             .collect();
         table.mark(references[1]);
         let mut dead = Vec::new();
@@ -223,7 +285,7 @@ mod tests {
         assert_eq!((dead.len(), table.len()), (3, 1));
         assert!(table.get(references[0]).is_none());
         let again: Vec<u32> = (0..3)
-            .map(|_| table.insert(Box::new(())).unwrap().get())
+            .map(|_| table.insert(Box::new(())).ok().unwrap().get())
             .collect();
         assert!(again.iter().all(|again| references.contains(again)));
         assert!(!again.contains(&references[1]));
@@ -234,7 +296,8 @@ mod tests {
     #[test]
     fn listed_values_are_freed_when_nothing_counts_them() {
         let mut table = ExternTable::default();
-        let value = table.insert(Box::new(())).unwrap().get();
+        table.grow().unwrap();
+        let value = table.insert(Box::new(())).ok().unwrap().get();
         table.mark(value);
         assert!(matches!(table.look_at_listed(value), Listed::Stays));
         table.unmark(value);

@@ -8,6 +8,7 @@ mod counting;
 mod externs;
 mod funcs;
 mod heap;
+mod host_values;
 mod null;
 mod object;
 mod roots;
@@ -28,6 +29,7 @@ use waxwing_environ::gc::{
 use waxwing_environ::{DefinedTagIndex, EngineTypeIndex};
 
 pub(crate) use array::segment_bytes;
+pub use host_values::alloc_extern;
 pub(crate) use types::GcType;
 
 use crate::instance::InstanceId;
@@ -41,9 +43,6 @@ use funcs::GcFuncs;
 use heap::{GcHeap, HEAP_START};
 use roots::Roots;
 use types::{GcTypes, Shape};
-
-/// There is no collection for the sake of fewer values of the host than these.
-const EXTERNS_MIN: usize = 1 << 10;
 
 /// How a store's garbage collector behaves.
 #[derive(Copy, Clone, Debug, Default)]
@@ -79,8 +78,6 @@ pub struct GcStore {
     types: GcTypes,
     funcs: GcFuncs,
     externs: ExternTable,
-    /// There is a collection before there are more values of the host than these.
-    externs_limit: usize,
     /// Values of the host that are free but not dropped.
     dead: Vec<HostValue>,
     /// The exception tags of the store by the number that stands for each in the heap.
@@ -115,7 +112,6 @@ impl GcStore {
             types: GcTypes::default(),
             funcs: GcFuncs::default(),
             externs: ExternTable::default(),
-            externs_limit: EXTERNS_MIN,
             dead: Vec::new(),
             tags: Vec::new(),
             native_roots: Vec::new(),
@@ -212,22 +208,10 @@ impl GcStore {
         self.types.is_subtype(registry, sub, sup)
     }
 
-    /// The bytes of memory that the heap has.
+    /// The bytes of memory that the heap has, with the places of values of the host.
     pub fn capacity(&self) -> usize {
-        usize::try_from(self.collector.capacity()).expect("a heap fits the address space")
-    }
-
-    /// Gives a value of the host to the store and returns the reference to it.
-    ///
-    /// # Errors
-    ///
-    /// Fails when there are too many values already, or memory is lacking.
-    pub fn insert_extern(&mut self, value: Box<dyn Any + Send + Sync>) -> Result<VMGcRef> {
-        let reference = self.externs.insert(value)?;
-        if let Collector::Counting(counting) = &mut self.collector {
-            counting.list(reference.get());
-        }
-        Ok(reference)
+        let objects = usize::try_from(self.collector.capacity());
+        objects.expect("a heap fits the address space") + self.externs.capacity()
     }
 
     /// The value of the host that `reference` stands for, if it stands for one.
@@ -379,21 +363,6 @@ pub fn alloc_exn(
 /// Panics if the destructor of a value of the host does; all of them are run before.
 pub fn collect(store: &mut dyn VMStore) {
     collector::collect(store, Scope::All);
-}
-
-/// Gives a value of the host to the store, after freeing others if there are many, and returns the reference to it.
-///
-/// # Errors
-///
-/// As for [`GcStore::insert_extern`].
-pub fn alloc_extern(store: &mut dyn VMStore, value: Box<dyn Any + Send + Sync>) -> Result<VMGcRef> {
-    let gc = store.core().gc();
-    if gc.options.stress || gc.externs.len() >= gc.externs_limit {
-        collect(store);
-        let gc = store.core_mut().gc_mut();
-        gc.externs_limit = gc.externs.len().saturating_mul(2).max(EXTERNS_MIN);
-    }
-    store.core_mut().gc_mut().insert_extern(value)
 }
 
 /// Whether `reference` is an object, rather than a number, a value of the host or null.

@@ -415,7 +415,10 @@ impl World {
                 let number = self.externs;
                 self.externs += 1;
                 let value = Counted(number, Arc::clone(&self.dropped));
-                let reference = alloc_extern(&mut *self.store, Box::new(value)).unwrap();
+                let reference = alloc_extern(&mut *self.store, Box::new(value))
+                    .unwrap()
+                    .ok()
+                    .unwrap();
                 self.root(Value::Extern(number), reference);
             }
             17 if self.random.one_in(20) => collect(&mut *self.store),

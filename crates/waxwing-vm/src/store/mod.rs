@@ -103,6 +103,10 @@ pub trait VMStore {
     /// How many tables the instances of the store may define.
     fn tables_limit(&self) -> usize;
 
+    /// A collection begins. Roots that the host gave up without telling the store may end here, and no
+    /// others until the collection has ended.
+    fn prepare_collection(&mut self) {}
+
     /// Calls `visit` with every reference that the host holds on to, in an order that is the same each
     /// time as long as nothing else is done with the store. `visit` may change references.
     fn trace_host_roots(&mut self, visit: &mut dyn FnMut(&mut VMGcRef));

@@ -36,7 +36,7 @@ pub(crate) struct CompiledArtifact {
 
 /// Compiles a module in the binary format.
 pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<CompiledArtifact> {
-    let features = wasm_features(engine.proposals());
+    let features = wasm_features(engine.proposals(), engine.tunables().collector.is_some());
     let mut translation = ModuleTranslation::new(wasm, features, engine.tunables())
         .context("failed to compile a WebAssembly module")?;
     if !engine.backtrace_details() {
@@ -63,7 +63,7 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<CompiledArtifact> 
 /// Fails unless `wasm` is a valid module in the binary format.
 #[cfg(feature = "runtime")]
 pub(crate) fn validate(engine: &Engine, wasm: &[u8]) -> Result<()> {
-    let features = wasm_features(engine.proposals());
+    let features = wasm_features(engine.proposals(), engine.tunables().collector.is_some());
     wasmparser::Validator::new_with_features(features)
         .validate_all(wasm)
         .map_err(CompileError::from)

@@ -117,8 +117,9 @@ impl Global {
         val.ensure_matches(store, &ty)
             .context("type mismatch: attempt to set global to value of wrong type")?;
         let raw = val.to_raw_in(store)?;
+        let core = store.core_mut();
         // SAFETY: the value is of the global's type and of this store.
-        unsafe { store.core_mut().global_set(self.instance, self.index, raw) };
+        unsafe { core.global_set(self.instance, self.index, raw) };
         Ok(())
     }
 }

@@ -326,7 +326,10 @@ fn growth_asks_the_limiter() {
 fn tables_of_the_host_grow_and_are_copied() {
     let mut store = Owned::new(&Tunables::default());
     let mut gc_ref = |value: u32| {
-        let reference = store.core.gc_mut().insert_extern(Box::new(value)).unwrap();
+        let reference = crate::alloc_extern(&mut *store, Box::new(value))
+            .unwrap()
+            .ok()
+            .unwrap();
         TableElement::GcRef(Some(reference))
     };
     let (one, two) = (gc_ref(1), gc_ref(2));
