@@ -32,7 +32,7 @@ pub(crate) struct Limiter {
     pub(crate) deny: bool,
     /// The most bytes that are allowed, if set.
     pub(crate) limit: Option<usize>,
-    error: bool,
+    pub(crate) error: bool,
 }
 
 impl Limiter {
