@@ -295,10 +295,10 @@ fn grow(store: &mut dyn VMStore, size: u32) -> Result<bool> {
 ///
 /// Panics if the destructor of a value of the host does; all of them are run before.
 pub(super) fn collect(store: &mut dyn VMStore, scope: Scope) -> Option<Scope> {
+    store.prepare_collection();
     let Some(which) = store.core().gc().collector.which_roots() else {
         return Some(Scope::All);
     };
-    store.prepare_collection();
     let mut roots = std::mem::take(&mut store.core_mut().gc_mut().roots);
     let done = roots.gather(store, which).then(|| {
         let (collector, mut env) = store.core_mut().gc_mut().collector_and_env();

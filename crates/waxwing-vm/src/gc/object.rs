@@ -180,7 +180,7 @@ impl GcStore {
     /// # Panics
     ///
     /// Panics if it is a function and there are too many.
-    fn to_heap(&mut self, slot: GcSlot, value: ValRaw) -> u128 {
+    pub(super) fn to_heap(&mut self, slot: GcSlot, value: ValRaw) -> u128 {
         match slot {
             GcSlot::I8 | GcSlot::I16 | GcSlot::Bits32 | GcSlot::GcRef => value.get_u32().into(),
             GcSlot::Bits64 => value.get_u64().into(),

@@ -687,7 +687,10 @@ fn panics_of_destructors_are_passed_on_when_all_is_done() {
     list(&mut store, &ty, 10);
     for _ in 0..3 {
         let value = Panicking(Arc::clone(&dropped));
-        alloc_extern(&mut *store, Box::new(value)).unwrap();
+        alloc_extern(&mut *store, Box::new(value))
+            .unwrap()
+            .ok()
+            .unwrap();
     }
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| collect(&mut *store)));
     assert_eq!(

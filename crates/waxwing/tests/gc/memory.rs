@@ -80,7 +80,7 @@ fn room_comes_back_when_roots_end() -> Result<()> {
 #[test]
 fn values_of_the_host_come_back_when_there_is_no_room() -> Result<()> {
     each_collector(|engine, _| {
-        let mut store = limited(&engine, 200_000);
+        let mut store = limited(&engine, 70_000);
         let mut kept = Vec::new();
         let error = loop {
             let value = format!("value {}", kept.len());
