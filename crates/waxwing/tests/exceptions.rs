@@ -882,6 +882,23 @@ fn roots_of_a_host_function_end_with_it() {
 fn the_proposal_is_off_by_default_and_needs_others() {
     let wat = "(module (tag))";
     assert!(Module::new(&Engine::default(), wat).is_err());
+    // Typed function references are none of them.
+    let engine = Engine::new(Config::new().wasm_exceptions(true)).unwrap();
+    let module = module(
+        &engine,
+        r#"(module (tag $t (export "t") (param i32))
+            (func (export "run") (param i32) (result i32)
+                (block $h (result i32 exnref)
+                    (try_table (catch_ref $t $h) (throw $t (local.get 0)))
+                    (unreachable))
+                (throw_ref)))"#,
+    );
+    assert!(module.get_export("t").unwrap().tag().is_some());
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let result = call(&mut store, &instance, "run", 6);
+    assert_eq!(thrown(&mut store, result), 6);
+
     let mut config = Config::new();
     config.wasm_exceptions(true).gc_support(false);
     let error = Engine::new(&config).unwrap_err().to_string();

@@ -17,8 +17,8 @@ fn handlers(function: &CompiledFunction) -> Vec<Vec<Option<u32>>> {
         .collect()
 }
 
-/// A module with this function, a function `$h`, imported tags `$0` and `$1` of one type and `$2` of another, and own tags
-/// `$3` and `$4`.
+/// A module with this function, a function `$h`, imported tags `$0` and `$1` of one type and `$2` of
+/// another, and own tags `$3` and `$4`.
 fn module(function: &str) -> String {
     format!(
         r#"(module

@@ -1,9 +1,9 @@
 //! Exceptions: `try_table`, `throw`, `throw_ref`, and calls from which exceptions may come.
 //!
-//! A call within reach of handlers is the end of a block, with an edge to a landing block for each handler. The
-//! runtime goes on there with the exception in a register; the landing block takes the payload out of
-//! it and branches to the handler's label. Which edge is taken is a matter of the artifact's handler tables, so
-//! that a call that returns pays for nothing.
+//! A call within reach of handlers is the end of a block, with an edge to a landing block for each
+//! handler. The runtime goes on there with the exception in a register; the landing block takes the
+//! payload out of it and branches to the handler's label. Which edge is taken is a matter of the
+//! artifact's handler tables, so that a call that returns pays for nothing.
 
 use super::FuncTranslator;
 use super::control::{LabelOf, block_args};
@@ -113,8 +113,8 @@ impl FuncTranslator<'_, '_> {
         self.ins().jump(label, &block_args(args));
     }
 
-    /// Throws an exception with the operands as its payload. If the handler is known, which it is if it is in the same
-    /// function and no other before it may be meant, that is a branch.
+    /// Throws an exception with the operands as its payload. If the handler is known, which it is if it
+    /// is in the same function and no other before it may be meant, that is a branch.
     fn throw(&mut self, tag: TagIndex) -> Result<(), CompileError> {
         let params = self.translation.types.func(self.tag_type(tag)).params();
         self.check_simd(params)?;
@@ -203,8 +203,8 @@ impl FuncTranslator<'_, '_> {
         Ok(Values::from_slice(self.builder.block_params(returned)))
     }
 
-    /// The handlers that a call here is in reach of, in the order in which they are tried, after what tells the runtime the
-    /// instance whose tags they mean.
+    /// The handlers that a call here is in reach of, in the order in which they are tried, after what
+    /// tells the runtime the instance whose tags they mean.
     fn exception_table_items(&mut self) -> Result<Vec<ExceptionTableItem>, CompileError> {
         let mut items = vec![ExceptionTableItem::Context(self.vmctx)];
         let mut seen = SmallVec::<[TagIndex; 8]>::new();

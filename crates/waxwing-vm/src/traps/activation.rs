@@ -200,7 +200,8 @@ impl Activation {
     ///
     /// # Safety
     ///
-    /// This is the innermost activation of the calling thread, and the frames in which the exception was thrown are still there.
+    /// This is the innermost activation of the calling thread, and the frames in which the exception was
+    /// thrown are still there.
     pub(super) unsafe fn trace_exception(&self) {
         // SAFETY: this thread alone uses the cell, and nobody keeps references into it.
         let reason = unsafe { &mut *self.reason.get() };

@@ -1,9 +1,9 @@
 //! [`Thrower`]: from the place where an exception is thrown to its handler.
 //!
-//! An exception is handled by a function of the newest activation, in a frame that is waiting for a call within
-//! reach of handlers. What these are is in the artifact's table, by the address that the call returns to; so that code
-//! that does not throw pays nothing. The table names tags by the indices of the function's instance, and tells where
-//! in the frame that instance's context is.
+//! An exception is handled by a function of the newest activation, in a frame that is waiting for a call
+//! within reach of handlers. What these are is in the artifact's table, by the address that the call
+//! returns to; so that code that does not throw pays nothing. The table names tags by the indices of the
+//! function's instance, and tells where in the frame that instance's context is.
 //!
 //! A handler goes on in its function's frame, whose stack pointer follows from the frame pointer and the
 //! frame's size, with the exception in a register. Everything else that it needs is in the frame.
@@ -95,7 +95,8 @@ impl<'a> Thrower<'a> {
         None
     }
 
-    /// Where the frame handles an exception with the tag, if it does. `current` is the module of the frame before.
+    /// Where the frame handles an exception with the tag, if it does. `current` is the module of the frame
+    /// before.
     fn landing_in<'s>(
         &'s self,
         frame: RawFrame,

@@ -17,10 +17,9 @@
 //!   thread continue at the trap handler.
 //! - A builtin or host function that fails is wrapped in [`catch_host`], which records the trap, error
 //!   or panic. Its caller, generated code, sees that and calls the builtin `raise`.
-//!
 //! - An exception is thrown by the builtin `throw_ref`, or by a host function that fails with
 //!   [`TrapReason::Exception`]. The frames of the newest activation are searched for a handler first; see
-//!   [`Thrower`]. Only if there is none does it go the way of the others.
+//!   the module `exception`. Only if there is none does it go the way of the others.
 //!
 //! Unwinding restores three registers: the trampoline saved all that its own caller wants preserved.
 //! The frames that it abandons are those of generated code, which own nothing, and of `raise`. Frames

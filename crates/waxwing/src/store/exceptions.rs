@@ -76,8 +76,8 @@ impl<T> Store<T> {
         self.inner_mut().opaque.throw(exception)
     }
 
-    /// The store's pending exception, rooted in the current scope, which is not pending any more: what was thrown if a
-    /// call has failed with [`ThrownException`].
+    /// The store's pending exception, rooted in the current scope, which is not pending any more: what
+    /// was thrown if a call has failed with [`ThrownException`].
     ///
     /// An exception stays pending, and alive, until it is taken, caught by WebAssembly or followed by
     /// another one. If it is taken, returning [`ThrownException`] to WebAssembly throws nothing:
