@@ -18,9 +18,9 @@ use waxwing_environ::{
 
 use crate::gc::{self, GcStore};
 use crate::instance::{Instance, InstanceEnv, InstanceId};
-use crate::store::VMStore;
+use crate::store::{self, VMStore};
 use crate::table::TableElement;
-use crate::traps::{self, TrapReason};
+use crate::traps::{self, Thrower, TrapReason};
 use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
 
 /// The address that stands for -1: an instruction that fails without trapping.
@@ -163,10 +163,12 @@ fn gc_element(reference: u32) -> TableElement {
     TableElement::GcRef(VMGcRef::new(reference))
 }
 
-fn raise(_caller: Caller) -> ! {
-    // SAFETY: generated code calls this after another builtin or a host function failed, which recorded
-    // why. Nothing here has to be dropped.
-    unsafe { traps::raise() }
+fn raise(caller: Caller) -> ! {
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    // SAFETY: see `Caller`. Generated code calls this after another builtin or a host function failed, which
+    // recorded why, and nothing here has to be dropped.
+    unsafe { Thrower::new(store.core_mut()) }.raise()
 }
 
 fn trap(_caller: Caller, code: u32) -> Result<(), TrapReason> {
@@ -257,11 +259,19 @@ fn table_copy(
     let owner = |table| {
         let import = caller.with(|instance| instance.table_import(TableIndex::from_u32(table)));
         // SAFETY: the owner of an imported table lives as long as the store.
-        (unsafe { Instance::from_vmctx(import.vmctx) }, import.index)
+        (unsafe { Instance::id_of_vmctx(import.vmctx) }, import.index)
     };
     let (dst_table, src_table) = (owner(dst_table), owner(src_table));
-    // SAFETY: as above; see `Caller`.
-    unsafe { Instance::table_copy(dst_table, dst, src_table, src, len) }.map_err(TrapReason::from)
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    Ok(store::table_copy(
+        store.core_mut(),
+        dst_table,
+        dst,
+        src_table,
+        src,
+        len,
+    )?)
 }
 
 fn table_init(
@@ -290,24 +300,12 @@ fn table_grow(
     delta: u64,
     init: TableElement,
 ) -> Result<Option<u64>, TrapReason> {
-    let (import, mut store) = caller.with(|instance| {
-        (
-            instance.table_import(TableIndex::from_u32(table)),
-            instance.store(),
-        )
-    });
-    // SAFETY: the owner of an imported table lives as long as the store; see `Caller`. The store is no
-    // part of its instances.
-    unsafe {
-        let owner = Instance::from_vmctx(import.vmctx);
-        Ok(Instance::table_grow(
-            owner,
-            store.as_mut(),
-            import.index,
-            delta,
-            init,
-        )?)
-    }
+    let import = caller.with(|instance| instance.table_import(TableIndex::from_u32(table)));
+    // SAFETY: the owner of an imported table lives as long as the store.
+    let owner = unsafe { Instance::id_of_vmctx(import.vmctx) };
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    Ok(store::table_grow(store, owner, import.index, delta, init)?)
 }
 
 fn table_grow_func_ref(
@@ -542,11 +540,9 @@ fn array_fill(
 fn throw_ref(caller: Caller, exception: u32) -> ! {
     // SAFETY: this is the only reference.
     let (store, _) = unsafe { caller.store() };
-    if let Some(exception) = VMGcRef::new(exception) {
-        store.core_mut().set_pending_exception(exception);
-    }
-    traps::record_trap(TrapReason::Exception);
-    raise(caller)
+    let exception = VMGcRef::new(exception).expect("generated code checks for null");
+    // SAFETY: see `Caller`. Nothing here has to be dropped.
+    unsafe { Thrower::new(store.core_mut()) }.throw(exception)
 }
 
 /// Defines builtins that compute a float.

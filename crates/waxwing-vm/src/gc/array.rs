@@ -1,9 +1,12 @@
 //! Instructions over many elements of arrays. All bounds are checked before anything is written.
 
+use std::ptr::NonNull;
+
 use waxwing_environ::Trap;
 use waxwing_environ::gc::{GcArrayLayout, GcSlot};
 
 use super::GcStore;
+use crate::val_raw::ValRaw;
 use crate::vmcontext::VMGcRef;
 
 impl GcStore {
@@ -102,6 +105,47 @@ impl GcStore {
         Ok(())
     }
 
+    /// Sets all elements of an array to a value of their type.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the object is not an array.
+    pub fn fill_elements(&mut self, array: VMGcRef, value: ValRaw) {
+        let value = self.to_heap(self.array_layout(array).slot, value);
+        let len = self.array_len(array);
+        self.array_fill(Some(array), 0, value, len)
+            .expect("an array has all of its elements");
+    }
+
+    /// The elements of an array of bytes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the object is not an array of bytes.
+    pub fn byte_elements(&self, array: VMGcRef) -> &[u8] {
+        let (start, len) = self.byte_range(array);
+        // SAFETY: the range is within a live array, which is not changed while the store is borrowed.
+        unsafe { NonNull::slice_from_raw_parts(start, len).as_ref() }
+    }
+
+    /// The elements of an array of bytes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the object is not an array of bytes.
+    pub fn byte_elements_mut(&mut self, array: VMGcRef) -> &mut [u8] {
+        let (start, len) = self.byte_range(array);
+        // SAFETY: as above, and the store is borrowed exclusively.
+        unsafe { NonNull::slice_from_raw_parts(start, len).as_mut() }
+    }
+
+    fn byte_range(&self, array: VMGcRef) -> (NonNull<u8>, usize) {
+        let layout = self.array_layout(array);
+        assert_eq!(layout.slot, GcSlot::I8, "the elements are not bytes");
+        let start = self.address(array.get() + layout.base);
+        (start, self.array_len(array) as usize)
+    }
+
     /// `array.init_data`, given the bytes of the whole segment.
     pub(crate) fn array_init_data(
         &mut self,
@@ -171,7 +215,7 @@ pub(crate) fn segment_bytes(
 /// # Safety
 ///
 /// There are `len` aligned elements at `to`, that nobody else uses.
-unsafe fn fill<T: Copy>(to: std::ptr::NonNull<T>, value: T, len: usize) {
+unsafe fn fill<T: Copy>(to: NonNull<T>, value: T, len: usize) {
     for i in 0..len {
         // SAFETY: required of the caller.
         unsafe { to.add(i).write(value) };

@@ -1,16 +1,17 @@
 //! What collectors have to be told of: references that are stored, and overwritten.
 
 use waxwing_environ::gc::{
-    GC_COPYING_NO_BARRIER, GC_DRC_LISTED, GC_DRC_ONE, GC_DRC_STUCK, GC_HEADER_BITS, GcCollector,
+    GC_COPYING_NO_BARRIER, GC_DRC_LISTED, GC_DRC_ONE, GC_DRC_STUCK, GC_HEADER_BITS,
 };
 
+use super::collector::Collector;
 use super::{GcStore, is_extern, is_object};
 
 impl GcStore {
     /// Whether references from objects, globals, tables and element segments are counted.
     #[inline]
     pub(crate) fn counts_references(&self) -> bool {
-        self.collector == Some(GcCollector::DeferredReferenceCounting)
+        matches!(self.collector, Collector::Counting(_))
     }
 
     /// Counts a reference up.
@@ -37,7 +38,7 @@ impl GcStore {
                 }
             }
         } else if is_extern(reference) && self.externs.count_down(reference) {
-            self.listed.push(reference);
+            self.push_listed(reference);
         }
     }
 
@@ -45,14 +46,22 @@ impl GcStore {
     pub(crate) fn list(&mut self, object: u32) {
         let bits = self.bits(object);
         self.write_u32(object + GC_HEADER_BITS, bits | GC_DRC_LISTED);
-        self.listed.push(object);
+        self.push_listed(object);
+    }
+
+    fn push_listed(&mut self, reference: u32) {
+        if let Collector::Counting(counting) = &mut self.collector {
+            counting.list(reference);
+        }
     }
 
     /// Adds an object, which is not there yet, to the remembered set.
     pub(crate) fn remember(&mut self, object: u32) {
         let bits = self.bits(object);
         self.write_u32(object + GC_HEADER_BITS, bits | GC_COPYING_NO_BARRIER);
-        self.remembered.push(object);
+        if let Collector::Copying(copying) = &mut self.collector {
+            copying.remember(object);
+        }
     }
 
     /// A reference in a global, table or element segment, none of which is an object, is overwritten.
@@ -67,7 +76,7 @@ impl GcStore {
     /// References are about to be stored in an object.
     #[inline]
     pub(super) fn before_store(&mut self, object: u32) {
-        if self.collector == Some(GcCollector::Copying)
+        if matches!(self.collector, Collector::Copying(_))
             && self.bits(object) & GC_COPYING_NO_BARRIER == 0
         {
             self.remember(object);

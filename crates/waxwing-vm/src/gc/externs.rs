@@ -30,7 +30,7 @@ enum Entry {
 }
 
 /// The least number of values at which a collection is due.
-const MIN_COLLECTION_THRESHOLD: usize = 1 << 12;
+const MIN_COLLECTION_THRESHOLD: usize = 1 << 10;
 
 /// Values of the host by the references that WebAssembly holds to them.
 #[derive(Default)]
@@ -70,7 +70,7 @@ impl ExternTable {
 
     /// Whether there is a place for another value.
     pub(super) fn has_room(&self) -> bool {
-        self.used < self.room
+        self.len() < self.room
     }
 
     /// Makes more places.
@@ -91,12 +91,12 @@ impl ExternTable {
 
     /// Whether so many values came in since the last collection that another one is worth its time.
     pub(super) fn is_collection_due(&self) -> bool {
-        self.used >= self.threshold.max(MIN_COLLECTION_THRESHOLD)
+        self.len() >= self.threshold.max(MIN_COLLECTION_THRESHOLD)
     }
 
     /// A collection has freed what it could.
     pub(super) fn collection_done(&mut self) {
-        self.threshold = self.used.saturating_mul(2);
+        self.threshold = self.len().saturating_mul(2);
     }
 
     /// Keeps `value` and returns the reference to it; gives it back if there is no room.

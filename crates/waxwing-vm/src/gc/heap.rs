@@ -57,6 +57,13 @@ impl GcHeap {
         }
     }
 
+    /// Makes a range of whole units, which are committed, zero, and gives its memory back until it is used
+    /// again.
+    pub(super) fn discard(&self, range: Range<u32>) -> Result<()> {
+        // SAFETY: as above; no live object is in the range.
+        unsafe { self.mmap.discard(range.start as usize..range.end as usize) }
+    }
+
     /// Gives the memory of a range of whole units back, and makes it inaccessible.
     pub(super) fn decommit(&self, range: Range<u32>) -> Result<()> {
         // SAFETY: as above; no live object is in the range.

@@ -4,6 +4,7 @@
 use anyhow::Result;
 
 use super::collect;
+use super::collector::Collector;
 use super::externs::{ExternTable, HostValue};
 use crate::store::VMStore;
 use crate::vmcontext::VMGcRef;
@@ -25,7 +26,12 @@ pub fn alloc_extern(
     if !store.core().gc().externs.has_room() && !grow(store)? {
         collect_values(store);
     }
-    Ok(store.core_mut().gc_mut().externs.insert(value))
+    let gc = store.core_mut().gc_mut();
+    let inserted = gc.externs.insert(value);
+    if let (Ok(reference), Collector::Counting(counting)) = (&inserted, &mut gc.collector) {
+        counting.list(reference.get());
+    }
+    Ok(inserted)
 }
 
 fn collect_values(store: &mut dyn VMStore) {

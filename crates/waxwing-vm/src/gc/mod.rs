@@ -2,11 +2,18 @@
 
 mod array;
 mod barriers;
+mod collector;
+mod copying;
+mod counting;
 mod externs;
 mod funcs;
 mod heap;
 mod host_values;
+mod null;
 mod object;
+mod roots;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::any::Any;
@@ -14,10 +21,10 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use waxwing_environ::gc::{
-    GC_ARRAY_LENGTH, GC_COPYING_NO_BARRIER, GC_DRC_LISTED, GC_EXN_TAG, GC_REF_EXTERN_TAG,
-    GC_REF_I31_BIT, GC_REF_TAG_MASK, GcCollector, GcLayout,
+    GC_ARRAY_LENGTH, GC_EXN_TAG, GC_KIND_ARRAY, GC_MAX_OBJECT_SIZE, GC_REF_EXTERN_TAG,
+    GC_REF_I31_BIT, GC_REF_TAG_MASK, GcCollector,
 };
 use waxwing_environ::{DefinedTagIndex, EngineTypeIndex};
 
@@ -30,10 +37,12 @@ use crate::store::VMStore;
 use crate::store_context::VMStoreContext;
 use crate::type_registry::{RegisteredType, TypeRegistry};
 use crate::vmcontext::{VMFuncRef, VMGcRef};
-use externs::ExternTable;
+use collector::{Collector, Env, Scope, allocate_bytes, array_size};
+use externs::{ExternTable, HostValue};
 use funcs::GcFuncs;
-use heap::{COMMIT_UNIT, GcHeap, HEAP_END, HEAP_START};
-use types::GcTypes;
+use heap::{GcHeap, HEAP_START};
+use roots::Roots;
+use types::{GcTypes, Shape};
 
 /// How a store's garbage collector behaves.
 #[derive(Copy, Clone, Debug, Default)]
@@ -60,25 +69,26 @@ pub enum GcKind {
 
 /// What a store has for its objects: heap, types, collector.
 pub struct GcStore {
-    collector: Option<GcCollector>,
+    algorithm: Option<GcCollector>,
+    collector: Collector,
     options: GcOptions,
     context: NonNull<VMStoreContext>,
     heap: Option<GcHeap>,
-    committed: u32,
     active: bool,
     types: GcTypes,
     funcs: GcFuncs,
     externs: ExternTable,
+    /// Values of the host that are free but not dropped.
+    dead: Vec<HostValue>,
     /// The exception tags of the store by the number that stands for each in the heap.
     tags: Vec<(InstanceId, DefinedTagIndex)>,
     /// References that the runtime's own code holds.
     native_roots: Vec<u32>,
     pending_exception: Option<VMGcRef>,
-    /// [`GcCollector::Copying`]: objects that may refer to younger ones.
-    remembered: Vec<u32>,
-    /// [`GcCollector::DeferredReferenceCounting`]: objects and values of the host that may have no
-    /// counted references.
-    listed: Vec<u32>,
+    /// Instances with globals, tables or element segments that hold references.
+    rooted_instances: Vec<InstanceId>,
+    /// Memory to be used for the roots of a collection.
+    roots: Roots,
 }
 
 // SAFETY: all pointers lead to what belongs to the store.
@@ -88,25 +98,26 @@ unsafe impl Sync for GcStore {}
 
 impl GcStore {
     pub(crate) fn new(
-        collector: Option<GcCollector>,
+        algorithm: Option<GcCollector>,
         options: GcOptions,
         context: NonNull<VMStoreContext>,
     ) -> GcStore {
         GcStore {
-            collector,
+            algorithm,
+            collector: Collector::new(algorithm),
             options,
             context,
             heap: None,
-            committed: HEAP_START,
             active: false,
             types: GcTypes::default(),
             funcs: GcFuncs::default(),
             externs: ExternTable::default(),
+            dead: Vec::new(),
             tags: Vec::new(),
             native_roots: Vec::new(),
             pending_exception: None,
-            remembered: Vec::new(),
-            listed: Vec::new(),
+            rooted_instances: Vec::new(),
+            roots: Roots::default(),
         }
     }
 
@@ -118,7 +129,7 @@ impl GcStore {
     /// Makes the heap, if there is none yet.
     pub(crate) fn ensure_heap(&mut self) -> Result<()> {
         ensure!(
-            self.collector.is_some(),
+            self.algorithm.is_some(),
             "objects of the garbage-collected heap need an engine with a garbage collector"
         );
         if self.heap.is_none() {
@@ -179,6 +190,11 @@ impl GcStore {
         Ok(id)
     }
 
+    /// An instance has globals, tables or element segments that hold references.
+    pub(crate) fn add_rooted_instance(&mut self, instance: InstanceId) {
+        self.rooted_instances.push(instance);
+    }
+
     /// Gives an exception tag its number.
     pub(crate) fn add_tag(&mut self, instance: InstanceId, tag: DefinedTagIndex) -> Result<u32> {
         let id = u32::try_from(self.tags.len())
@@ -194,7 +210,8 @@ impl GcStore {
 
     /// The bytes of memory that the heap has, with the places of values of the host.
     pub fn capacity(&self) -> usize {
-        (self.committed - HEAP_START) as usize + self.externs.capacity()
+        let objects = usize::try_from(self.collector.capacity());
+        objects.expect("a heap fits the address space") + self.externs.capacity()
     }
 
     /// The value of the host that `reference` stands for, if it stands for one.
@@ -213,80 +230,50 @@ impl GcStore {
         self.pending_exception = exception;
     }
 
+    pub(crate) fn has_pending_exception(&self) -> bool {
+        self.pending_exception.is_some()
+    }
+
     pub(crate) fn take_pending_exception(&mut self) -> Option<VMGcRef> {
         self.pending_exception.take()
     }
 
-    /// What a new object's header says beside its type and kind.
-    fn initial_bits(&self) -> u32 {
-        match self.collector {
-            Some(GcCollector::Copying) => GC_COPYING_NO_BARRIER,
-            Some(GcCollector::DeferredReferenceCounting) => GC_DRC_LISTED,
-            Some(GcCollector::Null) | None => 0,
-        }
-    }
-
-    /// Makes room for an object at the end of what is used, if there is.
-    fn bump(&mut self, size: u32) -> Option<u32> {
-        let context = self.context();
-        let next = context.gc_next.get();
-        let end = next.checked_add(size)?;
-        (end <= self.committed).then(|| {
-            context.gc_next.set(end);
-            if self.collector != Some(GcCollector::DeferredReferenceCounting) {
-                context.gc_end.set(self.committed);
-            }
-            next
-        })
-    }
-}
-
-/// Makes room for an object of `size` bytes, which are zero. `None` if there is none, also after collecting.
-fn allocate_bytes(store: &mut dyn VMStore, size: u32) -> Result<Option<u32>> {
-    store.core_mut().gc_mut().ensure_heap()?;
-    loop {
-        let gc = store.core_mut().gc_mut();
-        if let Some(offset) = gc.bump(size) {
-            return Ok(Some(offset));
-        }
-        let wanted = size.max(1 << 20).next_multiple_of(COMMIT_UNIT);
-        let Some(end) = gc
-            .committed
-            .checked_add(wanted)
-            .filter(|end| *end <= HEAP_END)
-        else {
-            return Ok(None);
+    /// The collector, and what it works on.
+    fn collector_and_env(&mut self) -> (&mut Collector, Env<'_>) {
+        // SAFETY: the context lives as long as the store, and all its fields are cells.
+        let context = unsafe { self.context.as_ref() };
+        let env = Env {
+            heap: self.heap.as_ref(),
+            context,
+            types: &self.types,
+            externs: &mut self.externs,
+            dead: &mut self.dead,
+            stress: self.options.stress,
         };
-        let current = gc.capacity();
-        if !store.memory_growing(current, current + wanted as usize, None)? {
-            return Ok(None);
-        }
-        let gc = store.core_mut().gc_mut();
-        let heap = gc.heap.as_ref().context("the heap was made")?;
-        match heap.commit(gc.committed..end) {
-            Ok(()) => gc.committed = end,
-            Err(error) => {
-                store.memory_grow_failed(error)?;
-                return Ok(None);
-            }
-        }
+        (&mut self.collector, env)
     }
 }
 
-/// Makes an object of a type of the store, zeroed but for its header.
-fn allocate(store: &mut dyn VMStore, ty: &GcType, size: u32) -> Result<Option<VMGcRef>> {
-    let Some(offset) = allocate_bytes(store, size)? else {
+/// What the store knows of a type.
+fn shape_of(store: &dyn VMStore, index: EngineTypeIndex) -> Result<Shape> {
+    let shape = store.core().gc().types.shape(index);
+    shape.ok_or_else(|| anyhow!("the store does not know {index} as a type of objects"))
+}
+
+/// Makes an object, zeroed but for its header.
+fn allocate(
+    store: &mut dyn VMStore,
+    index: EngineTypeIndex,
+    shape: Shape,
+    size: u32,
+) -> Result<Option<VMGcRef>> {
+    let Some(object) = allocate_bytes(store, size)? else {
         return Ok(None);
     };
     let gc = store.core_mut().gc_mut();
-    gc.write_header(offset, ty.index, ty.kind | gc.initial_bits());
-    Ok(VMGcRef::new(offset))
-}
-
-fn known_type(store: &dyn VMStore, index: EngineTypeIndex) -> Result<Arc<GcType>> {
-    let ty = store.core().gc().types.get(index);
-    ty.cloned()
-        .ok_or_else(|| anyhow!("the store does not know {index} as a type of objects"))
+    let bits = shape.kind() | gc.collector.initial_bits();
+    gc.write_header(object, index, bits);
+    Ok(VMGcRef::new(object))
 }
 
 /// A zeroed struct of a type that the store knows.
@@ -294,11 +281,12 @@ pub(crate) fn alloc_known_struct(
     store: &mut dyn VMStore,
     index: EngineTypeIndex,
 ) -> Result<Option<VMGcRef>> {
-    let ty = known_type(store, index)?;
-    match &ty.layout {
-        GcLayout::Struct(layout) => allocate(store, &ty, layout.size),
-        GcLayout::Array(_) => Err(anyhow!("{index} is a type of arrays, not of structs")),
-    }
+    let shape = shape_of(store, index)?;
+    ensure!(
+        shape.kind() != GC_KIND_ARRAY,
+        "{index} is a type of arrays, not of structs"
+    );
+    allocate(store, index, shape, shape.size)
 }
 
 /// A zeroed array of a type that the store knows.
@@ -307,14 +295,16 @@ pub(crate) fn alloc_known_array(
     index: EngineTypeIndex,
     len: u32,
 ) -> Result<Option<VMGcRef>> {
-    let ty = known_type(store, index)?;
-    let GcLayout::Array(layout) = &ty.layout else {
-        return Err(anyhow!("{index} is a type of structs, not of arrays"));
-    };
-    let Some(size) = layout.size(len) else {
+    let shape = shape_of(store, index)?;
+    ensure!(
+        shape.kind() == GC_KIND_ARRAY,
+        "{index} is a type of structs, not of arrays"
+    );
+    let size = u32::try_from(array_size(&shape, len));
+    let Some(size) = size.ok().filter(|size| *size <= GC_MAX_OBJECT_SIZE) else {
         return Ok(None);
     };
-    let array = allocate(store, &ty, size)?;
+    let array = allocate(store, index, shape, size)?;
     if let Some(array) = array {
         let gc = store.core_mut().gc_mut();
         gc.write_u32(array.get() + GC_ARRAY_LENGTH, len);
@@ -371,9 +361,12 @@ pub fn alloc_exn(
 }
 
 /// Frees what is not in use any more, as far as the store's collector finds it.
+///
+/// # Panics
+///
+/// Panics if the destructor of a value of the host does; all of them are run before.
 pub fn collect(store: &mut dyn VMStore) {
-    store.prepare_collection();
-    store.core_mut().gc_mut().native_roots.shrink_to(64);
+    collector::collect(store, Scope::All);
 }
 
 /// Whether `reference` is an object, rather than a number, a value of the host or null.

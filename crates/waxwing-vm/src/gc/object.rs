@@ -66,6 +66,11 @@ impl GcStore {
         }
     }
 
+    /// What stands for an exception's tag.
+    pub(crate) fn exn_tag_id(&self, exception: VMGcRef) -> u32 {
+        self.read_u32(exception.get() + GC_EXN_TAG)
+    }
+
     /// The type of an object; of an exception that of its tag.
     pub fn type_index(&self, object: VMGcRef) -> EngineTypeIndex {
         EngineTypeIndex::from_u32(self.read_u32(object.get() + GC_HEADER_TYPE_INDEX))
@@ -175,7 +180,7 @@ impl GcStore {
     /// # Panics
     ///
     /// Panics if it is a function and there are too many.
-    fn to_heap(&mut self, slot: GcSlot, value: ValRaw) -> u128 {
+    pub(super) fn to_heap(&mut self, slot: GcSlot, value: ValRaw) -> u128 {
         match slot {
             GcSlot::I8 | GcSlot::I16 | GcSlot::Bits32 | GcSlot::GcRef => value.get_u32().into(),
             GcSlot::Bits64 => value.get_u64().into(),

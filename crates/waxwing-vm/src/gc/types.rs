@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use waxwing_environ::gc::{GC_TYPE_DISPLAY_LEN, GcLayout, GcSlot};
-use waxwing_environ::{EngineTypeIndex, EntityRef, WasmCompositeType, WasmSubType};
+use waxwing_environ::{EngineTypeIndex, EntityRef, WasmSubType};
 
 use crate::store_context::VMGcType;
 use crate::type_registry::{RegisteredType, TypeRegistry};
@@ -19,7 +19,7 @@ pub(crate) struct GcType {
     /// The supertypes from the root on, and then the type itself.
     display: [u32; GC_TYPE_DISPLAY_LEN as usize],
     /// The kind in the header of objects of the type.
-    pub(super) kind: u32,
+    kind: u32,
     /// How its objects lie in memory.
     pub(super) layout: GcLayout,
 }
@@ -69,7 +69,7 @@ impl GcType {
 pub(super) struct Shape {
     /// The size of structs, or the offset of an array's first element.
     pub(super) size: u32,
-    /// The kind of its objects and the size of elements: see the constants.
+    /// What its objects are, and the size of elements: see the constants.
     pub(super) flags: u32,
     /// Where in [`GcTypes::offsets`] the offsets of a struct's references are.
     pub(super) first: u32,
@@ -84,6 +84,14 @@ impl Shape {
     pub(super) const REFERENCES: u32 = 1 << 9;
     /// The bits with the logarithm.
     pub(super) const ELEMENT_LOG2: u32 = 0xff;
+    /// Where the kind of objects begins.
+    const KIND_SHIFT: u32 = 16;
+
+    /// The kind in the header of objects; zero if there are none.
+    #[inline]
+    pub(super) fn kind(&self) -> u32 {
+        self.flags >> Shape::KIND_SHIFT
+    }
 }
 
 /// The types that the objects of a store can have.
@@ -127,7 +135,7 @@ impl GcTypes {
                 self.offsets.extend(references.map(|(offset, _)| *offset));
                 Shape {
                     size: layout.size,
-                    flags: 0,
+                    flags: ty.kind << Shape::KIND_SHIFT,
                     first,
                     count: self.offsets.len() as u32 - first,
                 }
@@ -139,7 +147,10 @@ impl GcTypes {
                 };
                 Shape {
                     size: layout.base,
-                    flags: Shape::ARRAY | references | layout.slot.size().ilog2(),
+                    flags: ty.kind << Shape::KIND_SHIFT
+                        | Shape::ARRAY
+                        | references
+                        | layout.slot.size().ilog2(),
                     first: 0,
                     count: 0,
                 }
@@ -171,6 +182,13 @@ impl GcTypes {
     /// The table for generated code.
     pub(super) fn records(&self) -> &[VMGcType] {
         &self.records
+    }
+
+    /// What collectors know of a type; `None` if the store has never met it.
+    #[inline]
+    pub(super) fn shape(&self, index: EngineTypeIndex) -> Option<Shape> {
+        let shape = self.shapes.get(index.index())?;
+        (shape.kind() != 0).then_some(*shape)
     }
 
     /// The table for collectors.

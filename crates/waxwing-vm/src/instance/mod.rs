@@ -33,12 +33,12 @@ use waxwing_environ::{
 pub(crate) use allocate::InstanceHandle;
 pub use exports::VMExport;
 pub(crate) use initialize::InstanceEnv;
-pub(crate) use initialize::initialize;
+pub(crate) use initialize::{initialize, is_gc_type};
 
 use crate::loaded_module::LoadedModule;
 use crate::memory::Memory;
 use crate::store::VMStore;
-use crate::table::{Table, TableElement};
+use crate::table::{Table, TableElement, TableElements};
 use crate::val_raw::ValRaw;
 use crate::vmcontext::{
     VMArrayCall, VMContext, VMFuncRef, VMFunctionImport, VMGlobalDefinition, VMGlobalImport,
@@ -246,6 +246,13 @@ impl Instance {
         }
     }
 
+    /// What stands for an exception tag in the store's GC heap; `None` if the module has no such tag.
+    pub(crate) fn tag_id(&self, index: waxwing_environ::TagIndex) -> Option<u32> {
+        self.module.module().tags.get(index)?;
+        // SAFETY: tags live as long as the store, and do not change.
+        Some(unsafe { self.tag_import(index).from.as_ref() }.id)
+    }
+
     /// The address of a global, imported or defined.
     pub fn global(&self, index: GlobalIndex) -> NonNull<VMGlobalDefinition> {
         self.global_import(index).from
@@ -273,6 +280,24 @@ impl Instance {
     #[inline]
     pub fn table(&self, index: DefinedTableIndex) -> &Table {
         &self.tables[index]
+    }
+
+    /// Calls `visit` with the address and number of references in each global, table and element segment
+    /// that the instance owns.
+    pub(crate) fn visit_gc_roots(&mut self, visit: &mut dyn FnMut(NonNull<u32>, usize)) {
+        let roots = self.module.gc_roots();
+        for global in &roots.globals {
+            let offset = self.module.offsets().global_definition(*global);
+            visit(self.record(offset), 1);
+        }
+        for table in &roots.tables {
+            if let TableElements::GcRefs { start, len } = self.tables[*table].elements() {
+                visit(start, len);
+            }
+        }
+        for elements in self.passive_elements.values_mut() {
+            visit(NonNull::from(&mut **elements).cast(), elements.len());
+        }
     }
 
     /// Tells generated code where a memory is, and how large.
@@ -336,8 +361,9 @@ impl Instance {
     ///
     /// # Panics
     ///
-    /// As for [`Self::table_set`].
-    pub fn table_fill(
+    /// Panics if the reference is not of the table's kind. That it is of the table's type, and counted where
+    /// references are, is for the caller to see to.
+    pub(crate) fn table_fill(
         &mut self,
         table: DefinedTableIndex,
         start: u64,

@@ -111,6 +111,9 @@ unsafe fn allocate(
         let items = (memories, tables, tag_ids);
         InstanceHandle::new(id, this, context, module, imports, items)?
     };
+    if !module.gc_roots().is_empty() {
+        core.gc.add_rooted_instance(id);
+    }
     Ok(core.instances.push(handle))
 }
 

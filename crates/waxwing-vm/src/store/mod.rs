@@ -2,7 +2,7 @@
 
 mod create;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
-use waxwing_environ::artifact::TrampolineKind;
 use waxwing_environ::{
     DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex, EngineTypeIndex, PrimaryMap, Trap,
     Tunables,
@@ -25,7 +24,7 @@ pub use create::{
 
 use crate::gc::{GcOptions, GcStore};
 use crate::host_func::HostFunc;
-use crate::instance::{Instance, InstanceHandle, InstanceId};
+use crate::instance::{Instance, InstanceHandle, InstanceId, is_gc_type};
 use crate::loaded_module::LoadedModule;
 use crate::store_context::VMStoreContext;
 use crate::table::TableElement;
@@ -285,6 +284,11 @@ impl StoreCore {
         self.gc.take_pending_exception()
     }
 
+    /// Whether there is an exception that no handler caught.
+    pub fn has_pending_exception(&self) -> bool {
+        self.gc.has_pending_exception()
+    }
+
     /// An instance of the store.
     ///
     /// # Panics
@@ -329,8 +333,7 @@ impl StoreCore {
         self.holes.retain(|hole| {
             // SAFETY: the store owns these records, and nobody has references to them.
             let func_ref = unsafe { &mut *hole.as_ptr() };
-            func_ref.wasm_call =
-                module.trampoline(TrampolineKind::WasmToArray, func_ref.type_index);
+            func_ref.wasm_call = module.host_call(&self.registry, func_ref.type_index);
             func_ref.wasm_call.is_none()
         });
     }
@@ -376,7 +379,12 @@ impl StoreCore {
         let owner = self.instance(instance);
         let ty = owner.defined_global_type(index).wasm_ty;
         let record = owner.defined_global(index).from;
-        // SAFETY: globals live as long as their store, which is borrowed exclusively.
+        if is_gc_type(ty) {
+            // SAFETY: globals live as long as their store, which is borrowed exclusively.
+            let old = unsafe { record.read() }.value(ty).get_anyref();
+            self.gc.replace_root(old, value.get_anyref());
+        }
+        // SAFETY: as above.
         unsafe { record.write(VMGlobalDefinition::new(ty, value)) };
     }
 
@@ -417,8 +425,56 @@ impl StoreCore {
         element: TableElement,
         len: u64,
     ) -> Result<(), Trap> {
+        let range = self
+            .instance(instance)
+            .table(table)
+            .check_range(start, len)?;
+        if let TableElement::GcRef(new) = element
+            && self.gc.counts_references()
+        {
+            let new = new.map_or(0, VMGcRef::get);
+            for index in range {
+                let old = self.gc_element(instance, table, index as u64);
+                self.gc.replace_root(old, new);
+            }
+        }
         let owner = self.instance_mut(instance);
         owner.table_fill(table, start, element, len)
+    }
+
+    /// An element of a table of GC references, zero if it is null.
+    fn gc_element(&self, instance: InstanceId, table: DefinedTableIndex, index: u64) -> u32 {
+        match self.instance(instance).table(table).get(index) {
+            Ok(Some(TableElement::GcRef(Some(reference)))) => reference.get(),
+            _ => 0,
+        }
+    }
+
+    /// Counts what copying between tables overwrites and what it adds.
+    fn count_table_copy(
+        &mut self,
+        (dst, dst_table): (InstanceId, DefinedTableIndex),
+        dst_index: u64,
+        (src, src_table): (InstanceId, DefinedTableIndex),
+        src_index: u64,
+        len: u64,
+    ) -> Result<(), Trap> {
+        let from = self.instance(src).table(src_table);
+        from.check_range(src_index, len)?;
+        let to = self.instance(dst).table(dst_table);
+        to.check_range(dst_index, len)?;
+        if !matches!(to.null(), TableElement::GcRef(_)) {
+            return Ok(());
+        }
+        for i in 0..len {
+            let new = self.gc_element(src, src_table, src_index + i);
+            self.gc.count_up(new);
+        }
+        for i in 0..len {
+            let old = self.gc_element(dst, dst_table, dst_index + i);
+            self.gc.count_down(old);
+        }
+        Ok(())
     }
 
     /// The module whose code contains the address `pc`.
@@ -439,7 +495,7 @@ impl StoreCore {
             .modules
             .all
             .values()
-            .find_map(|module| module.trampoline(TrampolineKind::WasmToArray, ty))?;
+            .find_map(|module| module.host_call(&self.registry, ty))?;
         self.wasm_calls.insert(ty, code);
         Some(code)
     }
@@ -529,9 +585,18 @@ pub fn table_grow(
     delta: u64,
     init: TableElement,
 ) -> Result<Option<u64>> {
-    let instance = store.core_mut().instances[instance].as_ptr();
+    let pointer = store.core_mut().instances[instance].as_ptr();
     // SAFETY: the instance is the store's, which is borrowed exclusively.
-    unsafe { Instance::table_grow(instance, store, index, delta, init) }
+    let grown = unsafe { Instance::table_grow(pointer, store, index, delta, init)? };
+    if let (Some(_), TableElement::GcRef(Some(init))) = (grown, init)
+        && store.core().gc.counts_references()
+    {
+        let gc = &mut store.core_mut().gc;
+        for _ in 0..delta {
+            gc.count_up(init.get());
+        }
+    }
+    Ok(grown)
 }
 
 /// Copies elements between tables, which may be the same.
@@ -551,6 +616,15 @@ pub fn table_copy(
     src_index: u64,
     len: u64,
 ) -> Result<(), Trap> {
+    if store.gc.counts_references() {
+        store.count_table_copy(
+            (dst, dst_table),
+            dst_index,
+            (src, src_table),
+            src_index,
+            len,
+        )?;
+    }
     let dst = (store.instances[dst].as_ptr(), dst_table);
     let src = (store.instances[src].as_ptr(), src_table);
     // SAFETY: the instances are the store's, which is borrowed exclusively.

@@ -1,7 +1,7 @@
 //! [`ArrayRef`] and [`ArrayRefPre`].
 
 use anyhow::{Context, Result, bail, ensure};
-use waxwing_vm::{StoreId, VMGcRef, ValRaw};
+use waxwing_vm::{StoreId, VMGcRef};
 
 use super::object;
 use super::out_of_memory::GcHeapOutOfMemory;
@@ -100,10 +100,7 @@ impl ArrayRef {
         // Read from its root after the allocation, which may have moved what it refers to.
         let raw = elem.to_raw_in(store)?;
         if !is_zero(elem) {
-            let gc = store.core_mut().gc_mut();
-            for index in 0..len {
-                gc.set_element(gc_ref, index, raw);
-            }
+            store.core_mut().gc_mut().fill_elements(gc_ref, raw);
         }
         Ok(Rooted::new(store, gc_ref))
     }
@@ -162,9 +159,7 @@ impl ArrayRef {
         ensure_bytes(&allocator.ty)?;
         let gc_ref = allocator.allocate(store, length(elems.len())?)?;
         let gc = store.core_mut().gc_mut();
-        for (index, elem) in (0..).zip(elems) {
-            gc.set_element(gc_ref, index, ValRaw::u32(u32::from(*elem)));
-        }
+        gc.byte_elements_mut(gc_ref).copy_from_slice(elems);
         Ok(Rooted::new(store, gc_ref))
     }
 
@@ -182,16 +177,14 @@ impl ArrayRef {
         let store = store.as_context_mut().0;
         let gc_ref = self.index.get(store)?;
         ensure_bytes(&type_in(store, gc_ref))?;
-        let gc = store.core().gc();
-        let len = gc.array_len(gc_ref);
+        let src = store.core().gc().byte_elements(gc_ref);
         ensure!(
-            dst.len() == len as usize,
-            "cannot copy an array of length {len} to a slice of length {}",
+            dst.len() == src.len(),
+            "cannot copy an array of length {} to a slice of length {}",
+            src.len(),
             dst.len()
         );
-        for (index, byte) in (0..).zip(dst) {
-            *byte = gc.element(gc_ref, index).get_u32() as u8;
-        }
+        dst.copy_from_slice(src);
         Ok(())
     }
 

@@ -80,7 +80,7 @@ fn room_comes_back_when_roots_end() -> Result<()> {
 #[test]
 fn values_of_the_host_come_back_when_there_is_no_room() -> Result<()> {
     each_collector(|engine, _| {
-        let mut store = limited(&engine, 200_000);
+        let mut store = limited(&engine, 70_000);
         let mut kept = Vec::new();
         let error = loop {
             let value = format!("value {}", kept.len());
@@ -209,8 +209,8 @@ fn guests_trap_when_the_heap_is_full() -> Result<()> {
         let module = Module::new(
             &engine,
             r#"(module
-                (type $list (struct (field (ref null $list)) (field (ref $bytes))))
                 (type $bytes (array i8))
+                (type $list (struct (field (ref null $list)) (field (ref $bytes))))
                 (global $kept (mut (ref null $list)) (ref.null $list))
                 (func (export "fill")
                     (loop $again

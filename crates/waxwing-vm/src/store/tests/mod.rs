@@ -26,27 +26,29 @@ use crate::vmcontext::{VMContext, VMOpaqueContext};
 
 /// What a limiter was asked, and what it is to answer.
 #[derive(Default)]
-struct Limiter {
-    asked: Vec<(usize, usize, Option<usize>)>,
+pub(crate) struct Limiter {
+    pub(crate) asked: Vec<(usize, usize, Option<usize>)>,
     failed: usize,
-    deny: bool,
-    error: bool,
+    pub(crate) deny: bool,
+    /// The most bytes that are allowed, if set.
+    pub(crate) limit: Option<usize>,
+    pub(crate) error: bool,
 }
 
 impl Limiter {
     fn growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         self.asked.push((current, desired, maximum));
         anyhow::ensure!(!self.error, "the limiter failed");
-        Ok(!self.deny)
+        Ok(!self.deny && self.limit.is_none_or(|limit| desired <= limit))
     }
 }
 
-struct TestStore {
-    core: StoreCore,
-    limiter: Limiter,
+pub(crate) struct TestStore {
+    pub(crate) core: StoreCore,
+    pub(crate) limiter: Limiter,
     instances_limit: usize,
     /// References that the test holds on to.
-    roots: Vec<VMGcRef>,
+    pub(crate) roots: Vec<VMGcRef>,
 }
 
 impl VMStore for TestStore {
@@ -85,17 +87,21 @@ impl VMStore for TestStore {
 }
 
 /// A store whose builtins and test use it through one pointer.
-struct Owned(NonNull<TestStore>);
+pub(crate) struct Owned(NonNull<TestStore>);
 
 impl Owned {
-    fn new(tunables: &Tunables) -> Owned {
+    pub(crate) fn new(tunables: &Tunables) -> Owned {
+        Owned::with_gc(tunables, GcOptions::default())
+    }
+
+    pub(crate) fn with_gc(tunables: &Tunables, gc_options: GcOptions) -> Owned {
         let registry = Arc::new(TypeRegistry::new());
         let options = EntryOptions {
             max_wasm_stack: 1 << 20,
             backtraces: true,
         };
         let mut store = NonNull::from(Box::leak(Box::new(TestStore {
-            core: StoreCore::new(&registry, tunables, options, GcOptions::default()),
+            core: StoreCore::new(&registry, tunables, options, gc_options),
             limiter: Limiter::default(),
             instances_limit: 10,
             roots: Vec::new(),
