@@ -25,6 +25,8 @@ const PRELUDE: &str = r#"
   (type $longs (array (mut i64)))
   (type $f (func (param i32 anyref (ref null $s0) (ref null $anys)) (result anyref)))
 
+  (tag $t (param anyref i32))
+
   (global $fuel (mut i32) (i32.const FUEL))
   (global $ga (mut anyref) (ref.null any))
   (global $gb (mut anyref) (ref.i31 (i32.const 7)))
@@ -154,6 +156,8 @@ enum Ty {
     /// `(ref null $bytes)`
     Bytes,
     Extern,
+    /// Only of temporaries.
+    Exn,
 }
 
 impl Ty {
@@ -167,6 +171,7 @@ impl Ty {
             Ty::Structs => "(ref null $structs)",
             Ty::Bytes => "(ref null $bytes)",
             Ty::Extern => "externref",
+            Ty::Exn => "exnref",
         }
     }
 }
@@ -216,7 +221,12 @@ pub fn program(seed: u64, fuel: u32) -> String {
     (global.set $fuel (i32.const FUEL))
     (loop $again
       (local.set $h (i32.add (i32.mul (i32.const 31) (local.get $h))
-        (call $hash (call $f0 (local.get $h) (global.get $ga) (global.get $gs) (ref.null $anys))
+        (call $hash
+          (block $done (result anyref)
+            (block $thrown (result anyref i32)
+              (br $done (try_table (result anyref) (catch $t $thrown)
+                (call $f0 (local.get $h) (global.get $ga) (global.get $gs) (ref.null $anys)))))
+            (drop))
           (i32.const 6))))
       (br_if $again (i32.eqz (call $tick))))
     (call $hash_roots (local.get $h))))"#;
@@ -423,6 +433,7 @@ impl Generator<'_> {
         }
         match ty {
             Ty::I32 => unreachable!("numbers are made above"),
+            Ty::Exn => unreachable!("exceptions are in temporaries alone"),
             Ty::Any => self.any(depth),
             Ty::Struct => match self.rng.below(6) {
                 0 | 1 => self.new_struct(depth),
@@ -514,7 +525,8 @@ impl Generator<'_> {
     }
 
     fn any(&mut self, depth: usize) -> String {
-        match self.rng.below(14) {
+        match self.rng.below(15) {
+            13 => self.catch(depth),
             0 => format!("(ref.i31 {})", self.number(depth)),
             1 | 2 => self.new_struct(depth),
             3 => self.call(depth),
@@ -551,9 +563,41 @@ impl Generator<'_> {
         }
     }
 
+    /// What an expression throws, if it does, or else its value.
+    fn catch(&mut self, depth: usize) -> String {
+        let label = self.label();
+        let value = self.expr(Ty::Any, depth);
+        if self.rng.one_in(2) {
+            return format!(
+                "(block $d{label} (result anyref)
+                   (block $h{label} (result anyref i32)
+                     (br $d{label} (try_table (result anyref) (catch $t $h{label}) {value})))
+                   (drop))"
+            );
+        }
+        // The exception is kept while something else is done, and perhaps thrown again.
+        let exception = self.temporary(Ty::Exn);
+        let between = self.statement(depth.saturating_sub(1));
+        let condition = self.number(0);
+        format!(
+            "(block $d{label} (result anyref)
+               (block $h{label} (result anyref i32 exnref)
+                 (br $d{label} (try_table (result anyref) (catch_ref $t $h{label}) {value})))
+               (local.set {exception}) (drop) {between}
+               (if (i32.and {condition} (i32.const 1))
+                 (then (throw_ref (local.get {exception})))))"
+        )
+    }
+
     fn statement(&mut self, depth: usize) -> String {
         let next = depth.saturating_sub(1);
-        let text = match self.rng.below(16) {
+        let text = match self.rng.below(17) {
+            15 => format!(
+                "(if (i32.eqz (i32.and {} (i32.const 3))) (then (throw $t {} {})))",
+                self.number(next),
+                self.expr(Ty::Any, next),
+                self.number(next)
+            ),
             0..=3 => {
                 let ty = *self.rng.choose(&LOCALS);
                 let local = self.local(ty).expect("there are locals of the type");

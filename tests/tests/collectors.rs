@@ -38,6 +38,7 @@ fn ways() -> Vec<Way> {
             config
                 .wasm_function_references(true)
                 .wasm_gc(true)
+                .wasm_exceptions(true)
                 .collector(collector)
                 .gc_stress(stress)
                 .cranelift_opt_level(level)
