@@ -215,7 +215,7 @@ pub(crate) fn segment_bytes(
 /// # Safety
 ///
 /// There are `len` aligned elements at `to`, that nobody else uses.
-unsafe fn fill<T: Copy>(to: std::ptr::NonNull<T>, value: T, len: usize) {
+unsafe fn fill<T: Copy>(to: NonNull<T>, value: T, len: usize) {
     for i in 0..len {
         // SAFETY: required of the caller.
         unsafe { to.add(i).write(value) };
