@@ -310,6 +310,17 @@ impl LoadedModule {
         self.functions().code(index)
     }
 
+    /// How the module's code calls functions of the host of the type `ty`, if it has such calls: by `ty`
+    /// itself, or by a supertype, whose parameters and results are passed in the same way.
+    pub fn host_call(
+        &self,
+        registry: &TypeRegistry,
+        ty: EngineTypeIndex,
+    ) -> Option<NonNull<VMWasmCode>> {
+        let by_type = |ty| self.trampoline(TrampolineKind::WasmToArray, ty);
+        by_type(ty).or_else(|| registry.supertypes(ty).into_iter().find_map(by_type))
+    }
+
     /// The trampoline of a kind for functions of type `ty`, if the module has one.
     pub fn trampoline(
         &self,

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
-use waxwing_environ::artifact::TrampolineKind;
 use waxwing_environ::{
     DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex, EngineTypeIndex, PrimaryMap, Trap,
     Tunables,
@@ -329,8 +328,7 @@ impl StoreCore {
         self.holes.retain(|hole| {
             // SAFETY: the store owns these records, and nobody has references to them.
             let func_ref = unsafe { &mut *hole.as_ptr() };
-            func_ref.wasm_call =
-                module.trampoline(TrampolineKind::WasmToArray, func_ref.type_index);
+            func_ref.wasm_call = module.host_call(&self.registry, func_ref.type_index);
             func_ref.wasm_call.is_none()
         });
     }
@@ -492,7 +490,7 @@ impl StoreCore {
             .modules
             .all
             .values()
-            .find_map(|module| module.trampoline(TrampolineKind::WasmToArray, ty))?;
+            .find_map(|module| module.host_call(&self.registry, ty))?;
         self.wasm_calls.insert(ty, code);
         Some(code)
     }

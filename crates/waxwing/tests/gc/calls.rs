@@ -462,3 +462,59 @@ fn functions_are_referred_to_by_their_types() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn functions_of_the_host_may_be_of_subtypes() -> Result<()> {
+    each_collector(|engine, _| {
+        let module = Module::new(
+            &engine,
+            r#"(module
+                (type $op (sub (func (param i32) (result anyref))))
+                (import "" "op" (func $imported (type $op)))
+                (table (export "table") 1 funcref)
+                (func (export "imported") (param i32) (result anyref)
+                    (call $imported (local.get 0)))
+                (func (export "ref") (param (ref $op) i32) (result anyref)
+                    (call_ref $op (local.get 1) (local.get 0)))
+                (func (export "indirect") (param i32) (result anyref)
+                    (call_indirect (type $op) (local.get 0) (i32.const 0))))"#,
+        )?;
+        let any = ValType::ANYREF;
+        let (open, i32) = (Finality::NonFinal, ValType::I32);
+        let op = FuncType::with_finality_and_supertype(&engine, open, None, [i32.clone()], [any])?;
+        let i31 = ValType::I31REF;
+        let sub = |sup: &FuncType| {
+            let (params, results) = ([i32.clone()], [i31.clone()]);
+            FuncType::with_finality_and_supertype(&engine, open, Some(sup), params, results)
+        };
+        let subtype = sub(&sub(&op)?)?;
+        let double = |mut caller: Caller<'_, ()>, params: &[Val], results: &mut [Val]| {
+            let number = I31::wrapping_i32(params[0].unwrap_i32() * 2);
+            results[0] = AnyRef::from_i31(&mut caller, number).into();
+            Ok(())
+        };
+        let mut linker = Linker::new(&engine);
+        linker.func_new("", "op", subtype.clone(), double)?;
+        let mut store = Store::new(&engine, ());
+        let before = Func::new(&mut store, subtype.clone(), double);
+        let instance = linker.instantiate_pre(&module)?.instantiate(&mut store)?;
+        let after = Func::new(&mut store, subtype, double);
+        let imported = instance.get_typed_func::<i32, Rooted<AnyRef>>(&mut store, "imported");
+        assert!(message(imported.map(drop)).contains("mismatch"));
+        type Any = Option<Rooted<AnyRef>>;
+        let imported = instance.get_typed_func::<i32, Any>(&mut store, "imported")?;
+        let number = imported.call(&mut store, 4)?.unwrap();
+        assert_eq!(number.unwrap_i31(&store)?.get_i32(), 8);
+        let by_ref = instance.get_typed_func::<(Func, i32), Any>(&mut store, "ref")?;
+        let indirect = instance.get_typed_func::<i32, Any>(&mut store, "indirect")?;
+        let table = instance.get_table(&mut store, "table").unwrap();
+        for func in [before, after] {
+            let number = by_ref.call(&mut store, (func, 5))?.unwrap();
+            assert_eq!(number.unwrap_i31(&store)?.get_i32(), 10);
+            table.set(&mut store, 0, func.into())?;
+            let number = indirect.call(&mut store, 6)?.unwrap();
+            assert_eq!(number.unwrap_i31(&store)?.get_i32(), 12);
+        }
+        Ok(())
+    })
+}
