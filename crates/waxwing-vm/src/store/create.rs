@@ -19,7 +19,7 @@ use crate::memory::{self, InitialContents, SharedMemory};
 use crate::table::{self, TableElement};
 use crate::type_registry::RegisteredType;
 use crate::val_raw::ValRaw;
-use crate::vmcontext::{VMGlobalDefinition, VMMemoryImport};
+use crate::vmcontext::VMMemoryImport;
 
 /// Instantiates a module: everything but running its start function.
 ///
