@@ -57,6 +57,7 @@ pub fn imports(store: &mut Store<StoreLimits>, module: &Module) -> Result<Vec<Ex
                 anyhow::ensure!(ty.element().is_nullable(), "`{name}` has no default");
                 Extern::Table(Table::new(&mut *store, ty, null)?)
             }
+            ExternType::Tag(ty) => Extern::Tag(Tag::new(&mut *store, &ty)?),
         });
     }
     Ok(imports)

@@ -36,6 +36,8 @@ enum FrameKind {
     Loop(Block),
     /// The part of an `if` before its `else`.
     Then { otherwise: Block, params: Values },
+    /// A `try_table`, by the place of its first handler in the list.
+    Try(usize),
 }
 
 impl FuncTranslator<'_, '_> {
@@ -142,6 +144,11 @@ impl FuncTranslator<'_, '_> {
         Ok(())
     }
 
+    /// Begins a `try_table` whose handlers are those from `first` on.
+    pub(super) fn begin_try(&mut self, ty: BlockType, first: usize) -> Result<(), CompileError> {
+        self.block(ty, |_, _| FrameKind::Try(first))
+    }
+
     fn begin_loop(&mut self, params: &[Type]) -> FrameKind {
         let header = self.new_block(params);
         if self.is_cold() {
@@ -197,12 +204,16 @@ impl FuncTranslator<'_, '_> {
             self.end_then();
         }
         let frame = self.control.last().expect(IN_FRAME);
-        if self.reachable && frame.exit.is_some() {
+        // Landing blocks are filled between the end of the body and what follows.
+        let has_landings = matches!(frame.kind, FrameKind::Try(first) if self.has_landings(first));
+        if self.reachable && (frame.exit.is_some() || has_landings) {
             self.jump_to_exit();
         }
         let frame = self.control.pop().expect(IN_FRAME);
-        if let FrameKind::Loop(header) = frame.kind {
-            self.builder.seal_block(header);
+        match frame.kind {
+            FrameKind::Loop(header) => self.builder.seal_block(header),
+            FrameKind::Try(first) => self.end_handlers(first),
+            FrameKind::Block | FrameKind::Then { .. } => {}
         }
         if let Some(exit) = frame.exit {
             if frame.exit_is_cold {
@@ -223,7 +234,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    fn new_block(&mut self, params: &[Type]) -> Block {
+    pub(super) fn new_block(&mut self, params: &[Type]) -> Block {
         let block = self.builder.create_block();
         for ty in params {
             self.builder.append_block_param(block, *ty);
@@ -233,18 +244,24 @@ impl FuncTranslator<'_, '_> {
 
     fn push_block_params(&mut self, block: Block) {
         let params = self.builder.block_params(block);
+        let n = params.len();
         self.stack.extend_from_slice(params);
+        self.track(n);
     }
 
     /// The block of a label and the number of its arguments.
     fn label(&mut self, depth: u32, of: LabelOf) -> (Block, usize) {
-        let is_cold = self.is_cold();
-        self.label_as_cold(depth, of, is_cold)
+        self.label_of_frame(self.control.len() - 1 - depth as usize, of)
     }
 
-    /// Like [`Self::label`], for a branch that is perhaps unlikely.
-    fn label_as_cold(&mut self, depth: u32, of: LabelOf, is_cold: bool) -> (Block, usize) {
-        let index = self.control.len() - 1 - depth as usize;
+    /// As [`Self::label`], of the frame at `index`, counted from the outermost.
+    pub(super) fn label_of_frame(&mut self, index: usize, of: LabelOf) -> (Block, usize) {
+        let is_cold = self.is_cold();
+        self.label_as_cold(index, of, is_cold)
+    }
+
+    /// Like [`Self::label_of_frame`], for a branch that is perhaps unlikely.
+    fn label_as_cold(&mut self, index: usize, of: LabelOf, is_cold: bool) -> (Block, usize) {
         let frame = &mut self.control[index];
         if let (FrameKind::Loop(header), LabelOf::Branch) = (&frame.kind, of) {
             return (*header, frame.params.len());
@@ -269,11 +286,16 @@ impl FuncTranslator<'_, '_> {
         frames.any(|frame| matches!(frame.kind, FrameKind::Loop(_)))
     }
 
-    fn br(&mut self, depth: u32) {
+    pub(super) fn br(&mut self, depth: u32) {
+        self.jump_to_label(depth);
+        self.set_unreachable();
+    }
+
+    /// Ends the block with a jump to a label; its arguments stay on the stack.
+    pub(super) fn jump_to_label(&mut self, depth: u32) {
         let (block, arity) = self.label(depth, LabelOf::Branch);
         let args = self.peek_canonical(arity);
         self.ins().jump(block, &block_args(&args));
-        self.set_unreachable();
     }
 
     /// Branches if `condition` is not zero; the label's arguments stay on the stack.
@@ -288,7 +310,8 @@ impl FuncTranslator<'_, '_> {
             false => likelihood,
         };
         let is_cold = self.is_cold() || likelihood == Likelihood::Unlikely;
-        let (block, arity) = self.label_as_cold(depth, LabelOf::Branch, is_cold);
+        let index = self.control.len() - 1 - depth as usize;
+        let (block, arity) = self.label_as_cold(index, LabelOf::Branch, is_cold);
         let args = self.peek_canonical(arity);
         let next = self.block_as_cold(likelihood == Likelihood::Likely);
         self.ins()
@@ -344,19 +367,20 @@ impl FuncTranslator<'_, '_> {
         );
         let value = self.ins().select(condition, a, b);
         self.push(value);
+        self.track(1);
     }
 }
 
 /// Which block of a frame is meant.
 #[derive(Copy, Clone)]
-enum LabelOf {
+pub(super) enum LabelOf {
     /// Where branches to the frame go.
     Branch,
     /// What follows the frame's end.
     End,
 }
 
-fn block_args(values: &[Value]) -> BlockArgs {
+pub(super) fn block_args(values: &[Value]) -> BlockArgs {
     values.iter().map(|value| BlockArg::Value(*value)).collect()
 }
 

@@ -6,8 +6,8 @@ use super::{CompileError, memory_image, table_image};
 use crate::{
     ConstExpr, ConstOp, DataSegment, DefinedFuncIndex, ElementSegment, EntityIndex, EntityType,
     Export, FuncIndex, FuncRefIndex, FunctionFacts, Global, GlobalIndex, Import, MemoryIndex,
-    MemoryInitialization, Module, ModuleTypes, PrimaryMap, TableIndex, TableInitialValue,
-    TableSegment, Tag, TagIndex, Tunables, TypeIndex, TypeRef,
+    MemoryInitialization, Module, ModuleTypeIndex, ModuleTypes, PrimaryMap, TableIndex,
+    TableInitialValue, TableSegment, Tag, TagIndex, Tunables, TypeIndex, TypeRef,
 };
 use core::ops::Range;
 use smallvec::SmallVec;
@@ -191,7 +191,7 @@ impl<'data> Translator<'data> {
             }
             Payload::TagSection(section) => {
                 for tag in section {
-                    let signature = self.types.by_index[TypeIndex::from_u32(tag?.func_type_idx)];
+                    let signature = self.type_at(tag?.func_type_idx);
                     self.module.tags.push(Tag {
                         signature: TypeRef::Module(signature),
                     });
@@ -277,7 +277,7 @@ impl<'data> Translator<'data> {
                 (EntityIndex::Global(index), EntityType::Global(ty))
             }
             T::Tag(ty) => {
-                let signature = self.types.by_index[TypeIndex::from_u32(ty.func_type_idx)];
+                let signature = self.type_at(ty.func_type_idx);
                 let tag = Tag {
                     signature: TypeRef::Module(signature),
                 };
@@ -298,7 +298,7 @@ impl<'data> Translator<'data> {
     fn function(&mut self, ty: u32) -> FuncIndex {
         self.module.num_functions += 1;
         self.functions.push(FunctionFacts {
-            signature: self.types.by_index[TypeIndex::from_u32(ty)],
+            signature: self.type_at(ty),
             func_ref: None,
         })
     }
@@ -310,6 +310,10 @@ impl<'data> Translator<'data> {
             facts.func_ref = Some(FuncRefIndex::from_u32(self.module.num_escaped_funcs as u32));
             self.module.num_escaped_funcs += 1;
         }
+    }
+
+    fn type_at(&self, index: u32) -> ModuleTypeIndex {
+        self.types.by_index[TypeIndex::from_u32(index)]
     }
 
     fn global_type(&self, ty: wasmparser::GlobalType) -> Result<Global, CompileError> {
@@ -365,6 +369,24 @@ impl<'data> Translator<'data> {
                 Operator::I64Add => ConstOp::I64Add,
                 Operator::I64Sub => ConstOp::I64Sub,
                 Operator::I64Mul => ConstOp::I64Mul,
+                Operator::RefI31 => ConstOp::RefI31,
+                Operator::StructNew { struct_type_index } => {
+                    ConstOp::StructNew(self.type_at(struct_type_index))
+                }
+                Operator::StructNewDefault { struct_type_index } => {
+                    ConstOp::StructNewDefault(self.type_at(struct_type_index))
+                }
+                Operator::ArrayNew { array_type_index } => {
+                    ConstOp::ArrayNew(self.type_at(array_type_index))
+                }
+                Operator::ArrayNewDefault { array_type_index } => {
+                    ConstOp::ArrayNewDefault(self.type_at(array_type_index))
+                }
+                Operator::ArrayNewFixed {
+                    array_type_index,
+                    array_size,
+                } => ConstOp::ArrayNewFixed(self.type_at(array_type_index), array_size),
+                Operator::AnyConvertExtern | Operator::ExternConvertAny => ConstOp::ConvertExtern,
                 Operator::End => break,
                 other => {
                     return Err(CompileError::Unsupported(format!(
@@ -469,6 +491,12 @@ impl<'data> Translator<'data> {
         wasm_types: wasmparser::types::Types,
         tunables: &Tunables,
     ) -> Result<ModuleTranslation<'data>, CompileError> {
+        self.module.needs_gc_heap = self.needs_gc_heap();
+        if self.module.needs_gc_heap && tunables.collector.is_none() {
+            return Err(CompileError::Unsupported(
+                "objects of the GC heap in an engine without a garbage collector".to_string(),
+            ));
+        }
         self.function_names.sort_by_key(|(index, _)| *index);
         self.function_names.dedup_by_key(|(index, _)| *index);
         let data = self.place_data(tunables)?;
@@ -486,6 +514,12 @@ impl<'data> Translator<'data> {
             data,
             debug_sections: self.debug_sections,
         })
+    }
+
+    /// Whether code of the module can make objects.
+    fn needs_gc_heap(&self) -> bool {
+        let mut types = self.types.types.values();
+        types.any(|ty| ty.as_func().is_none()) || !self.module.tags.is_empty()
     }
 
     /// Lays out the data section: images or active segments, then passive segments.

@@ -16,6 +16,7 @@ mod exports;
 mod initialize;
 mod segments;
 
+use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -30,13 +31,13 @@ use waxwing_environ::{
 
 pub(crate) use allocate::InstanceHandle;
 pub use exports::VMExport;
-pub(crate) use initialize::initialize;
+pub(crate) use initialize::InstanceEnv;
+pub(crate) use initialize::{initialize, is_gc_type};
 
-use crate::const_eval::ConstEnv;
 use crate::loaded_module::LoadedModule;
 use crate::memory::{Memory, SharedMemory, declared_maximum, size_after_growth};
 use crate::store::VMStore;
-use crate::table::{Table, TableElement};
+use crate::table::{Table, TableElement, TableElements};
 use crate::val_raw::ValRaw;
 use crate::vmcontext::{
     VMArrayCall, VMContext, VMFuncRef, VMFunctionImport, VMGlobalDefinition, VMGlobalImport,
@@ -57,6 +58,8 @@ pub struct Instance {
     module: Arc<LoadedModule>,
     memories: PrimaryMap<DefinedMemoryIndex, Memory>,
     tables: PrimaryMap<DefinedTableIndex, Table>,
+    /// The elements of passive segments of GC references, until they are dropped.
+    passive_elements: HashMap<ElemIndex, Box<[u32]>>,
     dropped_elements: EntitySet<ElemIndex>,
     dropped_data: EntitySet<DataIndex>,
 }
@@ -173,6 +176,7 @@ impl Instance {
             wasm_call: Some(self.module.func_code(defined)?),
             vmctx: VMContext::opaque(self.vmctx),
             type_index,
+            gc_id: 0,
         })
     }
 
@@ -244,6 +248,13 @@ impl Instance {
         }
     }
 
+    /// What stands for an exception tag in the store's GC heap; `None` if the module has no such tag.
+    pub(crate) fn tag_id(&self, index: waxwing_environ::TagIndex) -> Option<u32> {
+        self.module.module().tags.get(index)?;
+        // SAFETY: tags live as long as the store, and do not change.
+        Some(unsafe { self.tag_import(index).from.as_ref() }.id)
+    }
+
     /// The address of a global, imported or defined.
     pub fn global(&self, index: GlobalIndex) -> NonNull<VMGlobalDefinition> {
         self.global_import(index).from
@@ -271,6 +282,24 @@ impl Instance {
     #[inline]
     pub fn table(&self, index: DefinedTableIndex) -> &Table {
         &self.tables[index]
+    }
+
+    /// Calls `visit` with the address and number of references in each global, table and element segment
+    /// that the instance owns.
+    pub(crate) fn visit_gc_roots(&mut self, visit: &mut dyn FnMut(NonNull<u32>, usize)) {
+        let roots = self.module.gc_roots();
+        for global in &roots.globals {
+            let offset = self.module.offsets().global_definition(*global);
+            visit(self.record(offset), 1);
+        }
+        for table in &roots.tables {
+            if let TableElements::GcRefs { start, len } = self.tables[*table].elements() {
+                visit(start, len);
+            }
+        }
+        for elements in self.passive_elements.values_mut() {
+            visit(NonNull::from(&mut **elements).cast(), elements.len());
+        }
     }
 
     /// Tells generated code where a memory is, and how large.
@@ -336,25 +365,6 @@ impl Instance {
         Ok(element)
     }
 
-    /// Sets an element of a table that the instance owns.
-    ///
-    /// # Errors
-    ///
-    /// Traps if there is no such element.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the reference is not of the table's kind. That it is of the table's type is for the
-    /// caller to know.
-    pub fn table_set(
-        &mut self,
-        table: DefinedTableIndex,
-        index: u64,
-        element: TableElement,
-    ) -> Result<(), Trap> {
-        self.table_fill(table, index, element, 1)
-    }
-
     /// Sets `len` elements from `start` on of a table that the instance owns.
     ///
     /// # Errors
@@ -363,8 +373,9 @@ impl Instance {
     ///
     /// # Panics
     ///
-    /// As for [`Self::table_set`].
-    pub fn table_fill(
+    /// Panics if the reference is not of the table's kind. That it is of the table's type, and counted where
+    /// references are, is for the caller to see to.
+    pub(crate) fn table_fill(
         &mut self,
         table: DefinedTableIndex,
         start: u64,
@@ -544,15 +555,5 @@ fn grow_shared_memory(
                 return Ok(None);
             }
         }
-    }
-}
-
-impl ConstEnv for Instance {
-    fn global(&self, index: GlobalIndex) -> ValRaw {
-        self.global_value(index)
-    }
-
-    fn func_ref(&self, index: FuncIndex) -> Option<NonNull<VMFuncRef>> {
-        Instance::func_ref(self, index)
     }
 }

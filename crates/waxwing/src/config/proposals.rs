@@ -20,28 +20,60 @@ bitflags::bitflags! {
         const MEMORY64 = 1 << 9;
         const CUSTOM_PAGE_SIZES = 1 << 10;
         const WIDE_ARITHMETIC = 1 << 11;
+        const FUNCTION_REFERENCES = 1 << 12;
+        const GC = 1 << 13;
+        const EXCEPTIONS = 1 << 14;
     }
 }
 
+/// The proposals that are not on unless they are asked for.
+const OFF_BY_DEFAULT: Proposals = Proposals::FUNCTION_REFERENCES
+    .union(Proposals::MEMORY64)
+    .union(Proposals::CUSTOM_PAGE_SIZES)
+    .union(Proposals::WIDE_ARITHMETIC)
+    .union(Proposals::GC)
+    .union(Proposals::EXCEPTIONS);
+
+/// The proposals whose values a collector manages, and their names as a user knows them.
+const NEED_COLLECTOR: [(Proposals, &str); 2] = [
+    (Proposals::GC, "wasm_gc"),
+    (Proposals::EXCEPTIONS, "wasm_exceptions"),
+];
+
 impl Default for Proposals {
     fn default() -> Self {
-        let mut on = Proposals::all();
+        let mut on = Proposals::all() - OFF_BY_DEFAULT;
         on.set(Proposals::REFERENCE_TYPES, cfg!(feature = "gc"));
         on.set(Proposals::THREADS, cfg!(feature = "threads"));
-        on.remove(Proposals::MEMORY64);
-        on.remove(Proposals::CUSTOM_PAGE_SIZES);
-        on.remove(Proposals::WIDE_ARITHMETIC);
         on
     }
 }
 
 /// A proposal that builds on another: what is on, what it needs, and both as a user knows them.
-const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 3] = [
+const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 6] = [
     (
         Proposals::REFERENCE_TYPES,
         Proposals::BULK_MEMORY,
         "wasm_reference_types",
         "wasm_bulk_memory",
+    ),
+    (
+        Proposals::FUNCTION_REFERENCES,
+        Proposals::REFERENCE_TYPES,
+        "wasm_function_references",
+        "wasm_reference_types",
+    ),
+    (
+        Proposals::GC,
+        Proposals::FUNCTION_REFERENCES,
+        "wasm_gc",
+        "wasm_function_references",
+    ),
+    (
+        Proposals::EXCEPTIONS,
+        Proposals::REFERENCE_TYPES,
+        "wasm_exceptions",
+        "wasm_reference_types",
     ),
     (
         Proposals::RELAXED_SIMD,
@@ -66,13 +98,21 @@ impl Proposals {
             .map(move |(name, flag)| (name.to_lowercase(), self.contains(flag)))
     }
 
-    /// Fails if a proposal is on without one that it needs.
-    pub(super) fn check(self) -> Result<()> {
+    /// Fails if a proposal is on without what it needs: another one, or a collector.
+    pub(super) fn check(self, has_collector: bool) -> Result<()> {
         for (proposal, needed, name, needed_name) in DEPENDENCIES {
             if self.contains(proposal) && !self.contains(needed) {
                 bail!(
                     "`Config::{name}(true)` needs `Config::{needed_name}(true)`: \
                      switch both on or both off"
+                );
+            }
+        }
+        for (proposal, name) in NEED_COLLECTOR {
+            if self.contains(proposal) && !has_collector {
+                bail!(
+                    "`Config::{name}(true)` needs a collector: leave out \
+                     `Config::gc_support(false)`, or switch both off"
                 );
             }
         }
@@ -109,9 +149,52 @@ proposal_options! {
     /// # Errors
     ///
     /// The proposal builds on bulk memory operations: [`Engine::new`](crate::Engine::new) fails
-    /// if this is on and [`Config::wasm_bulk_memory`] is off.
+    /// if this is on and [`Config::wasm_bulk_memory`] is off, or if this is off while
+    /// [`Config::wasm_function_references`], which builds on it, is on.
     #[cfg(feature = "gc")]
     wasm_reference_types = REFERENCE_TYPES;
+
+    /// Whether modules can use the typed function references proposal: references to functions of
+    /// one type, references that cannot be null, and calls through references, which need no check
+    /// of the function's type.
+    ///
+    /// Default: `false`.
+    ///
+    /// # Errors
+    ///
+    /// The proposal builds on reference types: [`Engine::new`](crate::Engine::new) fails if this
+    /// is on and [`Config::wasm_reference_types`] is off, or if this is off while
+    /// [`Config::wasm_gc`], which builds on it, is on.
+    #[cfg(feature = "gc")]
+    wasm_function_references = FUNCTION_REFERENCES;
+
+    /// Whether modules can use the garbage collection proposal: structs and arrays that a
+    /// [collector](Config::collector) manages, `i31` numbers, subtyping, and casts.
+    ///
+    /// Default: `false`.
+    ///
+    /// # Errors
+    ///
+    /// The proposal builds on typed function references: [`Engine::new`](crate::Engine::new) fails
+    /// if this is on and [`Config::wasm_function_references`] or [`Config::gc_support`] is off.
+    #[cfg(feature = "gc")]
+    wasm_gc = GC;
+
+    /// Whether modules can use the exception handling proposal: tags, the instructions `try_table`,
+    /// `throw` and `throw_ref`, and references to exceptions, which a [collector](Config::collector)
+    /// manages.
+    ///
+    /// Code that does not throw is as fast as without handlers. The instructions of the proposal's first version, `try`
+    /// and `catch`, are not part of it.
+    ///
+    /// Default: `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if this is on and [`Config::wasm_reference_types`]
+    /// or [`Config::gc_support`] is off.
+    #[cfg(feature = "gc")]
+    wasm_exceptions = EXCEPTIONS;
 
     /// Whether modules can use the SIMD proposal: the type `v128` and its instructions.
     ///

@@ -4,6 +4,7 @@ mod global;
 mod memory;
 mod shared_memory;
 mod table;
+mod tag;
 
 use waxwing_environ::{EntityType, TypeRef};
 use waxwing_vm::VMExport;
@@ -15,6 +16,7 @@ pub use global::Global;
 pub use memory::{Memory, MemoryAccessError};
 pub use shared_memory::{SharedMemory, WaitResult};
 pub use table::Table;
+pub use tag::Tag;
 
 /// An item that a module can import or export.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub enum Extern {
     /// A linear memory that is shared between threads. Unlike all other items it belongs to no
     /// store.
     SharedMemory(SharedMemory),
+    /// An exception tag.
+    Tag(Tag),
 }
 
 macro_rules! extern_accessors {
@@ -71,6 +75,7 @@ extern_accessors! {
     "table", Table, into_table;
     "linear memory", Memory, into_memory;
     "shared linear memory", SharedMemory, into_shared_memory;
+    "tag", Tag, into_tag;
 }
 
 impl Extern {
@@ -88,6 +93,7 @@ impl Extern {
             Extern::Table(item) => ExternType::Table(item.ty(store)),
             Extern::Memory(item) => ExternType::Memory(item.ty(store)),
             Extern::SharedMemory(item) => ExternType::Memory(item.ty()),
+            Extern::Tag(item) => ExternType::Tag(item.ty(store)),
         }
     }
 
@@ -99,6 +105,7 @@ impl Extern {
             Extern::Memory(item) => item.comes_from_same_store(store),
             // Of the same engine: shared memories belong to no store.
             Extern::SharedMemory(item) => Engine::same(item.engine(), store.engine()),
+            Extern::Tag(item) => item.comes_from_same_store(store),
         }
     }
 
@@ -110,17 +117,16 @@ impl Extern {
             Extern::Table(item) => EntityType::Table(item.current_type(store)),
             Extern::Memory(item) => EntityType::Memory(item.current_type(store)),
             Extern::SharedMemory(item) => EntityType::Memory(item.current_type()),
+            Extern::Tag(item) => EntityType::Tag(item.vm_type(store)),
         }
     }
 
-    /// `None` for an item that the host cannot handle: an exception tag.
-    ///
     /// # Safety
     ///
     /// `item` is one of `store`.
-    pub(crate) unsafe fn from_vm(store: &StoreOpaque, item: VMExport) -> Option<Extern> {
+    pub(crate) unsafe fn from_vm(store: &StoreOpaque, item: VMExport) -> Extern {
         let owner = store.id();
-        Some(match item {
+        match item {
             // SAFETY: required of the caller; functions of instances live as long as the store.
             VMExport::Function(func_ref) => unsafe { Func::from_vm(store, func_ref) }.into(),
             VMExport::Global { instance, index } => {
@@ -133,8 +139,8 @@ impl Extern {
                     None => Memory::new_handle(owner, instance, index).into(),
                 }
             }
-            VMExport::Tag { .. } => return None,
-        })
+            VMExport::Tag { instance, index } => Tag::new_handle(owner, instance, index).into(),
+        }
     }
 }
 

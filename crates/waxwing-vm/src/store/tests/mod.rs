@@ -20,31 +20,35 @@ use crate::code_memory::CodeMemory;
 use crate::code_memory::tests::artifact_of;
 use crate::host_func::VMHostFuncContext;
 use crate::imports::{Imports, OwnedImports};
-use crate::instance::VMExport;
+use crate::instance::{InstanceEnv, VMExport};
 use crate::traps::{TrapReason, catch_host};
 use crate::vmcontext::{VMContext, VMOpaqueContext};
 
 /// What a limiter was asked, and what it is to answer.
 #[derive(Default)]
-struct Limiter {
-    asked: Vec<(usize, usize, Option<usize>)>,
+pub(crate) struct Limiter {
+    pub(crate) asked: Vec<(usize, usize, Option<usize>)>,
     failed: usize,
-    deny: bool,
-    error: bool,
+    pub(crate) deny: bool,
+    /// The most bytes that are allowed, if set.
+    pub(crate) limit: Option<usize>,
+    pub(crate) error: bool,
 }
 
 impl Limiter {
     fn growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         self.asked.push((current, desired, maximum));
         anyhow::ensure!(!self.error, "the limiter failed");
-        Ok(!self.deny)
+        Ok(!self.deny && self.limit.is_none_or(|limit| desired <= limit))
     }
 }
 
-struct TestStore {
-    core: StoreCore,
-    limiter: Limiter,
+pub(crate) struct TestStore {
+    pub(crate) core: StoreCore,
+    pub(crate) limiter: Limiter,
     instances_limit: usize,
+    /// References that the test holds on to.
+    pub(crate) roots: Vec<VMGcRef>,
 }
 
 impl VMStore for TestStore {
@@ -77,22 +81,30 @@ impl VMStore for TestStore {
     fn tables_limit(&self) -> usize {
         10
     }
+    fn trace_host_roots(&mut self, visit: &mut dyn FnMut(&mut VMGcRef)) {
+        self.roots.iter_mut().for_each(visit);
+    }
 }
 
 /// A store whose builtins and test use it through one pointer.
-struct Owned(NonNull<TestStore>);
+pub(crate) struct Owned(NonNull<TestStore>);
 
 impl Owned {
-    fn new(tunables: &Tunables) -> Owned {
+    pub(crate) fn new(tunables: &Tunables) -> Owned {
+        Owned::with_gc(tunables, GcOptions::default())
+    }
+
+    pub(crate) fn with_gc(tunables: &Tunables, gc_options: GcOptions) -> Owned {
         let registry = Arc::new(TypeRegistry::new());
         let options = EntryOptions {
             max_wasm_stack: 1 << 20,
             backtraces: true,
         };
         let mut store = NonNull::from(Box::leak(Box::new(TestStore {
-            core: StoreCore::new(&registry, tunables, options),
+            core: StoreCore::new(&registry, tunables, options, gc_options),
             limiter: Limiter::default(),
             instances_limit: 10,
+            roots: Vec::new(),
         })));
         let this: NonNull<dyn VMStore> = store;
         // SAFETY: the store stays where it is until it is dropped, and is used by one thread.
@@ -314,10 +326,9 @@ fn growth_asks_the_limiter() {
 fn tables_of_the_host_grow_and_are_copied() {
     let mut store = Owned::new(&Tunables::default());
     let mut gc_ref = |value: u32| {
-        let reference = store
-            .core
-            .extern_refs_mut()
-            .insert(Box::new(value))
+        let reference = crate::alloc_extern(&mut *store, Box::new(value))
+            .unwrap()
+            .ok()
             .unwrap();
         TableElement::GcRef(Some(reference))
     };
