@@ -10,7 +10,10 @@ use std::collections::HashMap;
 use wast::core::WastRetCore;
 use wast::token::Id;
 use wast::{QuoteWat, WastArg, WastExecute, WastInvoke, WastRet, Wat};
-use waxwing::{Engine, Extern, Instance, Linker, Module, RootScope, Store, Val};
+use waxwing::{
+    AsContextMut, Engine, Extern, Instance, Linker, Module, RootScope, SharedMemory, Store,
+    ThrownException, Val,
+};
 
 /// The store in which a directive runs. References that it makes are rooted until it is done, so
 /// that the collector sees scripts as it sees programs.
@@ -38,6 +41,16 @@ pub(crate) struct World {
     /// The definition that `module instance` without a name refers to.
     last_definition: Option<Module>,
     definitions: HashMap<String, Module>,
+    /// By the name of an instance in another store, what of it can be used in this one.
+    shared: HashMap<String, Vec<(String, SharedMemory)>>,
+}
+
+/// What the store of a thread shares with that of the script which started it.
+pub(crate) struct Shared {
+    /// What modules can import, by the names of module and item.
+    registered: Vec<(String, String, SharedMemory)>,
+    /// The exports of instances that the thread can register, by the instances' names.
+    instances: HashMap<String, Vec<(String, SharedMemory)>>,
 }
 
 impl WastContext {
@@ -65,8 +78,24 @@ impl WastContext {
                 instances: HashMap::new(),
                 last_definition: None,
                 definitions: HashMap::new(),
+                shared: HashMap::new(),
             },
         })
+    }
+
+    /// A context for a thread, with what it shares with others.
+    pub(crate) fn with_shared(
+        engine: &Engine,
+        output: SpectestOutput,
+        shared: Shared,
+    ) -> Result<WastContext> {
+        let mut context = WastContext::new(engine, output)?;
+        let WastContext { store, world } = &mut context;
+        for (module, name, memory) in shared.registered {
+            world.linker.define(&mut *store, &module, &name, memory)?;
+        }
+        world.shared = shared.instances;
+        Ok(context)
     }
 
     /// Runs the script `text` and adds what happened to `report`.
@@ -147,9 +176,49 @@ impl World {
         name: &str,
         module: Option<Id<'_>>,
     ) -> Result<()> {
+        if let Some(id) = module
+            && !self.instances.contains_key(id.name())
+            && let Some(shared) = self.shared.get(id.name())
+        {
+            for (item, memory) in shared {
+                self.linker
+                    .define(&mut *store, name, item, memory.clone())?;
+            }
+            return Ok(());
+        }
         let instance = self.instance(module)?;
         self.linker.instance(store, name, instance)?;
         Ok(())
+    }
+
+    /// What a thread shares with this script, which names the instance `module` for it.
+    pub(crate) fn shared(&self, store: &mut Scope<'_>, module: Option<Id<'_>>) -> Result<Shared> {
+        let registered = self
+            .linker
+            .iter(&mut *store)
+            .filter_map(|(module, name, item)| {
+                let memory = item.into_shared_memory()?;
+                Some((module.to_string(), name.to_string(), memory))
+            })
+            .collect();
+        let mut instances = self.shared.clone();
+        if let Some(id) = module
+            && !(instances.contains_key(id.name()) && !self.instances.contains_key(id.name()))
+        {
+            let exports = self
+                .instance(module)?
+                .exports(store.as_context_mut())
+                .filter_map(|export| {
+                    let name = export.name().to_string();
+                    Some((name, export.into_shared_memory()?))
+                })
+                .collect();
+            instances.insert(id.name().to_string(), exports);
+        }
+        Ok(Shared {
+            registered,
+            instances,
+        })
     }
 
     /// Whether the text parser or the engine rejects the module, as `message` says it must.
@@ -218,7 +287,14 @@ impl World {
             args.push(values::argument(store, arg)?);
         }
         let mut results = vec![Val::I32(0); func.ty(&*store).results().len()];
-        Ok(func.call(store, &args, &mut results).map(|()| results))
+        let outcome = func.call(&mut *store, &args, &mut results);
+        if let Err(error) = &outcome
+            && error.is::<ThrownException>()
+        {
+            // Whether it was expected or not, the next call has nothing to do with it.
+            store.as_context_mut().take_pending_exception();
+        }
+        Ok(outcome.map(|()| results))
     }
 }
 

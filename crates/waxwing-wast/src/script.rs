@@ -1,6 +1,6 @@
 //! Runs the directives of a script.
 
-use crate::context::{COMPONENTS, WastContext, check_results, must_trap};
+use crate::context::{COMPONENTS, Shared, WastContext, check_results, must_trap};
 use crate::messages;
 use crate::report::{Failure, Outcome, Report};
 use crate::spectest::SpectestOutput;
@@ -12,7 +12,7 @@ use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 use wast::token::Span;
 use wast::{QuoteWat, Wast, WastDirective, WastExecute, WastThread, Wat};
-use waxwing::{Engine, Trap};
+use waxwing::{Engine, ThrownException};
 
 /// Why a directive is not run.
 const STACK_SWITCHING: &str = "stack switching is not supported";
@@ -157,10 +157,8 @@ impl<'scope, 'a: 'scope> Script<'_, 'scope, '_, 'a> {
             }
             WastDirective::AssertSuspension { .. } => return Ok(Ran::Skipped(STACK_SWITCHING)),
             WastDirective::AssertException { exec, .. } => match world.execute(store, exec)? {
-                Err(error) if error.is::<Trap>() => {
-                    return Err(error.context("expected an exception, found a trap"));
-                }
-                Err(_) => {}
+                Err(error) if error.is::<ThrownException>() => {}
+                Err(error) => return Err(error.context("expected an exception")),
                 Ok(values) => bail!(
                     "expected an exception, found {}",
                     values::describe_all(store, &values)
@@ -204,11 +202,8 @@ impl<'scope, 'a: 'scope> Script<'_, 'scope, '_, 'a> {
                 }
             }
             WastDirective::Thread(thread) => {
-                ensure!(
-                    thread.shared_module.is_none(),
-                    "the engine has no shared memories"
-                );
-                let setting = (world.engine.clone(), world.output);
+                let shared = world.shared(store, thread.shared_module)?;
+                let setting = (world.engine.clone(), world.output, shared);
                 let name = thread.name.name();
                 let handle = spawn(self.scope, self.source, setting, thread);
                 self.threads.insert(name, handle);
@@ -229,11 +224,11 @@ impl<'scope, 'a: 'scope> Script<'_, 'scope, '_, 'a> {
 fn spawn<'scope, 'a: 'scope>(
     scope: &'scope Scope<'scope, '_>,
     source: Source<'a>,
-    (engine, output): (Engine, SpectestOutput),
+    (engine, output, shared): (Engine, SpectestOutput, Shared),
     thread: WastThread<'a>,
 ) -> ScopedJoinHandle<'scope, Result<Report>> {
     scope.spawn(move || {
-        let mut context = WastContext::new(&engine, output)?;
+        let mut context = WastContext::with_shared(&engine, output, shared)?;
         let mut report = Report::default();
         Script {
             context: &mut context,

@@ -4,7 +4,7 @@ use anyhow::Result;
 use std::io::Write;
 use waxwing::{
     Engine, Global, GlobalType, Linker, Memory, MemoryType, Module, Mutability, Ref, RefType,
-    Store, Table, TableType, Val, ValType,
+    SharedMemory, Store, Table, TableType, Val, ValType,
 };
 
 /// Where the `print…` functions of the `spectest` module write.
@@ -74,11 +74,18 @@ pub(crate) fn define(
     let memory = Memory::new(&mut *store, MemoryType::new(1, Some(2)))?;
     linker.define(&mut *store, m, "memory", memory)?;
 
+    if accepts(store.engine(), SHARED_MEMORY) {
+        let memory = SharedMemory::new(store.engine(), MemoryType::shared(1, 2))?;
+        linker.define(&mut *store, m, "shared_memory", memory)?;
+    }
     Ok(())
 }
 
 /// `(module (table i64 1 funcref))`
 const TABLE_64: &[u8] = b"\0asm\x01\0\0\0\x04\x04\x01\x70\x04\x01";
+
+/// `(module (memory 1 1 shared))`
+const SHARED_MEMORY: &[u8] = b"\0asm\x01\0\0\0\x05\x04\x01\x03\x01\x01";
 
 /// Whether the engine has what a module of nothing else uses: its configuration cannot be read back.
 fn accepts(engine: &Engine, probe: &[u8]) -> bool {
