@@ -65,11 +65,11 @@ fn global(ty: &GlobalType) -> String {
 fn table(ty: &TableType) -> String {
     format!(
         "{} {}",
-        super::wasm::limits(ty.is_64(), ty.minimum(), ty.maximum()),
+        super::types::limits(ty.is_64(), ty.minimum(), ty.maximum()),
         ty.element()
     )
 }
 
 fn memory(ty: &MemoryType) -> String {
-    super::wasm::limits(ty.is_64(), ty.minimum(), ty.maximum())
+    super::types::limits(ty.is_64(), ty.minimum(), ty.maximum())
 }
