@@ -12,6 +12,7 @@ pub mod engines;
 pub mod guest;
 pub mod journal;
 pub mod mutate;
+pub mod objects;
 pub mod rng;
 pub mod sandbox;
 pub mod smith;
