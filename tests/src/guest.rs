@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use waxwing::{
-    Extern, ExternType, Func, Global, Instance, Memory, Module, Ref, Store, StoreLimits,
-    StoreLimitsBuilder, Table, Val,
+    Extern, ExternType, Func, Global, Instance, Memory, Module, Ref, SharedMemory, Store,
+    StoreLimits, StoreLimitsBuilder, Table, Val,
 };
 
 /// The largest linear memory that tests let a module have, in bytes.
@@ -47,6 +47,9 @@ pub fn imports(store: &mut Store<StoreLimits>, module: &Module) -> Result<Vec<Ex
                 let value = Val::default_for_ty(ty.content());
                 let value = value.ok_or_else(|| anyhow::anyhow!("`{name}` has no default"))?;
                 Extern::Global(Global::new(&mut *store, ty, value)?)
+            }
+            ExternType::Memory(ty) if ty.is_shared() => {
+                Extern::SharedMemory(SharedMemory::new(module.engine(), ty)?)
             }
             ExternType::Memory(ty) => Extern::Memory(Memory::new(&mut *store, ty)?),
             ExternType::Table(ty) => {

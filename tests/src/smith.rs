@@ -38,6 +38,7 @@ fn comparable(rng: &mut Rng) -> Config {
         max_memories: if rng.one_in(3) { 4 } else { 1 },
         max_tables: if rng.one_in(3) { 4 } else { 1 },
         max_memory32_bytes: 12 << 16,
+        max_memory64_bytes: 12 << 16,
         memory_max_size_required: rng.one_in(2),
         max_table_elements: 500,
         table_max_size_required: rng.one_in(2),
@@ -53,6 +54,9 @@ fn comparable(rng: &mut Rng) -> Config {
         sign_extension_ops_enabled: !rng.one_in(8),
         simd_enabled: !rng.one_in(3),
         tail_call_enabled: !rng.one_in(3),
+        memory64_enabled: rng.one_in(3),
+        custom_page_sizes_enabled: rng.one_in(4),
+        wide_arithmetic_enabled: rng.one_in(2),
         allow_start_export: rng.one_in(2),
         generate_custom_sections: rng.one_in(8),
         ..Config::default()
@@ -60,6 +64,10 @@ fn comparable(rng: &mut Rng) -> Config {
     if !config.reference_types_enabled {
         config.max_tables = 1;
     }
+    // What wasmi does not have.
+    config.gc_enabled = false;
+    config.exceptions_enabled = false;
+    config.threads_enabled = false;
     without_later_proposals(&mut config);
     config.relaxed_simd_enabled = false;
     config
@@ -67,16 +75,10 @@ fn comparable(rng: &mut Rng) -> Config {
 
 /// Switches off what the engine does not support.
 fn without_later_proposals(config: &mut Config) {
-    config.gc_enabled = false;
-    config.exceptions_enabled = false;
-    config.threads_enabled = false;
     config.shared_everything_threads_enabled = false;
     config.acquire_release_atomics_enabled = false;
     config.multibyte_array_access_enabled = false;
-    config.memory64_enabled = false;
-    config.custom_page_sizes_enabled = false;
     config.custom_descriptors_enabled = false;
-    config.wide_arithmetic_enabled = false;
     config.compact_imports_enabled = false;
 }
 
@@ -225,6 +227,7 @@ pub fn any_arbitrary(u: &mut Unstructured<'_>) -> Option<Vec<u8>> {
     config.max_memories = config.max_memories.min(20);
     config.max_tables = config.max_tables.min(20);
     config.max_memory32_bytes = config.max_memory32_bytes.min(1 << 24);
+    config.max_memory64_bytes = config.max_memory64_bytes.min(1 << 24);
     config.max_table_elements = config.max_table_elements.min(10_000);
     config.allow_invalid_funcs = false;
     Some(Module::new(config, u).ok()?.to_bytes())

@@ -299,6 +299,31 @@ fn inspect_an_artifact() {
 }
 
 #[test]
+fn inspect_memories_of_an_artifact() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "memories.wat",
+        r#"(module
+            (memory (export "far") i64 1)
+            (memory (export "common") 1 2 shared)
+            (memory (export "small") 3 (pagesize 1)))"#,
+    );
+    sandbox
+        .run("compile -W all-proposals memories.wat")
+        .success();
+    let text = sandbox
+        .run("inspect -W all-proposals --allow-precompiled memories.cwasm")
+        .success();
+    for line in [
+        "  far: memory i64 1\n",
+        "  common: memory 1 2 shared\n",
+        "  small: memory 3 (pagesize 1)\n",
+    ] {
+        assert!(text.contains(line), "no {line:?} in {text}");
+    }
+}
+
+#[test]
 #[cfg(unix)]
 fn a_closed_pipe_is_no_panic() {
     let sandbox = Sandbox::new();

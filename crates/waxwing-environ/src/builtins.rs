@@ -94,6 +94,13 @@ macro_rules! for_each_builtin {
             fma_f32(vmctx: vmctx, x: f32, y: f32, z: f32) -> f32;
             /// Fused multiply-add where the target has no instruction for it.
             fma_f64(vmctx: vmctx, x: f64, y: f64, z: f64) -> f64;
+            /// `memory.atomic.notify` at an effective address: the number of waiters woken.
+            memory_atomic_notify(vmctx: vmctx, memory: i32, address: i64, count: i32) -> trap pointer;
+            /// `memory.atomic.wait32` at an effective address: 0 when woken, 1 when the value is
+            /// another, 2 when the time was out.
+            memory_atomic_wait32(vmctx: vmctx, memory: i32, address: i64, expected: i32, timeout: i64) -> trap pointer;
+            /// `memory.atomic.wait64`, as `memory_atomic_wait32`.
+            memory_atomic_wait64(vmctx: vmctx, memory: i32, address: i64, expected: i64, timeout: i64) -> trap pointer;
         }
     };
 }

@@ -7,6 +7,7 @@
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use anyhow::Result;
 use waxwing_environ::{
@@ -15,6 +16,7 @@ use waxwing_environ::{
 };
 
 use crate::instance::Instance;
+use crate::memory::{self, WaitResult};
 use crate::table::TableElement;
 use crate::traps::{self, TrapReason};
 use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
@@ -341,6 +343,53 @@ fn table_get_lazy_init_func_ref(caller: Caller, table: u32, index: u64) -> *mut 
         // Null, as generated code checked the bounds and tables of functions hold nothing else.
         _ => std::ptr::null_mut(),
     }
+}
+
+fn memory_atomic_notify(
+    caller: Caller,
+    memory: u32,
+    address: u64,
+    count: u32,
+) -> Result<Option<u64>, TrapReason> {
+    let memory = MemoryIndex::from_u32(memory);
+    let woken = caller.with(|instance| instance.memory_notify(memory, address, count))?;
+    Ok(Some(woken.into()))
+}
+
+/// The time to wait that WebAssembly gives in nanoseconds: none if negative.
+fn timeout(nanoseconds: u64) -> Option<Duration> {
+    (nanoseconds.cast_signed() >= 0).then(|| Duration::from_nanos(nanoseconds))
+}
+
+fn wait_result(result: WaitResult) -> Result<Option<u64>, TrapReason> {
+    Ok(Some(result as u64))
+}
+
+fn memory_atomic_wait32(
+    caller: Caller,
+    memory: u32,
+    address: u64,
+    expected: u32,
+    nanoseconds: u64,
+) -> Result<Option<u64>, TrapReason> {
+    let memory = MemoryIndex::from_u32(memory);
+    let address = caller.with(|instance| instance.address_to_wait_at(memory, address, 4))?;
+    // SAFETY: the address was checked, and the instance keeps its memories, as the store does that of
+    // others.
+    wait_result(unsafe { memory::wait32(address, expected, timeout(nanoseconds)) })
+}
+
+fn memory_atomic_wait64(
+    caller: Caller,
+    memory: u32,
+    address: u64,
+    expected: u64,
+    nanoseconds: u64,
+) -> Result<Option<u64>, TrapReason> {
+    let memory = MemoryIndex::from_u32(memory);
+    let address = caller.with(|instance| instance.address_to_wait_at(memory, address, 8))?;
+    // SAFETY: as above.
+    wait_result(unsafe { memory::wait64(address, expected, timeout(nanoseconds)) })
 }
 
 /// Defines builtins that compute a float.

@@ -31,12 +31,12 @@ pub use host_func::{HostFunc, VMHostFuncContext};
 pub use imports::{Imports, OwnedImports};
 pub use instance::{Instance, InstanceId, VMExport};
 pub use loaded_module::LoadedModule;
-pub use memory::Memory;
+pub use memory::{Memory, SharedMemory, Storage, WaitResult};
 pub use memory_image::{ImageSource, MemoryImage};
 pub use mmap::{Mmap, host_page_size, round_down_to_host_pages, round_up_to_host_pages};
 pub use store::{
     StoreCore, StoreId, VMStore, call, call_unchecked, create_host_global, create_host_memory,
-    create_host_table, instantiate, memory_grow, table_copy, table_grow,
+    create_host_table, import_shared_memory, instantiate, memory_grow, table_copy, table_grow,
 };
 pub use store_context::VMStoreContext;
 pub use table::{Table, TableElement};

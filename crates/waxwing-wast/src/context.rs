@@ -203,7 +203,7 @@ impl World {
             .collect();
         let mut instances = self.shared.clone();
         if let Some(id) = module
-            && !(instances.contains_key(id.name()) && !self.instances.contains_key(id.name()))
+            && (self.instances.contains_key(id.name()) || !instances.contains_key(id.name()))
         {
             let exports = self
                 .instance(module)?

@@ -247,6 +247,100 @@ fn threads_have_their_own_store() {
 }
 
 #[test]
+fn threads_share_memories() {
+    // The message is never seen without what it announces.
+    passes(
+        r#"(module $Mem (memory (export "shared") 1 1 shared))
+        (register "mem" $Mem)
+        (thread $Writer (shared (module $Mem))
+            (register "memory of the other" $Mem)
+            (module
+                (memory (import "memory of the other" "shared") 1 1 shared)
+                (func (export "run")
+                    (i32.atomic.store (i32.const 0) (i32.const 42))
+                    (i32.atomic.store (i32.const 4) (i32.const 1))))
+            (invoke "run"))
+        (thread $Reader
+            (module
+                (memory (import "mem" "shared") 1 1 shared)
+                (func (export "run") (result i32 i32)
+                    (i32.atomic.load (i32.const 4))
+                    (i32.atomic.load (i32.const 0))))
+            (assert_return (invoke "run")
+                (either (i32.const 0) (i32.const 1))
+                (either (i32.const 0) (i32.const 42))))
+        (wait $Writer)
+        (wait $Reader)
+        (module
+            (memory (import "mem" "shared") 1 1 shared)
+            (func (export "run") (result i32) (i32.atomic.load (i32.const 0))))
+        (assert_return (invoke "run") (i32.const 42))"#,
+    );
+    fails(
+        r#"(module $Mem (memory (export "own") 1 1))
+(register "mem" $Mem)
+(thread $T (shared (module $Mem))
+  (register "again" $Mem)
+  (invoke $Mem "own")
+  (module (import "mem" "own" (memory 1 1)))
+  (module (import "again" "own" (memory 1 1))))
+(wait $T)
+(thread $U (shared (module $None)))"#,
+        &[
+            "5:4: no instance is called `$Mem`",
+            "6:4: ",
+            "7:4: ",
+            "9:2: no instance is called `$None`",
+        ],
+    );
+}
+
+#[test]
+fn threads_wait_for_each_other() {
+    passes(
+        r#"(module $Mem (memory (export "shared") 1 1 shared))
+        (thread $Sleeper (shared (module $Mem))
+            (register "mem" $Mem)
+            (module
+                (memory (import "mem" "shared") 1 1 shared)
+                (func (export "run") (result i32)
+                    (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1))))
+            ;; Woken, or late.
+            (assert_return (invoke "run") (either (i32.const 0) (i32.const 1))))
+        (thread $Waker (shared (module $Mem))
+            (register "mem" $Mem)
+            (module
+                (memory (import "mem" "shared") 1 1 shared)
+                (func (export "notify-0") (result i32)
+                    (memory.atomic.notify (i32.const 0) (i32.const 0)))
+                (func (export "notify-1-while")
+                    (i32.atomic.store (i32.const 0) (i32.const 1))
+                    (drop (memory.atomic.notify (i32.const 0) (i32.const 1)))))
+            (assert_return (invoke "notify-0") (i32.const 0))
+            (assert_return (invoke "notify-1-while")))
+        (wait $Sleeper)
+        (wait $Waker)"#,
+    );
+}
+
+#[test]
+fn threads_share_the_spectest_memory() {
+    passes(
+        r#"(module)
+        (thread $T
+            (module
+                (memory (import "spectest" "shared_memory") 1 2 shared)
+                (func (export "run") (i32.atomic.store (i32.const 8) (i32.const 7))))
+            (invoke "run"))
+        (wait $T)
+        (module
+            (memory (import "spectest" "shared_memory") 1 2 shared)
+            (func (export "run") (result i32) (i32.atomic.load (i32.const 8))))
+        (assert_return (invoke "run") (i32.const 7))"#,
+    );
+}
+
+#[test]
 fn counts() {
     let report = run(r#"(module (func (export "f")))
         (invoke "f")

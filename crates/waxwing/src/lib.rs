@@ -75,6 +75,7 @@
 //! - `parallel-compilation`: compiling functions on a pool of threads, rayon's.
 //! - `gc`: the reference types proposal and the host's types for references, such as
 //!   [`ExternRef`].
+//! - `threads`: the threads proposal, and [`SharedMemory`].
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
 
@@ -129,7 +130,9 @@ pub use config::{Config, ModuleVersionStrategy, WasmBacktraceDetails};
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
 pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
-pub use externals::{Export, Extern, Global, Memory, MemoryAccessError, Table};
+pub use externals::{
+    Export, Extern, Global, Memory, MemoryAccessError, SharedMemory, Table, WaitResult,
+};
 #[cfg(feature = "runtime")]
 pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
 #[cfg(feature = "runtime")]

@@ -108,7 +108,7 @@ impl observe::Machine for Machine {
                 Err(_) => return Outcome::Refused,
             }
         }
-        let imports: Vec<Extern> = self.imports.iter().map(|(_, item)| *item).collect();
+        let imports: Vec<Extern> = self.imports.iter().map(|(_, item)| item.clone()).collect();
         match Instance::new(&mut self.store, &module, &imports) {
             Ok(instance) => {
                 self.instance = Some(instance);
@@ -148,7 +148,7 @@ impl observe::Machine for Machine {
             .zip(&self.imports)
             .map(|(import, (_, item))| {
                 let name = format!("{} {}", import.module(), import.name());
-                (name, *item)
+                (name, item.clone())
             })
             .collect();
         if let Some(instance) = self.instance {

@@ -4,6 +4,7 @@
 //! is a module with a table from operators to what they build; [`FuncTranslator::operator`] asks
 //! one after the other. Code that validation calls unreachable is validated but not translated.
 
+mod atomic;
 mod call;
 mod control;
 mod memory;
@@ -179,7 +180,8 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             || self.reference_operator(op)?
             || self.table_operator(op)?
             || self.simd_operator(op)?
-            || self.relaxed_operator(op)?;
+            || self.relaxed_operator(op)?
+            || self.atomic_operator(op)?;
         if handled {
             return Ok(());
         }

@@ -1,11 +1,13 @@
 //! What a compiler is: from a [`ModuleTranslation`] to [`CompiledFunction`]s to an artifact.
 
+mod branch_hints;
 mod link;
 mod memory_image;
 mod table_image;
 mod translate;
 mod types;
 
+pub use branch_hints::{BranchHint, BranchHints};
 pub use link::{Artifact, CompiledModule, link};
 pub use translate::{FunctionBodyData, ModuleTranslation};
 pub use types::TypeConverter;

@@ -1,5 +1,6 @@
 //! From the bytes of a module to its facts and function bodies.
 
+use super::branch_hints::BranchHints;
 use super::types::{TypeConverter, memory};
 use super::{CompileError, memory_image, table_image};
 use crate::{
@@ -42,6 +43,8 @@ pub struct ModuleTranslation<'data> {
     pub tunables: Tunables,
     /// Function names of the name section, sorted by index.
     pub function_names: Vec<(FuncIndex, &'data str)>,
+    /// Which way branches are likely to go.
+    pub branch_hints: BranchHints,
     /// The contents of the artifact's data section, in pieces.
     pub data: DataSection<'data>,
     /// DWARF sections of the binary, by name. They become sections of the artifact.
@@ -98,6 +101,7 @@ impl<'data> ModuleTranslation<'data> {
             bodies: PrimaryMap::new(),
             types_of: TypeConverter::default(),
             function_names: Vec::new(),
+            branch_hints: BranchHints::default(),
             data: Vec::new(),
             debug_sections: Vec::new(),
         };
@@ -129,6 +133,7 @@ struct Translator<'data> {
     bodies: PrimaryMap<DefinedFuncIndex, FunctionBodyData<'data>>,
     types_of: TypeConverter,
     function_names: Vec<(FuncIndex, &'data str)>,
+    branch_hints: BranchHints,
     data: Vec<SegmentData<'data>>,
     debug_sections: Vec<(&'data str, &'data [u8])>,
 }
@@ -426,15 +431,20 @@ impl<'data> Translator<'data> {
         Ok(())
     }
 
-    /// Reads names, and finds DWARF; a malformed name section is ignored, as the specification
-    /// asks.
+    /// Reads names and branch hints, and finds DWARF; malformed sections of these are ignored, as
+    /// the specification asks.
     fn custom_section(&mut self, section: CustomSectionReader<'data>) {
         if section.name().starts_with(".debug_") {
             self.debug_sections.push((section.name(), section.data()));
             return;
         }
-        let KnownCustom::Name(names) = section.as_known() else {
-            return;
+        let names = match section.as_known() {
+            KnownCustom::Name(names) => names,
+            KnownCustom::BranchHints(hints) => {
+                self.branch_hints.read(hints, &self.module);
+                return;
+            }
+            _ => return,
         };
         for name in names {
             match name {
@@ -472,6 +482,7 @@ impl<'data> Translator<'data> {
             wasm_types,
             tunables: tunables.clone(),
             function_names: self.function_names,
+            branch_hints: self.branch_hints,
             data,
             debug_sections: self.debug_sections,
         })

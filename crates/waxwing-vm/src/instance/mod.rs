@@ -18,7 +18,6 @@ mod segments;
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use cranelift_entity::{EntitySet, entity_impl};
@@ -35,7 +34,7 @@ pub(crate) use initialize::initialize;
 
 use crate::const_eval::ConstEnv;
 use crate::loaded_module::LoadedModule;
-use crate::memory::Memory;
+use crate::memory::{Memory, SharedMemory, declared_maximum, size_after_growth};
 use crate::store::VMStore;
 use crate::table::{Table, TableElement};
 use crate::val_raw::ValRaw;
@@ -199,7 +198,10 @@ impl Instance {
         let offsets = self.module.offsets();
         match self.module.module().defined_memory_index(index) {
             Some(index) => VMMemoryImport {
-                from: self.record(offsets.memory_definition(index)),
+                from: match &self.memories[index] {
+                    Memory::Unshared(_) => self.record(offsets.memory_definition(index)),
+                    Memory::Shared(memory) => memory.definition(),
+                },
                 vmctx: self.vmctx,
                 index,
             },
@@ -273,15 +275,25 @@ impl Instance {
 
     /// Tells generated code where a memory is, and how large.
     fn publish_memory(&mut self, index: DefinedMemoryIndex) {
-        let definition = self.memories[index].definition();
-        let offset = self.module.offsets().memory_definition(index);
-        let record = self.record::<VMMemoryDefinition>(offset).as_ptr();
-        // SAFETY: the record is part of the context. The base is read by this thread alone, unless the
-        // memory is shared, when it never changes; the length is atomic.
-        unsafe {
-            (&raw mut (*record).base).write(definition.base);
-            let length = definition.current_length.into_inner();
-            (*record).current_length.store(length, Ordering::Release);
+        let offsets = self.module.offsets();
+        match &self.memories[index] {
+            Memory::Unshared(memory) => {
+                let offset = offsets.memory_definition(index);
+                let record = self.record::<VMMemoryDefinition>(offset);
+                let definition = VMMemoryDefinition {
+                    base: memory.base(),
+                    current_length: memory.byte_size().into(),
+                };
+                // SAFETY: the record is part of the context, which nobody has references to. Whoever
+                // uses it has exclusive use of the store.
+                unsafe { record.write(definition) };
+            }
+            Memory::Shared(memory) => {
+                let offset = offsets.shared_memory_pointer(index);
+                let record = self.record::<NonNull<VMMemoryDefinition>>(offset);
+                // SAFETY: as above.
+                unsafe { record.write(memory.definition()) };
+            }
         }
     }
 
@@ -419,27 +431,31 @@ impl Instance {
         index: DefinedMemoryIndex,
         delta: u64,
     ) -> Result<Option<u64>> {
-        let (pages, current, desired, maximum) = {
+        let (ty, current) = {
             // SAFETY: required of the caller; the reference ends before the limiter is asked.
             let memory = unsafe { instance.as_ref() }.memory(index);
-            (
-                memory.pages(),
-                memory.byte_size(),
-                memory.size_after_growth(delta),
-                memory.declared_maximum(),
-            )
+            if let Memory::Shared(memory) = memory {
+                let memory = memory.clone();
+                return grow_shared_memory(&memory, store, delta);
+            }
+            (*memory.ty(), memory.byte_size())
         };
+        let pages = current as u64 >> ty.page_size_log2;
         // Growing by nothing always succeeds.
         if delta == 0 {
             return Ok(Some(pages));
         }
-        if !store.memory_growing(current, desired, maximum)? {
+        let desired = size_after_growth(&ty, current, delta);
+        if !store.memory_growing(current, desired, declared_maximum(&ty))? {
             return Ok(None);
         }
         let grown = {
             // SAFETY: required of the caller; the reference ends before the limiter is told.
             let instance = unsafe { &mut *instance.as_ptr() };
-            let grown = instance.memories[index].grow_to(desired);
+            let grown = match &mut instance.memories[index] {
+                Memory::Unshared(memory) => memory.grow_to(desired),
+                Memory::Shared(_) => unreachable!("was not shared above"),
+            };
             instance.publish_memory(index);
             grown
         };
@@ -496,6 +512,36 @@ impl Instance {
             Err(error) => {
                 store.table_grow_failed(error)?;
                 Ok(None)
+            }
+        }
+    }
+}
+
+/// Grows a shared memory by `delta` pages, as far as the limiter of the store that asks for it allows.
+/// Returns the previous number of pages, or `None` if it cannot grow so far.
+fn grow_shared_memory(
+    memory: &SharedMemory,
+    store: &mut dyn VMStore,
+    delta: u64,
+) -> Result<Option<u64>> {
+    let ty = memory.ty();
+    loop {
+        let current = memory.byte_size();
+        let pages = current as u64 >> ty.page_size_log2;
+        if delta == 0 {
+            return Ok(Some(pages));
+        }
+        let desired = size_after_growth(ty, current, delta);
+        if !store.memory_growing(current, desired, declared_maximum(ty))? {
+            return Ok(None);
+        }
+        match memory.grow_from(current, desired) {
+            Ok(true) => return Ok(Some(pages)),
+            // Another thread grew it meanwhile: the limiter has to be asked for another size.
+            Ok(false) => {}
+            Err(error) => {
+                store.memory_grow_failed(error)?;
+                return Ok(None);
             }
         }
     }

@@ -1,5 +1,5 @@
 //! Instructions over segments and memories: `memory.init`, `memory.copy`, `memory.fill`, `data.drop`,
-//! `table.init`, `elem.drop`.
+//! `table.init`, `elem.drop`, and where `memory.atomic.wait` and `memory.atomic.notify` act.
 //!
 //! All bounds are checked before anything is written.
 
@@ -15,6 +15,7 @@ use waxwing_environ::{
 
 use super::Instance;
 use crate::const_eval::eval;
+use crate::memory;
 use crate::table::TableElement;
 use crate::traps::TrapReason;
 use crate::val_raw::ValRaw;
@@ -36,17 +37,26 @@ impl TableElement {
 }
 
 impl Instance {
-    /// The address of `len` bytes at `start` of a memory, imported or defined.
-    fn memory_range(&self, index: MemoryIndex, start: u64, len: u64) -> Result<NonNull<u8>, Trap> {
+    /// Where a memory, imported or defined, is, and how many bytes it has.
+    fn memory_extent(&self, index: MemoryIndex) -> (NonNull<u8>, usize) {
         let definition = self.memory_import(index).from.as_ptr();
         // SAFETY: memories and their records live as long as the store, of which the caller has
-        // exclusive use. Records are only changed by growth.
-        let (base, size) = unsafe {
+        // exclusive use. Records are only changed by growth, that of a shared memory only in its length.
+        unsafe {
             (
                 (&raw const (*definition).base).read(),
                 (*definition).current_length.load(Ordering::Acquire),
             )
-        };
+        }
+    }
+
+    fn is_shared(&self, memory: MemoryIndex) -> bool {
+        self.module.module().memories[memory].shared
+    }
+
+    /// The address of `len` bytes at `start` of a memory, imported or defined.
+    fn memory_range(&self, index: MemoryIndex, start: u64, len: u64) -> Result<NonNull<u8>, Trap> {
+        let (base, size) = self.memory_extent(index);
         match start.checked_add(len) {
             // SAFETY: the offset is not beyond the end of the memory.
             Some(end) if end <= size as u64 => Ok(unsafe { base.add(start as usize) }),
@@ -65,8 +75,17 @@ impl Instance {
     ) -> Result<(), Trap> {
         let src = self.memory_range(src_memory, src, len)?;
         let dst = self.memory_range(dst_memory, dst, len)?;
-        // SAFETY: both ranges are within their memories, and may overlap.
-        unsafe { dst.copy_from(src, len as usize) };
+        let len = len as usize;
+        // SAFETY: both ranges are within their memories, and may overlap. Memories that are not shared
+        // are not accessed by others meanwhile, and shared ones only by atomic operations and generated
+        // code.
+        unsafe {
+            if self.is_shared(src_memory) || self.is_shared(dst_memory) {
+                memory::racy_copy(dst, src, len);
+            } else {
+                dst.copy_from(src, len);
+            }
+        }
         Ok(())
     }
 
@@ -79,8 +98,15 @@ impl Instance {
         len: u64,
     ) -> Result<(), Trap> {
         let dst = self.memory_range(memory, dst, len)?;
-        // SAFETY: the range is within the memory.
-        unsafe { dst.write_bytes(value, len as usize) };
+        let len = len as usize;
+        // SAFETY: the range is within the memory; see `memory_copy`.
+        unsafe {
+            if self.is_shared(memory) {
+                memory::racy_fill(dst, value, len);
+            } else {
+                dst.write_bytes(value, len);
+            }
+        }
         Ok(())
     }
 
@@ -92,12 +118,57 @@ impl Instance {
         bytes: &[u8],
     ) -> Result<(), Trap> {
         let dst = self.memory_range(memory, dst, bytes.len() as u64)?;
-        // SAFETY: the range is within the memory, and the bytes are the artifact's, outside of it.
+        // SAFETY: the range is within the memory, and the bytes are the artifact's, outside of it, and
+        // not changed; see `memory_copy`.
         unsafe {
-            dst.as_ptr()
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
-        };
+            if self.is_shared(memory) {
+                memory::racy_write(dst, bytes);
+            } else {
+                let dst = dst.as_ptr();
+                dst.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            }
+        }
         Ok(())
+    }
+
+    /// The address of `size` bytes at `address` of a memory to wait at or to notify, and whether the
+    /// memory is shared.
+    fn waiting_address(
+        &self,
+        memory: MemoryIndex,
+        address: u64,
+        size: u64,
+    ) -> Result<(NonNull<u8>, bool), Trap> {
+        let (base, length) = self.memory_extent(memory);
+        let address = memory::atomic_address(base, length, address, size)?;
+        Ok((address, self.is_shared(memory)))
+    }
+
+    /// The address of `size` bytes at `address` of a memory to wait at.
+    pub(crate) fn address_to_wait_at(
+        &self,
+        memory: MemoryIndex,
+        address: u64,
+        size: u64,
+    ) -> Result<NonNull<u8>, Trap> {
+        match self.waiting_address(memory, address, size)? {
+            (address, true) => Ok(address),
+            (_, false) => Err(Trap::AtomicWaitNonSharedMemory),
+        }
+    }
+
+    /// `memory.atomic.notify`
+    pub(crate) fn memory_notify(
+        &self,
+        memory: MemoryIndex,
+        address: u64,
+        count: u32,
+    ) -> Result<u32, Trap> {
+        Ok(match self.waiting_address(memory, address, 4)? {
+            (address, true) => memory::notify(address.addr().get(), count),
+            // Nobody can wait there.
+            (_, false) => 0,
+        })
     }
 
     /// `memory.init`

@@ -11,15 +11,15 @@ use waxwing_environ::{
     PrimaryMap, Table, TableInitialValue, TypeRef, WasmValType,
 };
 
-use super::{Counts, VMStore};
+use super::{Counts, StoreCore, VMStore};
 use crate::imports::Imports;
 use crate::instance::{self, InstanceHandle, InstanceId};
 use crate::loaded_module::LoadedModule;
-use crate::memory::{self, InitialContents};
+use crate::memory::{self, InitialContents, SharedMemory};
 use crate::table::{self, TableElement};
 use crate::type_registry::RegisteredType;
 use crate::val_raw::ValRaw;
-use crate::vmcontext::VMGlobalDefinition;
+use crate::vmcontext::{VMGlobalDefinition, VMMemoryImport};
 
 /// Instantiates a module: everything but running its start function.
 ///
@@ -76,7 +76,8 @@ fn count(store: &dyn VMStore, module: &Module) -> Result<Counts> {
     })
 }
 
-/// Makes an instance, with everything but its globals and segments initialised.
+/// Makes an instance, with new memories and tables, and everything but its globals and segments
+/// initialised.
 ///
 /// # Safety
 ///
@@ -95,7 +96,22 @@ unsafe fn allocate(
     for index in (0..facts.num_defined_tables()).map(DefinedTableIndex::new) {
         tables.push(make_table(store, module, index)?);
     }
-    let core = store.core_mut();
+    // SAFETY: required of the caller.
+    unsafe { add_instance(store.core_mut(), module, imports, memories, tables) }
+}
+
+/// Makes an instance of these memories and tables.
+///
+/// # Safety
+///
+/// As for [`instantiate`]. The memories and tables are those that the module defines.
+unsafe fn add_instance(
+    core: &mut StoreCore,
+    module: &Arc<LoadedModule>,
+    imports: Imports<'_>,
+    memories: PrimaryMap<DefinedMemoryIndex, memory::Memory>,
+    tables: PrimaryMap<DefinedTableIndex, table::Table>,
+) -> Result<InstanceId> {
     let this = core
         .this
         .expect("`set_self` is called before anything is created");
@@ -176,6 +192,36 @@ fn create_host_item(
     let module = LoadedModule::synthetic(module, registry, foreign_types)?;
     // SAFETY: the module has no imports.
     unsafe { allocate(store, &module, Imports::default()) }
+}
+
+/// The record to import a shared memory with, which the store keeps from here on.
+///
+/// # Errors
+///
+/// Fails if memory is lacking.
+pub fn import_shared_memory(
+    store: &mut StoreCore,
+    memory: &SharedMemory,
+) -> Result<VMMemoryImport> {
+    let identity = memory.identity();
+    let owner = match store.shared_memories.get(&identity) {
+        Some(owner) => *owner,
+        None => {
+            let mut module = Module::default();
+            module.memories.push(*memory.ty());
+            let module = LoadedModule::synthetic(module, &store.registry, Vec::new())?;
+            let mut memories = PrimaryMap::new();
+            memories.push(memory::Memory::Shared(memory.clone()));
+            let imports = Imports::default();
+            // SAFETY: the module has no imports, this memory and no tables.
+            let owner =
+                unsafe { add_instance(store, &module, imports, memories, PrimaryMap::new())? };
+            store.shared_memories.insert(identity, owner);
+            owner
+        }
+    };
+    let index = DefinedMemoryIndex::new(0);
+    Ok(store.instance(owner).defined_memory(index))
 }
 
 /// Makes a linear memory of the host, of its minimal size.

@@ -18,7 +18,9 @@ use waxwing_environ::{
     DefinedMemoryIndex, DefinedTableIndex, EngineTypeIndex, PrimaryMap, Tunables,
 };
 
-pub use create::{create_host_global, create_host_memory, create_host_table, instantiate};
+pub use create::{
+    create_host_global, create_host_memory, create_host_table, import_shared_memory, instantiate,
+};
 
 use crate::extern_refs::ExternRefs;
 use crate::host_func::HostFunc;
@@ -159,6 +161,8 @@ pub struct StoreCore {
     shared_host_funcs: HashMap<*const HostFunc, (NonNull<VMFuncRef>, Arc<HostFunc>)>,
     func_refs: FuncRefs,
     extern_refs: ExternRefs,
+    /// The instances that own what the host has of shared memories, by the memories' identity.
+    shared_memories: HashMap<usize, InstanceId>,
     kept_alive: HashMap<*const (), Arc<dyn Any + Send + Sync>>,
     modules: Modules,
     /// Entries for WebAssembly to host functions, by type, as far as they were looked for.
@@ -195,6 +199,7 @@ impl StoreCore {
             shared_host_funcs: HashMap::new(),
             func_refs: FuncRefs::default(),
             extern_refs: ExternRefs::default(),
+            shared_memories: HashMap::new(),
             kept_alive: HashMap::new(),
             modules: Modules::default(),
             wasm_calls: HashMap::new(),

@@ -16,19 +16,27 @@ bitflags::bitflags! {
         const MULTI_MEMORY = 1 << 5;
         const TAIL_CALL = 1 << 6;
         const EXTENDED_CONST = 1 << 7;
+        const THREADS = 1 << 8;
+        const MEMORY64 = 1 << 9;
+        const CUSTOM_PAGE_SIZES = 1 << 10;
+        const WIDE_ARITHMETIC = 1 << 11;
     }
 }
 
 impl Default for Proposals {
     fn default() -> Self {
-        let mut all = Proposals::all();
-        all.set(Proposals::REFERENCE_TYPES, cfg!(feature = "gc"));
-        all
+        let mut on = Proposals::all();
+        on.set(Proposals::REFERENCE_TYPES, cfg!(feature = "gc"));
+        on.set(Proposals::THREADS, cfg!(feature = "threads"));
+        on.remove(Proposals::MEMORY64);
+        on.remove(Proposals::CUSTOM_PAGE_SIZES);
+        on.remove(Proposals::WIDE_ARITHMETIC);
+        on
     }
 }
 
 /// A proposal that builds on another: what is on, what it needs, and both as a user knows them.
-const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 2] = [
+const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 3] = [
     (
         Proposals::REFERENCE_TYPES,
         Proposals::BULK_MEMORY,
@@ -40,6 +48,12 @@ const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 2] = [
         Proposals::SIMD,
         "wasm_relaxed_simd",
         "wasm_simd",
+    ),
+    (
+        Proposals::THREADS,
+        Proposals::BULK_MEMORY,
+        "wasm_threads",
+        "wasm_bulk_memory",
     ),
 ];
 
@@ -131,8 +145,8 @@ proposal_options! {
     ///
     /// # Errors
     ///
-    /// [`Engine::new`](crate::Engine::new) fails if this is off while the reference types
-    /// proposal, which builds on it, is on.
+    /// [`Engine::new`](crate::Engine::new) fails if this is off while the reference types or the
+    /// threads proposal, which build on it, is on.
     wasm_bulk_memory = BULK_MEMORY;
 
     /// Whether modules can use the multi-value proposal: functions and blocks with several
@@ -151,6 +165,47 @@ proposal_options! {
     ///
     /// Default: `true`.
     wasm_extended_const = EXTENDED_CONST;
+
+    /// Whether modules can use the threads proposal: shared linear memories, atomic instructions,
+    /// and waiting and notifying.
+    ///
+    /// Despite its name the proposal does not let modules start threads. It is the host that runs
+    /// instances on several threads, each in a store of its own, and gives them a
+    /// [`SharedMemory`](crate::SharedMemory) as an import.
+    ///
+    /// Default: `true`.
+    ///
+    /// # Errors
+    ///
+    /// The proposal builds on bulk memory operations: [`Engine::new`](crate::Engine::new) fails
+    /// if this is on and [`Config::wasm_bulk_memory`] is off.
+    #[cfg(feature = "threads")]
+    wasm_threads = THREADS;
+
+    /// Whether modules can use the memory64 proposal: linear memories and tables with 64-bit
+    /// indices.
+    ///
+    /// Accesses to such memories are checked by code where those to memories with 32-bit indices
+    /// are caught by guard pages, so that they are slower.
+    ///
+    /// Default: `false`.
+    wasm_memory64 = MEMORY64;
+
+    /// Whether modules can use the custom page sizes proposal: linear memories whose pages are not
+    /// 64 KiB large.
+    ///
+    /// The page size is part of a memory's type, and memories of one module can have different
+    /// ones. The proposal allows 64 KiB and one byte. With small pages WebAssembly can run where
+    /// there are less than 64 KiB of memory.
+    ///
+    /// Default: `false`.
+    wasm_custom_page_sizes = CUSTOM_PAGE_SIZES;
+
+    /// Whether modules can use the wide arithmetic proposal: addition and subtraction of 128-bit
+    /// integers, and multiplication of 64-bit integers to 128 bits.
+    ///
+    /// Default: `false`.
+    wasm_wide_arithmetic = WIDE_ARITHMETIC;
 }
 
 impl Config {

@@ -207,6 +207,13 @@ pub(crate) fn wasm_features(proposals: Proposals) -> WasmFeatures {
         (Proposals::MULTI_MEMORY, WasmFeatures::MULTI_MEMORY),
         (Proposals::TAIL_CALL, WasmFeatures::TAIL_CALL),
         (Proposals::EXTENDED_CONST, WasmFeatures::EXTENDED_CONST),
+        (Proposals::THREADS, WasmFeatures::THREADS),
+        (Proposals::MEMORY64, WasmFeatures::MEMORY64),
+        (
+            Proposals::CUSTOM_PAGE_SIZES,
+            WasmFeatures::CUSTOM_PAGE_SIZES,
+        ),
+        (Proposals::WIDE_ARITHMETIC, WasmFeatures::WIDE_ARITHMETIC),
     ] {
         features.set(feature, proposals.contains(proposal));
     }

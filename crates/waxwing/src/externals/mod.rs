@@ -2,20 +2,22 @@
 
 mod global;
 mod memory;
+mod shared_memory;
 mod table;
 
 use waxwing_environ::{EntityType, TypeRef};
 use waxwing_vm::VMExport;
 
 use crate::store::StoreOpaque;
-use crate::{AsContext, ExternType, Func};
+use crate::{AsContext, Engine, ExternType, Func};
 
 pub use global::Global;
 pub use memory::{Memory, MemoryAccessError};
+pub use shared_memory::{SharedMemory, WaitResult};
 pub use table::Table;
 
 /// An item that a module can import or export.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Extern {
     /// A function.
     Func(Func),
@@ -25,6 +27,9 @@ pub enum Extern {
     Table(Table),
     /// A linear memory.
     Memory(Memory),
+    /// A linear memory that is shared between threads. Unlike all other items it belongs to no
+    /// store.
+    SharedMemory(SharedMemory),
 }
 
 macro_rules! extern_accessors {
@@ -65,6 +70,7 @@ extern_accessors! {
     "global", Global, into_global;
     "table", Table, into_table;
     "linear memory", Memory, into_memory;
+    "shared linear memory", SharedMemory, into_shared_memory;
 }
 
 impl Extern {
@@ -81,6 +87,7 @@ impl Extern {
             Extern::Global(item) => ExternType::Global(item.ty(store)),
             Extern::Table(item) => ExternType::Table(item.ty(store)),
             Extern::Memory(item) => ExternType::Memory(item.ty(store)),
+            Extern::SharedMemory(item) => ExternType::Memory(item.ty()),
         }
     }
 
@@ -90,6 +97,8 @@ impl Extern {
             Extern::Global(item) => item.comes_from_same_store(store),
             Extern::Table(item) => item.comes_from_same_store(store),
             Extern::Memory(item) => item.comes_from_same_store(store),
+            // Of the same engine: shared memories belong to no store.
+            Extern::SharedMemory(item) => Engine::same(item.engine(), store.engine()),
         }
     }
 
@@ -100,6 +109,7 @@ impl Extern {
             Extern::Global(item) => EntityType::Global(item.vm_type(store)),
             Extern::Table(item) => EntityType::Table(item.current_type(store)),
             Extern::Memory(item) => EntityType::Memory(item.current_type(store)),
+            Extern::SharedMemory(item) => EntityType::Memory(item.current_type()),
         }
     }
 
@@ -118,7 +128,10 @@ impl Extern {
             }
             VMExport::Table { instance, index } => Table::new_handle(owner, instance, index).into(),
             VMExport::Memory { instance, index } => {
-                Memory::new_handle(owner, instance, index).into()
+                match store.core().instance(instance).memory(index).as_shared() {
+                    Some(memory) => SharedMemory::from_vm(store.engine(), memory).into(),
+                    None => Memory::new_handle(owner, instance, index).into(),
+                }
             }
             VMExport::Tag { .. } => return None,
         })

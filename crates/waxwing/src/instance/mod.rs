@@ -8,8 +8,8 @@ use waxwing_vm::{Imports, InstanceId, OwnedImports, StoreId};
 
 use crate::store::{StoreInner, StoreOpaque};
 use crate::{
-    AsContextMut, Engine, Export, Extern, Func, Global, Memory, Module, ModuleExport, StoreContext,
-    StoreContextMut, Table, TypedFunc, WasmParams, WasmResults, matching,
+    AsContextMut, Engine, Export, Extern, Func, Global, Memory, Module, ModuleExport, SharedMemory,
+    StoreContext, StoreContextMut, Table, TypedFunc, WasmParams, WasmResults, matching,
 };
 
 pub(crate) use pre::ImportSource;
@@ -229,13 +229,23 @@ impl Instance {
         self.get_export(store, name)?.into_table()
     }
 
-    /// The exported linear memory `name`, `None` if there is no such memory.
+    /// The exported linear memory `name`, `None` if there is no such memory, or if it is a
+    /// [shared](Self::get_shared_memory) one.
     ///
     /// # Panics
     ///
     /// Panics if the instance belongs to another store.
     pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
         self.get_export(store, name)?.into_memory()
+    }
+
+    /// The exported shared linear memory `name`, `None` if there is no such memory.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the instance belongs to another store.
+    pub fn get_shared_memory(&self, store: impl AsContextMut, name: &str) -> Option<SharedMemory> {
+        self.get_export(store, name)?.into_shared_memory()
     }
 
     /// The exported global `name`, `None` if there is no such global.
@@ -282,6 +292,10 @@ pub(crate) fn push_import(
         }
         Extern::Table(item) => imports.tables.push(item.vm_import(store)),
         Extern::Memory(item) => imports.memories.push(item.vm_import(store)),
+        Extern::SharedMemory(item) => {
+            let import = waxwing_vm::import_shared_memory(store.core_mut(), item.vm())?;
+            imports.memories.push(import);
+        }
         Extern::Global(item) => imports.globals.push(item.vm_import(store)),
     }
     Ok(())
