@@ -12,6 +12,7 @@ pub mod engines;
 pub mod guest;
 pub mod journal;
 pub mod mutate;
+pub mod object_calls;
 pub mod objects;
 pub mod rng;
 pub mod sandbox;
