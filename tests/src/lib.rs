@@ -13,6 +13,8 @@ pub mod gc_programs;
 pub mod guest;
 pub mod journal;
 pub mod mutate;
+pub mod object_calls;
+pub mod objects;
 pub mod rng;
 pub mod sandbox;
 pub mod smith;

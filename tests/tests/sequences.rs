@@ -1,4 +1,4 @@
-//! Random sequences of calls: of the embedding API, checked against a model, and of WASI's path
+//! Random sequences of calls: of the embedding API, checked against models, and of WASI's path
 //! functions by a guest that tries to leave its directory.
 //!
 //! `WAXWING_SEQUENCES` (default 300) says how many of each.
@@ -7,7 +7,7 @@ use arbitrary::Unstructured;
 use rayon::prelude::*;
 use waxwing_tests::journal::Journal;
 use waxwing_tests::rng::Rng;
-use waxwing_tests::{api_calls, env_count, sandbox, with_threads};
+use waxwing_tests::{api_calls, engines, env_count, object_calls, sandbox, with_threads};
 
 fn sequences<R: Send>(
     name: &str,
@@ -33,6 +33,18 @@ fn calls_of_the_api_do_what_the_model_says() {
     let made: u64 = sequences("api calls", api_calls::run).into_iter().sum();
     println!("{made} calls as the model says");
     assert!(made > 1_000, "{made} calls test little");
+}
+
+#[test]
+fn garbage_collected_values_hold_what_the_model_says() {
+    for variant in engines::collectors() {
+        let setting = object_calls::Setting::new(&variant.engine);
+        let name = format!("objects, {}", variant.name);
+        let calls = sequences(&name, |u| object_calls::run(&setting, u));
+        let made: u64 = calls.into_iter().sum();
+        println!("{name}: {made} calls as the model says");
+        assert!(made > 1_000, "{made} calls test little");
+    }
 }
 
 #[test]

@@ -79,6 +79,11 @@ fn bad_options() {
             "`memory-reservation` takes a number",
         ),
         ("-C target=vax", "`-C target=vax`"),
+        (
+            "-C collector=mark",
+            "`collector` takes =auto|copying|drc|null, not `mark`",
+        ),
+        ("-W gc", "wasm_function_references"),
         ("-C cranelift-", "there is no key `cranelift-`"),
         ("-C cranelift-no_such_flag", "no_such_flag"),
         (
@@ -119,6 +124,28 @@ fn proposals_are_refused_when_off() {
 
 /// A module that uses a proposal, and what its `f` returns.
 const PROPOSALS: &[(&str, &str, &str)] = &[
+    (
+        "function-references",
+        r#"(module (type $t (func (result i32))) (elem declare func $g)
+            (func $g (result i32) (i32.const 1))
+            (func (export "f") (result i32) (call_ref $t (ref.func $g))))"#,
+        "1\n",
+    ),
+    (
+        "gc",
+        r#"(module (type $s (struct (field i32)))
+            (func (export "f") (result i32) (struct.get $s 0 (struct.new $s (i32.const 2)))))"#,
+        "2\n",
+    ),
+    (
+        "exceptions",
+        r#"(module (tag $t (param i32))
+            (func (export "f") (result i32)
+                (block $caught (result i32)
+                    (try_table (catch $t $caught) (throw $t (i32.const 3)))
+                    (unreachable))))"#,
+        "3\n",
+    ),
     (
         "threads",
         r#"(module (memory 1 1 shared)
@@ -162,7 +189,11 @@ fn every_proposal_has_its_switch() {
                 .success();
             assert_eq!(printed, *result, "{proposal}");
         }
-        let off = format!("{proposal}=n");
+        // With what builds on it.
+        let off = match *proposal {
+            "function-references" => "gc=n,function-references=n".to_string(),
+            other => format!("{other}=n"),
+        };
         sandbox
             .run(&format!("run -W all-proposals,{off} --invoke f m.wat"))
             .failure(1, &["failed to compile `m.wat`"]);
@@ -171,6 +202,45 @@ fn every_proposal_has_its_switch() {
             config.contains(&format!("  {proposal} = n  (given)\n")),
             "{config}"
         );
+    }
+}
+
+#[test]
+fn collectors_do_the_same() {
+    let sandbox = Sandbox::new();
+    // A list of numbers, and their sum, with garbage between them.
+    sandbox.file(
+        "list.wat",
+        r#"(module
+            (type $list (struct (field i32) (field (ref null $list))))
+            (func (export "sum") (param $n i32) (result i32)
+                (local $list (ref null $list)) (local $sum i32)
+                (loop $more
+                    (local.set $list (struct.new $list (local.get $n) (local.get $list)))
+                    (drop (struct.new $list (i32.const -1) (local.get $list)))
+                    (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                    (br_if $more (local.get $n)))
+                (loop $next
+                    (local.set $sum (i32.add (local.get $sum)
+                        (struct.get $list 0 (local.get $list))))
+                    (local.set $list (struct.get $list 1 (local.get $list)))
+                    (br_if $next (i32.eqz (ref.is_null (local.get $list)))))
+                (local.get $sum)))"#,
+    );
+    for options in [
+        "",
+        "-C collector=auto",
+        "-C collector=copying -D gc-stress",
+        "-C collector=drc",
+        "-C collector=drc -D gc-stress -O opt-level=none",
+        "-C collector=null -O signals-based-traps=n",
+    ] {
+        let sum = sandbox
+            .run(&format!(
+                "run -W gc,function-references {options} --invoke sum list.wat 100"
+            ))
+            .success();
+        assert_eq!(sum, "5050\n", "{options}");
     }
 }
 

@@ -11,7 +11,8 @@ use wast::core::WastRetCore;
 use wast::token::Id;
 use wast::{QuoteWat, WastArg, WastExecute, WastInvoke, WastRet, Wat};
 use waxwing::{
-    AsContextMut, Engine, Extern, Instance, Linker, Module, RootScope, SharedMemory, Store, Val,
+    AsContextMut, Engine, Extern, Instance, Linker, Module, RootScope, SharedMemory, Store,
+    ThrownException, Val,
 };
 
 /// The store in which a directive runs. References that it makes are rooted until it is done, so
@@ -286,7 +287,14 @@ impl World {
             args.push(values::argument(store, arg)?);
         }
         let mut results = vec![Val::I32(0); func.ty(&*store).results().len()];
-        Ok(func.call(store, &args, &mut results).map(|()| results))
+        let outcome = func.call(&mut *store, &args, &mut results);
+        if let Err(error) = &outcome
+            && error.is::<ThrownException>()
+        {
+            // Whether it was expected or not, the next call has nothing to do with it.
+            store.as_context_mut().take_pending_exception();
+        }
+        Ok(outcome.map(|()| results))
     }
 }
 

@@ -12,7 +12,7 @@ use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 use wast::token::Span;
 use wast::{QuoteWat, Wast, WastDirective, WastExecute, WastThread, Wat};
-use waxwing::{Engine, Trap};
+use waxwing::{Engine, ThrownException};
 
 /// Why a directive is not run.
 const STACK_SWITCHING: &str = "stack switching is not supported";
@@ -157,10 +157,8 @@ impl<'scope, 'a: 'scope> Script<'_, 'scope, '_, 'a> {
             }
             WastDirective::AssertSuspension { .. } => return Ok(Ran::Skipped(STACK_SWITCHING)),
             WastDirective::AssertException { exec, .. } => match world.execute(store, exec)? {
-                Err(error) if error.is::<Trap>() => {
-                    return Err(error.context("expected an exception, found a trap"));
-                }
-                Err(_) => {}
+                Err(error) if error.is::<ThrownException>() => {}
+                Err(error) => return Err(error.context("expected an exception")),
                 Ok(values) => bail!(
                     "expected an exception, found {}",
                     values::describe_all(store, &values)

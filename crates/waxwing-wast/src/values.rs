@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use std::fmt::Write;
 use wast::core::{AbstractHeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wast::token::{F32, F64};
-use waxwing::{AsContext, ExternRef, HeapType, Rooted, Val};
+use waxwing::{AnyRef, AsContext, ExternRef, HeapType, Rooted, Val};
 
 /// The value that an argument of an `invoke` denotes.
 pub(crate) fn argument(store: &mut Scope<'_>, arg: &WastArgCore<'_>) -> Result<Val> {
@@ -17,7 +17,11 @@ pub(crate) fn argument(store: &mut Scope<'_>, arg: &WastArgCore<'_>) -> Result<V
         WastArgCore::V128(x) => Val::V128(u128::from_le_bytes(x.to_le_bytes()).into()),
         WastArgCore::RefNull(ty) => Val::null_ref(&heap_type(ty)?),
         WastArgCore::RefExtern(x) => Val::ExternRef(Some(ExternRef::new(store, *x)?)),
-        WastArgCore::RefHost(x) => bail!("`ref.host {x}` arguments need the GC proposal"),
+        // The host's objects are external; inside they are what converting makes of them.
+        WastArgCore::RefHost(x) => {
+            let object = ExternRef::new(&mut *store, *x)?;
+            Val::AnyRef(Some(AnyRef::convert_extern(store, object)?))
+        }
     })
 }
 
@@ -32,11 +36,11 @@ fn heap_type(ty: &wast::core::HeapType<'_>) -> Result<HeapType> {
             AbstractHeapType::Struct => HeapType::Struct,
             AbstractHeapType::Array => HeapType::Array,
             AbstractHeapType::I31 => HeapType::I31,
-
+            AbstractHeapType::Exn => HeapType::Exn,
             AbstractHeapType::NoFunc => HeapType::NoFunc,
             AbstractHeapType::NoExtern => HeapType::NoExtern,
             AbstractHeapType::None => HeapType::None,
-
+            AbstractHeapType::NoExn => HeapType::NoExn,
             other => bail!("null references of type {other:?} are not supported"),
         },
         other => bail!("null references of type {other:?} are not supported"),
@@ -74,6 +78,7 @@ pub(crate) fn matches(
         (Val::FuncRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_func(),
         (Val::ExternRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_extern(),
         (Val::AnyRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_any(),
+        (Val::ExnRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_exn(),
         (Val::FuncRef(Some(_)), WastRetCore::RefFunc(None)) => true,
         (Val::FuncRef(_), WastRetCore::RefFunc(Some(_))) => {
             bail!("`ref.func` patterns with an index are not supported")
@@ -84,7 +89,15 @@ pub(crate) fn matches(
         }
         (Val::ExnRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_exn(),
         (Val::AnyRef(Some(_)), WastRetCore::RefAny) => true,
-        (Val::AnyRef(Some(_)), other) => bail!("the pattern {other:?} needs the GC proposal"),
+        (Val::AnyRef(Some(a)), WastRetCore::RefEq) => a.is_eqref(store)?,
+        (Val::AnyRef(Some(a)), WastRetCore::RefI31) => a.is_i31(store)?,
+        (Val::AnyRef(Some(a)), WastRetCore::RefStruct) => a.is_struct(store)?,
+        (Val::AnyRef(Some(a)), WastRetCore::RefArray) => a.is_array(store)?,
+        (Val::AnyRef(Some(a)), WastRetCore::RefHost(e)) => {
+            let object = ExternRef::convert_any(&mut *store, *a)?;
+            number(store, object)? == Some(*e)
+        }
+        (Val::AnyRef(_), WastRetCore::RefI31Shared) => bail!("shared references are not supported"),
         _ => false,
     })
 }
@@ -141,7 +154,7 @@ fn v128_matches(actual: u128, expected: &V128Pattern) -> bool {
 }
 
 /// A value for a message: floats with their bits, since those are compared.
-pub(crate) fn describe(_store: &mut Scope<'_>, value: &Val) -> String {
+pub(crate) fn describe(store: &mut Scope<'_>, value: &Val) -> String {
     match value {
         Val::I32(x) => describe_i32(*x),
         Val::I64(x) => describe_i64(*x),
@@ -150,8 +163,12 @@ pub(crate) fn describe(_store: &mut Scope<'_>, value: &Val) -> String {
         Val::V128(x) => format!("v128 {:#034x}", x.as_u128()),
         Val::FuncRef(x) => describe_ref("func", x.is_none()),
         Val::ExternRef(x) => describe_ref("extern", x.is_none()),
-        Val::AnyRef(x) => describe_ref("any", x.is_none()),
         Val::ExnRef(x) => describe_ref("exn", x.is_none()),
+        Val::AnyRef(None) => describe_ref("any", true),
+        Val::AnyRef(Some(x)) => match x.ty(store) {
+            Ok(ty) => format!("non-null {ty} reference"),
+            Err(error) => format!("unreadable reference ({error:#})"),
+        },
     }
 }
 

