@@ -111,7 +111,7 @@ impl GcStore {
     ///
     /// Panics if the object is not an array.
     pub fn fill_elements(&mut self, array: VMGcRef, value: ValRaw) {
-        let value = self.to_heap(self.array_layout(array).slot, value);
+        let value = self.heap_bits(self.array_layout(array).slot, value);
         let len = self.array_len(array);
         self.array_fill(Some(array), 0, value, len)
             .expect("an array has all of its elements");

@@ -180,7 +180,7 @@ impl GcStore {
     /// # Panics
     ///
     /// Panics if it is a function and there are too many.
-    pub(super) fn to_heap(&mut self, slot: GcSlot, value: ValRaw) -> u128 {
+    pub(super) fn heap_bits(&mut self, slot: GcSlot, value: ValRaw) -> u128 {
         match slot {
             GcSlot::I8 | GcSlot::I16 | GcSlot::Bits32 | GcSlot::GcRef => value.get_u32().into(),
             GcSlot::Bits64 => value.get_u64().into(),
@@ -196,7 +196,7 @@ impl GcStore {
     }
 
     fn write_slot(&mut self, object: u32, offset: u32, slot: GcSlot, value: ValRaw) {
-        let bits = self.to_heap(slot, value);
+        let bits = self.heap_bits(slot, value);
         let at = self.address(object + offset);
         // SAFETY: as in `read_slot`; the store is borrowed exclusively.
         unsafe {

@@ -687,10 +687,7 @@ fn panics_of_destructors_are_passed_on_when_all_is_done() {
     list(&mut store, &ty, 10);
     for _ in 0..3 {
         let value = Panicking(Arc::clone(&dropped));
-        alloc_extern(&mut *store, Box::new(value))
-            .unwrap()
-            .ok()
-            .unwrap();
+        assert!(alloc_extern(&mut *store, Box::new(value)).unwrap().is_ok());
     }
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| collect(&mut *store)));
     assert_eq!(
@@ -813,4 +810,28 @@ fn subtypes_are_told_by_their_display_and_beyond() {
     let expected: Vec<u32> = (0..5).map(index).collect();
     assert_eq!(display[..5], expected);
     assert_eq!(display[5], u32::MAX);
+}
+
+#[test]
+fn nothing_is_collected_while_the_store_waits_on_another_thread() {
+    for collector in COLLECTORS {
+        let mut store = store(collector, false);
+        let ty = struct_type(&store);
+        list(&mut store, &ty, 1);
+        let context = store.core.vm_store_context();
+        // SAFETY: the context is alive.
+        let context = unsafe { context.as_ref() };
+        // As if the store had been entered, though not on this thread.
+        context.stack_limit.set(1);
+        let first = store.roots[0];
+        for _ in 0..200_000 {
+            alloc_struct(&mut *store, &ty).unwrap().unwrap();
+        }
+        collect(&mut *store);
+        assert_eq!(store.roots, [first]);
+        assert!(store.core.gc().capacity() > 200_000 * 32);
+        context.stack_limit.set(0);
+        collect(&mut *store);
+        assert_eq!(list(&mut store, &ty, 1000), 1000);
+    }
 }

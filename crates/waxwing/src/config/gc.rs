@@ -1,5 +1,6 @@
 //! Options of garbage collection.
 
+#[cfg(feature = "gc")]
 use super::Config;
 use waxwing_environ::GcCollector;
 
@@ -61,6 +62,7 @@ impl Collector {
 pub(crate) struct GcConfig {
     pub(crate) support: bool,
     pub(crate) collector: Collector,
+    #[cfg(feature = "runtime")]
     pub(crate) stress: bool,
 }
 
@@ -69,6 +71,7 @@ impl Default for GcConfig {
         GcConfig {
             support: cfg!(feature = "gc"),
             collector: Collector::Auto,
+            #[cfg(feature = "runtime")]
             stress: false,
         }
     }
@@ -115,6 +118,7 @@ impl Config {
     /// Everything takes far longer.
     ///
     /// Default: `false`.
+    #[cfg(feature = "runtime")]
     pub fn gc_stress(&mut self, enable: bool) -> &mut Self {
         self.gc.stress = enable;
         self
