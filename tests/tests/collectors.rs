@@ -2,7 +2,7 @@
 //!
 //! | environment variable | default | |
 //! |---|---|---|
-//! | `WAXWING_GC_PROGRAMS` | 60 | how many programs |
+//! | `WAXWING_GC_PROGRAMS` | 30 | how many programs |
 //! | `WAXWING_GC_SEED` | 0 | the first program's seed; each next program has the next seed |
 
 use rayon::prelude::*;
@@ -77,7 +77,7 @@ fn run(way: &Way, wasm: &[u8]) -> [Result<i32, String>; 2] {
 #[test]
 fn collectors_agree_on_random_programs() {
     let first = env_count("WAXWING_GC_SEED", 0);
-    let count = env_count("WAXWING_GC_PROGRAMS", 60);
+    let count = env_count("WAXWING_GC_PROGRAMS", 30);
     let ways = ways();
     let differences = Mutex::new(Vec::new());
     with_threads(|| {

@@ -439,8 +439,6 @@ impl World {
             .roots
             .iter()
             .copied()
-            .collect::<Vec<_>>()
-            .into_iter()
             .zip(self.store.roots.iter().map(|root| root.get()))
             .collect();
         for ((owner, index), value) in &self.globals {
