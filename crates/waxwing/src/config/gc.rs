@@ -88,6 +88,16 @@ impl GcConfig {
 impl Config {
     /// Which collector stores have: see [`Collector`].
     ///
+    /// ```
+    /// use waxwing::{Collector, Config, Engine};
+    ///
+    /// # fn main() -> waxwing::Result<()> {
+    /// let engine = Engine::new(Config::new().collector(Collector::Null))?;
+    /// assert_eq!(engine.get_collector(), Some(Collector::Null));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// Default: [`Collector::Auto`].
     pub fn collector(&mut self, collector: Collector) -> &mut Self {
         self.gc.collector = collector;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::object::{self, downcasts};
 use super::rooting::{GcRootIndex, gc_ref};
-use crate::{AsContext, HeapType};
+use crate::{AsContext, AsContextMut, HeapType, I31, Rooted};
 
 /// A reference to something that the instruction `ref.eq` can compare: to a struct, an array or a
 /// 31-bit integer.
@@ -15,11 +15,12 @@ use crate::{AsContext, HeapType};
 /// # use waxwing::*;
 /// # fn main() -> Result<()> {
 /// let mut store = Store::<()>::default();
-/// let any = AnyRef::from_i31(&mut store, I31::wrapping_u32(5));
-/// let eq: Rooted<EqRef> = any.unwrap_eqref(&store)?;
-/// assert!(eq.is_i31(&store)?);
-/// // Every `eq` is an `any`.
-/// assert!(Rooted::ref_eq(&store, &eq.to_anyref(), &any)?);
+/// let five = EqRef::from_i31(&mut store, I31::wrapping_u32(5));
+/// assert!(five.is_i31(&store)?);
+/// // Every `eq` is an `any`, and every `any` may be an `eq`.
+/// let any: Rooted<AnyRef> = five.to_anyref();
+/// let same: Rooted<EqRef> = any.unwrap_eqref(&store)?;
+/// assert!(Rooted::ref_eq(&store, &five, &same)?);
 /// # Ok(())
 /// # }
 /// ```
@@ -32,6 +33,11 @@ gc_ref!(EqRef, Eq);
 downcasts!(EqRef);
 
 impl EqRef {
+    /// A reference that holds the integer, rooted in the current scope.
+    pub fn from_i31(mut store: impl AsContextMut, value: I31) -> Rooted<Self> {
+        Rooted::new(store.as_context_mut().0, value.to_gc_ref())
+    }
+
     /// The type of what this refers to, the most precise one: `i31`, or the type of the struct or
     /// array.
     ///

@@ -12,6 +12,23 @@ use std::fmt;
 /// [`ExternRef::new`](crate::ExternRef::new): the caller gets it back with
 /// [`into_inner`](Self::into_inner), and can try again later. Where there is no such value, `T` is
 /// `()`.
+///
+/// ```
+/// # use waxwing::*;
+/// # fn main() -> Result<()> {
+/// # let engine = Engine::default();
+/// // A store without any memory to give.
+/// let limits = StoreLimitsBuilder::new().memory_size(0).build();
+/// let mut store = Store::new(&engine, limits);
+/// store.limiter(|limits| limits);
+///
+/// let document = String::from("not to be lost");
+/// let error = ExternRef::new(&mut store, document).unwrap_err();
+/// let error = error.downcast::<GcHeapOutOfMemory<String>>()?;
+/// assert_eq!(error.into_inner(), "not to be lost");
+/// # Ok(())
+/// # }
+/// ```
 pub struct GcHeapOutOfMemory<T> {
     inner: T,
 }

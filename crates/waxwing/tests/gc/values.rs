@@ -25,7 +25,7 @@ fn anyref_tells_what_it_is() -> Result<()> {
         let array_type = array_type(&engine, StorageType::I8);
         let arrays = ArrayRefPre::new(&mut store, array_type.clone());
 
-        let i31 = AnyRef::from_i31(&mut store, I31::wrapping_i32(-7));
+        let i31 = EqRef::from_i31(&mut store, I31::wrapping_i32(-7)).to_anyref();
         let object = StructRef::new(&mut store, &structs, &[Val::I32(1)])?.to_anyref();
         let array: Rooted<AnyRef> = ArrayRef::new(&mut store, &arrays, &Val::I32(2), 3)?.into();
         let host = ExternRef::new(&mut store, "host")?;
