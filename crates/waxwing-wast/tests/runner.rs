@@ -319,17 +319,17 @@ fn references_of_the_gc_proposal() {
 (assert_return (invoke "exn") (ref.null any))"#
         ),
         &[
-            "16:2: result 0: expected RefArray, found non-null (ref ",
-            "17:2: result 0: expected RefStruct, found non-null (ref ",
+            "13:2: result 0: expected RefArray, found non-null (",
+            "14:2: result 0: expected RefStruct, found non-null (",
+            "15:2: result 0: ",
+            "16:2: result 0: expected RefStruct, found non-null i31 reference",
+            "17:2: result 0: ",
             "18:2: result 0: ",
-            "19:2: result 0: expected RefStruct, found non-null i31 reference",
+            "19:2: result 0: ",
             "20:2: result 0: ",
             "21:2: result 0: ",
             "22:2: result 0: ",
             "23:2: result 0: ",
-            "24:2: result 0: ",
-            "25:2: result 0: ",
-            "26:2: result 0: ",
         ],
     );
 }
