@@ -3,7 +3,7 @@
 use anyhow::Result;
 use waxwing::{
     Extern, ExternType, Func, Global, Instance, Memory, Module, Ref, SharedMemory, Store,
-    StoreLimits, StoreLimitsBuilder, Table, Val,
+    StoreLimits, StoreLimitsBuilder, Table, Tag, Val,
 };
 
 /// The largest linear memory that tests let a module have, in bytes.

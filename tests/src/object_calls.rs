@@ -221,7 +221,7 @@ impl<'a> World<'a> {
             instance,
         } = self;
         if let Call::Collect = call {
-            store.gc(None)?;
+            store.gc();
             return Ok(());
         }
         let mut scope = RootScope::new(&mut *store);

@@ -87,7 +87,6 @@ pub(crate) fn matches(
         (Val::ExternRef(Some(a)), WastRetCore::RefExtern(Some(e))) => {
             number(store, *a)? == Some(*e)
         }
-        (Val::ExnRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_exn(),
         (Val::AnyRef(Some(_)), WastRetCore::RefAny) => true,
         (Val::AnyRef(Some(a)), WastRetCore::RefEq) => a.is_eqref(store)?,
         (Val::AnyRef(Some(a)), WastRetCore::RefI31) => a.is_i31(store)?,

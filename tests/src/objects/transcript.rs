@@ -1,13 +1,12 @@
 //! Following a plan, and writing down what can be seen.
 
 use super::plan::{Arg, Audience, Exported, Plan};
-use crate::guest;
 use crate::smith::{FUEL, FUEL_EXPORT};
 use anyhow::{Error, Result};
 use std::fmt::Write;
 use waxwing::{
-    AnyRef, Engine, ExnRef, Extern, ExternRef, I31, Instance, Module, Rooted, Store, StoreLimits,
-    ThrownException, Trap, Val, ValType,
+    AnyRef, Engine, ExnRef, Extern, ExternRef, GcHeapOutOfMemory, I31, Instance, Module, Rooted,
+    Store, StoreLimits, StoreLimitsBuilder, ThrownException, Trap, Val, ValType,
 };
 
 /// How deep objects are looked into.
@@ -15,6 +14,9 @@ const DEPTH: usize = 2;
 
 /// How many elements of an array are looked at.
 const ELEMENTS: u32 = 4;
+
+/// How large heaps become before that is a limit, in bytes. The modules' own memories are smaller.
+const MAX_HEAP: usize = 256 << 20;
 
 /// What is written where an engine reached a limit of its own.
 const LIMIT: &str = "limit";
@@ -61,7 +63,9 @@ pub fn transcribe(
     audience: Audience,
 ) -> Result<Transcript> {
     let module = Module::new(engine, wasm)?;
-    let mut store = guest::limited_store(engine);
+    let limits = StoreLimitsBuilder::new().memory_size(MAX_HEAP).build();
+    let mut store = Store::new(engine, limits);
+    store.limiter(|limits| limits);
     let mut lines = Vec::new();
     let instance = match Instance::new(&mut store, &module, &[]) {
         Ok(instance) => {
@@ -116,9 +120,11 @@ impl Follower<'_> {
         let params: Vec<ValType> = func.ty(&*store).params().collect();
         let mut args = Vec::new();
         for (arg, ty) in call.args.iter().zip(&params) {
-            match value(store, arg, ty, &self.returned)? {
-                Some(value) => args.push(value),
-                None => return Ok("left out".to_string()),
+            match value(store, arg, ty, &self.returned) {
+                Ok(Some(value)) => args.push(value),
+                Ok(None) => return Ok("left out".to_string()),
+                Err(error) if error.is::<GcHeapOutOfMemory<u32>>() => return Ok(LIMIT.to_string()),
+                Err(error) => return Err(error),
             }
         }
         let mut results = vec![Val::I32(0); call.results.len()];

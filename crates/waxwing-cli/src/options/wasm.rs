@@ -105,30 +105,6 @@ pub static GROUP: Group = Group {
             apply: Apply::Proposal(|c, on| _ = c.wasm_exceptions(on)),
         },
         Row {
-            key: "threads",
-            default: "y",
-            help: "Shared memories and atomic instructions.",
-            apply: Apply::Proposal(|c, on| _ = c.wasm_threads(on)),
-        },
-        Row {
-            key: "memory64",
-            default: "n",
-            help: "Memories and tables with 64-bit indices.",
-            apply: Apply::Proposal(|c, on| _ = c.wasm_memory64(on)),
-        },
-        Row {
-            key: "custom-page-sizes",
-            default: "n",
-            help: "Memories with pages of one byte.",
-            apply: Apply::Proposal(|c, on| _ = c.wasm_custom_page_sizes(on)),
-        },
-        Row {
-            key: "wide-arithmetic",
-            default: "n",
-            help: "Addition, subtraction and multiplication of 128-bit integers.",
-            apply: Apply::Proposal(|c, on| _ = c.wasm_wide_arithmetic(on)),
-        },
-        Row {
             key: "relaxed-simd-deterministic",
             default: "n",
             help: "Make relaxed vector instructions behave the same on all hosts.",
