@@ -268,11 +268,15 @@ pub(super) fn allocate_bytes(store: &mut dyn VMStore, size: u32) -> Result<Optio
 
 /// Grows the heap, as far as the store's limiter allows.
 fn grow(store: &mut dyn VMStore, size: u32) -> Result<bool> {
+    let mut last = None;
     for step in 0.. {
         let gc = store.core().gc();
         let Some(growth) = gc.collector.growth(size, step) else {
             break;
         };
+        if last.replace(growth) == Some(growth) {
+            continue;
+        }
         let current = gc.capacity();
         let additional = usize::try_from(growth.bytes).unwrap_or(usize::MAX);
         let desired = current.saturating_add(additional);

@@ -222,8 +222,8 @@ impl Copying {
     pub(super) fn growth(&self, size: u32, step: u32) -> Option<Growth> {
         let round = |bytes: u64| bytes.next_multiple_of(COMMIT_UNIT.into());
         let used = u64::from(self.old_used());
-        // A large object may come beside what is in the nursery.
-        let large = if size > LARGE { u64::from(size) } else { 0 };
+        // The object may come beside what is in the nursery.
+        let large = u64::from(size);
         let least_nursery = u64::from(self.nursery_len.max(NURSERY_SCARCE));
         let least_old = round(used + u64::from(NURSERY_SCARCE) + large)
             .max(round(

@@ -37,7 +37,7 @@ use crate::store::VMStore;
 use crate::store_context::VMStoreContext;
 use crate::type_registry::{RegisteredType, TypeRegistry};
 use crate::vmcontext::{VMFuncRef, VMGcRef};
-use collector::{Collector, Env, Scope, allocate_bytes, array_size};
+use collector::{Attempt, Collector, Env, Scope, Tried, allocate_bytes, array_size};
 use externs::{ExternTable, HostValue};
 use funcs::GcFuncs;
 use heap::{GcHeap, HEAP_START};
@@ -263,8 +263,13 @@ fn allocate(
     shape: Shape,
     size: u32,
 ) -> Result<Option<VMGcRef>> {
-    let Some(object) = allocate_bytes(store, size)? else {
-        return Ok(None);
+    let (collector, env) = store.core_mut().gc_mut().collector_and_env();
+    let object = match collector.allocate(&env, size, Tried::default()) {
+        Attempt::Done(object) => object,
+        _ => match allocate_bytes(store, size)? {
+            Some(object) => object,
+            None => return Ok(None),
+        },
     };
     let gc = store.core_mut().gc_mut();
     let bits = shape.kind() | gc.collector.initial_bits();

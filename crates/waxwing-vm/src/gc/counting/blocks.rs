@@ -332,7 +332,7 @@ mod tests {
             let class = class_of(size);
             assert!(class < CLASSES, "{size}");
             let fits = size_of_class(class);
-            assert!(fits >= size && fits % 8 == 0, "{size} in {fits}");
+            assert!(fits >= size && fits.is_multiple_of(8), "{size} in {fits}");
             assert!(fits - size <= size / 4, "{size} in {fits}");
             if class > 0 {
                 assert!(size_of_class(class - 1) < size, "{size}");

@@ -1,6 +1,7 @@
 //! Stores and instances of hand-made modules.
 
 mod host;
+mod objects;
 mod segments;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -185,13 +186,27 @@ fn void_type() -> WasmSubType {
 /// functions, all of them in references, return at once.
 fn load(
     store: &TestStore,
+    module: Module,
+    imported_funcs: usize,
+    data: &[u8],
+) -> Arc<LoadedModule> {
+    load_with_types(store, module, &[], imported_funcs, data)
+}
+
+/// As [`load`], with further types, each in a group of its own.
+fn load_with_types(
+    store: &TestStore,
     mut module: Module,
+    further_types: &[WasmSubType],
     imported_funcs: usize,
     data: &[u8],
 ) -> Arc<LoadedModule> {
     let mut types = ModuleTypes::default();
-    let ty = types.types.push(void_type());
-    types.rec_groups.push(ty..ModuleTypeIndex::new(1));
+    for ty in [&void_type()].into_iter().chain(further_types) {
+        let index = types.types.push(ty.clone());
+        types.rec_groups.push(index..types.types.next_key());
+    }
+    let ty = ModuleTypeIndex::new(0);
     module.num_imported_functions = imported_funcs;
     let mut table = FunctionTableBuilder::default();
     let mut facts = PrimaryMap::new();
