@@ -3,7 +3,7 @@
 use anyhow::Result;
 use waxwing::{
     Extern, ExternType, Func, Global, Instance, Memory, Module, Ref, Store, StoreLimits,
-    StoreLimitsBuilder, Table, Val,
+    StoreLimitsBuilder, Table, Tag, Val,
 };
 
 /// The largest linear memory that tests let a module have, in bytes.
@@ -54,6 +54,7 @@ pub fn imports(store: &mut Store<StoreLimits>, module: &Module) -> Result<Vec<Ex
                 anyhow::ensure!(ty.element().is_nullable(), "`{name}` has no default");
                 Extern::Table(Table::new(&mut *store, ty, null)?)
             }
+            ExternType::Tag(ty) => Extern::Tag(Tag::new(&mut *store, &ty)?),
         });
     }
     Ok(imports)

@@ -9,6 +9,7 @@ pub mod artifact;
 pub mod corpus;
 pub mod diff;
 pub mod engines;
+pub mod gc_programs;
 pub mod guest;
 pub mod journal;
 pub mod mutate;

@@ -166,7 +166,10 @@ impl CraneliftCompiler {
             Vec::new()
         };
         let stack_maps = buffer.user_stack_maps().iter().map(stack_map).collect();
-        let handlers = buffer.call_sites().filter_map(handler_table).collect();
+        let handlers = buffer
+            .call_sites()
+            .filter_map(handler_table)
+            .collect::<Result<_, _>>()?;
         let unwind = if self.isa.flags().unwind_info() {
             let info = code
                 .create_unwind_info(self.isa())
@@ -225,27 +228,33 @@ fn stack_map((return_offset, frame_size, map): &(CodeOffset, u32, UserStackMap))
 
 /// The handlers of exceptions around a call, if there are any. Calls that handle anything but exceptions of
 /// WebAssembly, as entry trampolines do, give no `vmctx` to understand tags by.
-fn handler_table(site: FinalizedMachCallSite<'_>) -> Option<HandlerTable> {
-    let mut vmctx_slot = None;
+fn handler_table(site: FinalizedMachCallSite<'_>) -> Option<Result<HandlerTable, CompileError>> {
+    let mut vmctx = None;
     let mut handlers = Vec::new();
     for handler in site.exception_handlers {
         match *handler {
-            FinalizedMachExceptionHandler::Context(ExceptionContextLoc::SPOffset(offset)) => {
-                vmctx_slot = Some(offset);
-            }
-            FinalizedMachExceptionHandler::Context(_) => return None,
+            FinalizedMachExceptionHandler::Context(location) => vmctx = Some(location),
             FinalizedMachExceptionHandler::Tag(tag, code) => {
                 handlers.push((Some(TagIndex::from_u32(tag.as_u32())), code));
             }
             FinalizedMachExceptionHandler::Default(code) => handlers.push((None, code)),
         }
     }
-    Some(HandlerTable {
+    let vmctx = vmctx?;
+    // Callees of the `tail` convention preserve no registers.
+    let (Some(frame_size), ExceptionContextLoc::SPOffset(vmctx_slot)) = (site.frame_offset, vmctx)
+    else {
+        return Some(Err(CompileError::Codegen(format!(
+            "a call that handles exceptions keeps its context in {vmctx:?} of a frame of {:?} bytes",
+            site.frame_offset
+        ))));
+    };
+    Some(Ok(HandlerTable {
         return_offset: site.ret_addr,
-        frame_size: site.frame_offset?,
-        vmctx_slot: vmctx_slot?,
+        frame_size,
+        vmctx_slot,
         handlers,
-    })
+    }))
 }
 
 fn codegen_error(error: &CodegenError) -> CompileError {

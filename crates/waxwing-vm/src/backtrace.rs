@@ -14,6 +14,27 @@ pub struct RawFrame {
     pub fp: usize,
 }
 
+impl RawFrame {
+    /// The caller's frame, if it is one of generated code too: if it is older than this one and younger than
+    /// the frame at `entry_fp`, that of the entry trampoline.
+    ///
+    /// # Safety
+    ///
+    /// The frame is live and, as all up to the entry trampoline, keeps frame pointers.
+    #[inline]
+    pub(crate) unsafe fn caller(self, entry_fp: usize) -> Option<RawFrame> {
+        // SAFETY: required of the caller.
+        let caller = unsafe {
+            RawFrame {
+                pc: arch::return_address(self.fp),
+                fp: arch::caller_fp(self.fp),
+            }
+        };
+        // The stack grows down: callers have greater frame pointers, the entry trampoline the greatest.
+        (self.fp < caller.fp && caller.fp < entry_fp).then_some(caller)
+    }
+}
+
 /// The frames of generated code of one store on one thread's stack, the youngest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawBacktrace {
@@ -102,20 +123,10 @@ pub(crate) unsafe fn visit_frames(
 ///
 /// The frames are live, and keep frame pointers.
 unsafe fn walk(first: Option<RawFrame>, entry_fp: usize, visit: &mut dyn FnMut(RawFrame)) {
-    let Some(mut frame) = first else { return };
-    // The stack grows down: callers have greater frame pointers, the entry trampoline the greatest.
-    while frame.fp < entry_fp {
+    let mut next = first.filter(|frame| frame.fp < entry_fp);
+    while let Some(frame) = next {
         visit(frame);
         // SAFETY: the caller guarantees that this frame is live.
-        let older = unsafe {
-            RawFrame {
-                pc: arch::return_address(frame.fp),
-                fp: arch::caller_fp(frame.fp),
-            }
-        };
-        if older.fp <= frame.fp {
-            break;
-        }
-        frame = older;
+        next = unsafe { frame.caller(entry_fp) };
     }
 }

@@ -20,7 +20,7 @@ use crate::gc::{self, GcStore};
 use crate::instance::{Instance, InstanceEnv, InstanceId};
 use crate::store::{self, VMStore};
 use crate::table::TableElement;
-use crate::traps::{self, TrapReason};
+use crate::traps::{self, Thrower, TrapReason};
 use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
 
 /// The address that stands for -1: an instruction that fails without trapping.
@@ -163,10 +163,12 @@ fn gc_element(reference: u32) -> TableElement {
     TableElement::GcRef(VMGcRef::new(reference))
 }
 
-fn raise(_caller: Caller) -> ! {
-    // SAFETY: generated code calls this after another builtin or a host function failed, which recorded
-    // why. Nothing here has to be dropped.
-    unsafe { traps::raise() }
+fn raise(caller: Caller) -> ! {
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    // SAFETY: see `Caller`. Generated code calls this after another builtin or a host function failed, which
+    // recorded why, and nothing here has to be dropped.
+    unsafe { Thrower::new(store.core_mut()) }.raise()
 }
 
 fn trap(_caller: Caller, code: u32) -> Result<(), TrapReason> {
@@ -538,11 +540,9 @@ fn array_fill(
 fn throw_ref(caller: Caller, exception: u32) -> ! {
     // SAFETY: this is the only reference.
     let (store, _) = unsafe { caller.store() };
-    if let Some(exception) = VMGcRef::new(exception) {
-        store.core_mut().set_pending_exception(exception);
-    }
-    traps::record_trap(TrapReason::Exception);
-    raise(caller)
+    let exception = VMGcRef::new(exception).expect("generated code checks for null");
+    // SAFETY: see `Caller`. Nothing here has to be dropped.
+    unsafe { Thrower::new(store.core_mut()) }.throw(exception)
 }
 
 /// Defines builtins that compute a float.

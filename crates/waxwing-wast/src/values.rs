@@ -36,7 +36,8 @@ fn heap_type(ty: &wast::core::HeapType<'_>) -> Result<HeapType> {
             AbstractHeapType::NoFunc => HeapType::NoFunc,
             AbstractHeapType::NoExtern => HeapType::NoExtern,
             AbstractHeapType::None => HeapType::None,
-
+            AbstractHeapType::Exn => HeapType::Exn,
+            AbstractHeapType::NoExn => HeapType::NoExn,
             other => bail!("null references of type {other:?} are not supported"),
         },
         other => bail!("null references of type {other:?} are not supported"),
@@ -68,7 +69,7 @@ pub(crate) fn matches(
         (Val::F64(a), WastRetCore::F64(e)) => f64_matches(*a, e),
         (Val::V128(a), WastRetCore::V128(e)) => v128_matches(a.as_u128(), e),
         (
-            Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None),
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None),
             WastRetCore::RefNull(None),
         ) => true,
         (Val::FuncRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_func(),
@@ -82,6 +83,7 @@ pub(crate) fn matches(
         (Val::ExternRef(Some(a)), WastRetCore::RefExtern(Some(e))) => {
             number(store, *a)? == Some(*e)
         }
+        (Val::ExnRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_exn(),
         (Val::AnyRef(Some(_)), WastRetCore::RefAny) => true,
         (Val::AnyRef(Some(_)), other) => bail!("the pattern {other:?} needs the GC proposal"),
         _ => false,
@@ -150,6 +152,7 @@ pub(crate) fn describe(_store: &mut Scope<'_>, value: &Val) -> String {
         Val::FuncRef(x) => describe_ref("func", x.is_none()),
         Val::ExternRef(x) => describe_ref("extern", x.is_none()),
         Val::AnyRef(x) => describe_ref("any", x.is_none()),
+        Val::ExnRef(x) => describe_ref("exn", x.is_none()),
     }
 }
 

@@ -70,6 +70,14 @@ impl<'a, T> Caller<'a, T> {
         Caller { store, caller }
     }
 
+    pub(crate) fn context(&self) -> &StoreContextMut<'a, T> {
+        &self.store
+    }
+
+    pub(crate) fn context_mut(&mut self) -> &mut StoreContextMut<'a, T> {
+        &mut self.store
+    }
+
     fn instance(&self) -> Option<Instance> {
         let CallingInstance(vmctx) = self.caller.as_ref()?;
         // SAFETY: the caller is an instance that is on the stack, so that it is alive.

@@ -129,14 +129,14 @@ pub use config::{Collector, Config, ModuleVersionStrategy, WasmBacktraceDetails}
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
 pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
-pub use externals::{Export, Extern, Global, Memory, MemoryAccessError, Table};
+pub use externals::{Export, Extern, Global, Memory, MemoryAccessError, Table, Tag};
 #[cfg(feature = "runtime")]
 pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
 #[cfg(feature = "runtime")]
 pub use gc::{
-    AnyRef, ArrayRef, ArrayRefPre, EqRef, ExternRef, GcHeapOutOfMemory, GcRef, I31, ManuallyRooted,
-    NoExtern, NoFunc, NoneRef, OwnedRooted, RootScope, Rooted, RootedGcRef, StructRef,
-    StructRefPre,
+    AnyRef, ArrayRef, ArrayRefPre, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory, GcRef,
+    I31, ManuallyRooted, NoExtern, NoFunc, NoneRef, OwnedRooted, RootScope, Rooted, RootedGcRef,
+    StructRef, StructRefPre,
 };
 #[cfg(feature = "runtime")]
 pub use instance::{Instance, InstancePre};
@@ -152,12 +152,12 @@ pub use module::{Module, ModuleExport, ModuleFunction};
 #[cfg(feature = "runtime")]
 pub use resources::ResourcesRequired;
 #[cfg(feature = "runtime")]
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException};
 #[cfg(feature = "runtime")]
 pub use types::{
-    ArrayType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType, HeapType,
-    ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType, StructType,
-    TableType, ValType,
+    ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,
+    HeapType, ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType,
+    StructType, TableType, TagType, ValType,
 };
 #[cfg(feature = "runtime")]
 pub use v128::V128;

@@ -6,11 +6,11 @@ use anyhow::{Result, bail};
 use waxwing_environ::{TypeRef, WasmHeapType};
 use waxwing_vm::{VMGcRef, ValRaw};
 
-use crate::gc::{is_of_type, sealed::GcRefImpl};
+use crate::gc::{exn_type, is_of_type, sealed::GcRefImpl};
 use crate::store::StoreOpaque;
 use crate::{
-    AnyRef, ArrayRef, AsContext, AsContextMut, EqRef, ExternRef, Func, HeapType, RefType, Rooted,
-    StructRef, V128, ValType,
+    AnyRef, ArrayRef, AsContext, AsContextMut, EqRef, ExnRef, ExternRef, Func, HeapType, RefType,
+    Rooted, StructRef, V128, ValType,
 };
 
 /// A WebAssembly value, of any type.
@@ -35,6 +35,8 @@ pub enum Val {
     ExternRef(Option<Rooted<ExternRef>>),
     /// A reference to a value of the GC proposal, or null.
     AnyRef(Option<Rooted<AnyRef>>),
+    /// A reference to an exception, or null.
+    ExnRef(Option<Rooted<ExnRef>>),
 }
 
 /// A WebAssembly reference, of any type.
@@ -46,6 +48,8 @@ pub enum Ref {
     Extern(Option<Rooted<ExternRef>>),
     /// A reference to a value of the GC proposal, or null.
     Any(Option<Rooted<AnyRef>>),
+    /// A reference to an exception, or null.
+    Exn(Option<Rooted<ExnRef>>),
 }
 
 macro_rules! val_accessors {
@@ -97,6 +101,8 @@ val_accessors! {
         unwrap_any_ref, Val::AnyRef(x) => x.as_ref();
     "an internal reference, `None` being null", Option<&Rooted<AnyRef>>, anyref,
         unwrap_anyref, Val::AnyRef(x) => x.as_ref();
+    "a reference to an exception, `None` being null", Option<&Rooted<ExnRef>>, exnref,
+        unwrap_exnref, Val::ExnRef(x) => x.as_ref();
 }
 
 impl Val {
@@ -156,6 +162,7 @@ impl Val {
             Val::FuncRef(x) => ValType::Ref(Ref::Func(*x).ty(store)?),
             Val::ExternRef(x) => ValType::Ref(Ref::Extern(*x).ty(store)?),
             Val::AnyRef(x) => ValType::Ref(Ref::Any(*x).ty(store)?),
+            Val::ExnRef(x) => ValType::Ref(Ref::Exn(*x).ty(store)?),
         })
     }
 
@@ -225,6 +232,7 @@ impl Val {
             Val::FuncRef(x) => Some(Ref::Func(x)),
             Val::ExternRef(x) => Some(Ref::Extern(x)),
             Val::AnyRef(x) => Some(Ref::Any(x)),
+            Val::ExnRef(x) => Some(Ref::Exn(x)),
             Val::I32(_) | Val::I64(_) | Val::F32(_) | Val::F64(_) | Val::V128(_) => None,
         }
     }
@@ -262,9 +270,10 @@ impl Val {
             Val::V128(x) => ValRaw::v128(x.as_u128()),
             Val::FuncRef(None) => ValRaw::funcref(ptr::null_mut()),
             Val::FuncRef(Some(x)) => ValRaw::funcref(x.vm_func_ref(store).as_ptr().cast()),
-            Val::ExternRef(None) | Val::AnyRef(None) => ValRaw::externref(0),
+            Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None) => ValRaw::null(),
             Val::ExternRef(Some(x)) => ValRaw::externref(x.root_index().get(store)?.get()),
             Val::AnyRef(Some(x)) => ValRaw::anyref(x.root_index().get(store)?.get()),
+            Val::ExnRef(Some(x)) => ValRaw::exnref(x.root_index().get(store)?.get()),
         })
     }
 
@@ -338,6 +347,7 @@ ref_accessors! {
     "a function reference", Func, Func, is_func, as_func, unwrap_func;
     "an external reference", Extern, Rooted<ExternRef>, is_extern, as_extern, unwrap_extern;
     "an internal reference", Any, Rooted<AnyRef>, is_any, as_any, unwrap_any;
+    "a reference to an exception", Exn, Rooted<ExnRef>, is_exn, as_exn, unwrap_exn;
 }
 
 impl Ref {
@@ -347,6 +357,7 @@ impl Ref {
         match heap_type.top() {
             HeapType::Extern => Ref::Extern(None),
             HeapType::Any => Ref::Any(None),
+            HeapType::Exn => Ref::Exn(None),
             _ => Ref::Func(None),
         }
     }
@@ -354,7 +365,10 @@ impl Ref {
     /// Whether the reference is null.
     #[inline]
     pub fn is_null(&self) -> bool {
-        matches!(self, Ref::Func(None) | Ref::Extern(None) | Ref::Any(None))
+        matches!(
+            self,
+            Ref::Func(None) | Ref::Extern(None) | Ref::Any(None) | Ref::Exn(None)
+        )
     }
 
     /// Whether the reference is not null.
@@ -378,7 +392,10 @@ impl Ref {
     }
 
     fn precise_type(&self, store: &StoreOpaque) -> Result<RefType> {
-        let heap_type = HeapType::from_wasm(store.engine(), self.type_of(store)?);
+        let heap_type = match self {
+            Ref::Exn(Some(x)) => HeapType::ConcreteExn(exn_type(store, x.root_index().get(store)?)),
+            _ => HeapType::from_wasm(store.engine(), self.type_of(store)?),
+        };
         Ok(RefType::new(self.is_null(), heap_type))
     }
 
@@ -394,6 +411,8 @@ impl Ref {
             Ref::Func(Some(x)) => WasmHeapType::ConcreteFunc(TypeRef::Engine(x.type_index(store))),
             Ref::Extern(Some(x)) => gc_type(store, x)?,
             Ref::Any(Some(x)) => gc_type(store, x)?,
+            Ref::Exn(None) => WasmHeapType::NoExn,
+            Ref::Exn(Some(x)) => gc_type(store, x)?,
         })
     }
 
@@ -419,6 +438,9 @@ impl Ref {
         if let Ref::Func(Some(func)) = self {
             return Ok(func.matches_heap_type(store, ty.heap_type()));
         }
+        if let (Ref::Exn(Some(_)), HeapType::ConcreteExn(_)) = (self, ty.heap_type()) {
+            return Ok(self.precise_type(store)?.matches(ty));
+        }
         let may_be_so = ty.is_nullable() || self.is_non_null();
         Ok(is_of_type(store, self.type_of(store)?, ty.heap_type()) && may_be_so)
     }
@@ -433,7 +455,8 @@ impl Ref {
             Ref::Func(Some(func)) => func.comes_from_same_store(store),
             Ref::Extern(Some(reference)) => reference.root_index().comes_from(store),
             Ref::Any(Some(reference)) => reference.root_index().comes_from(store),
-            Ref::Func(None) | Ref::Extern(None) | Ref::Any(None) => true,
+            Ref::Exn(Some(reference)) => reference.root_index().comes_from(store),
+            Ref::Func(None) | Ref::Extern(None) | Ref::Any(None) | Ref::Exn(None) => true,
         }
     }
 
@@ -452,6 +475,9 @@ impl Ref {
             HeapType::Any => {
                 Ref::Any(VMGcRef::new(raw.get_anyref()).map(|gc_ref| Rooted::new(store, gc_ref)))
             }
+            HeapType::Exn => {
+                Ref::Exn(VMGcRef::new(raw.get_exnref()).map(|gc_ref| Rooted::new(store, gc_ref)))
+            }
             // SAFETY: a function reference of this store, as the caller guarantees.
             _ => Ref::Func(unsafe { Func::from_vm_raw(store, raw.get_funcref()) }),
         }
@@ -465,6 +491,7 @@ impl From<Ref> for Val {
             Ref::Func(x) => Val::FuncRef(x),
             Ref::Extern(x) => Val::ExternRef(x),
             Ref::Any(x) => Val::AnyRef(x),
+            Ref::Exn(x) => Val::ExnRef(x),
         }
     }
 }
@@ -493,6 +520,8 @@ conversions! {
     Option<Rooted<ExternRef>> => Val: x => Val::ExternRef(x);
     Rooted<AnyRef> => Val: x => Val::AnyRef(Some(x));
     Option<Rooted<AnyRef>> => Val: x => Val::AnyRef(x);
+    Rooted<ExnRef> => Val: x => Val::ExnRef(Some(x));
+    Option<Rooted<ExnRef>> => Val: x => Val::ExnRef(x);
     Rooted<EqRef> => Val: x => Val::AnyRef(Some(x.cast()));
     Option<Rooted<EqRef>> => Val: x => Val::AnyRef(x.map(Rooted::cast));
     Rooted<StructRef> => Val: x => Val::AnyRef(Some(x.cast()));
@@ -505,6 +534,8 @@ conversions! {
     Option<Rooted<ExternRef>> => Ref: x => Ref::Extern(x);
     Rooted<AnyRef> => Ref: x => Ref::Any(Some(x));
     Option<Rooted<AnyRef>> => Ref: x => Ref::Any(x);
+    Rooted<ExnRef> => Ref: x => Ref::Exn(Some(x));
+    Option<Rooted<ExnRef>> => Ref: x => Ref::Exn(x);
     Rooted<EqRef> => Ref: x => Ref::Any(Some(x.cast()));
     Option<Rooted<EqRef>> => Ref: x => Ref::Any(x.map(Rooted::cast));
     Rooted<StructRef> => Ref: x => Ref::Any(Some(x.cast()));

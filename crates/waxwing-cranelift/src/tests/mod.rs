@@ -1,5 +1,6 @@
 //! Whole functions through the compiler, with Cranelift's verifier on.
 
+mod exceptions;
 mod gc;
 mod operators;
 mod structure;
@@ -101,6 +102,7 @@ fn features() -> WasmFeatures {
         | WasmFeatures::WIDE_ARITHMETIC
         | WasmFeatures::CUSTOM_PAGE_SIZES
         | WasmFeatures::THREADS
+        | WasmFeatures::EXCEPTIONS
 }
 
 fn compile_bytes(target: &Target, wasm: &[u8]) -> Result<CompiledModule, CompileError> {

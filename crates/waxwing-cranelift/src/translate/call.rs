@@ -1,6 +1,7 @@
 //! Calls.
 
 use super::FuncTranslator;
+use super::exception::Code;
 use crate::abi::POINTER;
 use crate::traps::trap_code;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -159,24 +160,25 @@ impl FuncTranslator<'_, '_> {
         let (Callee::Direct(_, vmctx) | Callee::Indirect(_, _, vmctx)) = callee;
         let mut args = Arguments::from_slice(&[vmctx, self.vmctx]);
         args.extend(params);
-        let call = match callee {
-            Callee::Direct(callee, _) if is_tail => self.ins().return_call(callee, &args),
-            Callee::Direct(callee, _) => self.ins().call(callee, &args),
-            Callee::Indirect(signature, code, _) if is_tail => {
+        let code = match callee {
+            Callee::Direct(callee, _) => Code::Direct(callee),
+            Callee::Indirect(signature, code, _) => Code::Indirect(signature, code),
+        };
+        if !is_tail {
+            let results = self.call_code(code, &args)?;
+            let n = results.len();
+            self.stack.extend(results);
+            self.track(n);
+            return Ok(());
+        }
+        // Exceptions are not handled by a frame that is gone.
+        match code {
+            Code::Direct(callee) => self.ins().return_call(callee, &args),
+            Code::Indirect(signature, code) => {
                 self.ins().return_call_indirect(signature, code, &args)
             }
-            Callee::Indirect(signature, code, _) => {
-                self.ins().call_indirect(signature, code, &args)
-            }
         };
-        if is_tail {
-            self.set_unreachable();
-        } else {
-            let results = self.builder.func.dfg.inst_results(call);
-            let n = results.len();
-            self.stack.extend_from_slice(results);
-            self.track(n);
-        }
+        self.set_unreachable();
         Ok(())
     }
 }

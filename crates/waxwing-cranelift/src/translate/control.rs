@@ -33,6 +33,8 @@ enum FrameKind {
     Loop(Block),
     /// The part of an `if` before its `else`.
     Then { otherwise: Block, params: Values },
+    /// A `try_table`, by the place of its first handler in the list.
+    Try(usize),
 }
 
 impl FuncTranslator<'_, '_> {
@@ -133,6 +135,11 @@ impl FuncTranslator<'_, '_> {
         Ok(())
     }
 
+    /// Begins a `try_table` whose handlers are those from `first` on.
+    pub(super) fn begin_try(&mut self, ty: BlockType, first: usize) -> Result<(), CompileError> {
+        self.block(ty, |_, _| FrameKind::Try(first))
+    }
+
     fn begin_loop(&mut self, params: &[Type]) -> FrameKind {
         let header = self.new_block(params);
         let args = self.pop_canonical(params.len());
@@ -185,12 +192,16 @@ impl FuncTranslator<'_, '_> {
             self.end_then();
         }
         let frame = self.control.last().expect(IN_FRAME);
-        if self.reachable && frame.exit.is_some() {
+        // Landing blocks are filled between the end of the body and what follows.
+        let has_landings = matches!(frame.kind, FrameKind::Try(first) if self.has_landings(first));
+        if self.reachable && (frame.exit.is_some() || has_landings) {
             self.jump_to_exit();
         }
         let frame = self.control.pop().expect(IN_FRAME);
-        if let FrameKind::Loop(header) = frame.kind {
-            self.builder.seal_block(header);
+        match frame.kind {
+            FrameKind::Loop(header) => self.builder.seal_block(header),
+            FrameKind::Try(first) => self.end_handlers(first),
+            FrameKind::Block | FrameKind::Then { .. } => {}
         }
         if let Some(exit) = frame.exit {
             self.builder.seal_block(exit);
@@ -208,7 +219,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    fn new_block(&mut self, params: &[Type]) -> Block {
+    pub(super) fn new_block(&mut self, params: &[Type]) -> Block {
         let block = self.builder.create_block();
         for ty in params {
             self.builder.append_block_param(block, *ty);
@@ -225,7 +236,11 @@ impl FuncTranslator<'_, '_> {
 
     /// The block of a label and the number of its arguments.
     fn label(&mut self, depth: u32, of: LabelOf) -> (Block, usize) {
-        let index = self.control.len() - 1 - depth as usize;
+        self.label_of_frame(self.control.len() - 1 - depth as usize, of)
+    }
+
+    /// As [`Self::label`], of the frame at `index`, counted from the outermost.
+    pub(super) fn label_of_frame(&mut self, index: usize, of: LabelOf) -> (Block, usize) {
         let frame = &self.control[index];
         match (&frame.kind, frame.exit, of) {
             (FrameKind::Loop(header), _, LabelOf::Branch) => (*header, frame.params.len()),
@@ -315,14 +330,14 @@ impl FuncTranslator<'_, '_> {
 
 /// Which block of a frame is meant.
 #[derive(Copy, Clone)]
-enum LabelOf {
+pub(super) enum LabelOf {
     /// Where branches to the frame go.
     Branch,
     /// What follows the frame's end.
     End,
 }
 
-fn block_args(values: &[Value]) -> BlockArgs {
+pub(super) fn block_args(values: &[Value]) -> BlockArgs {
     values.iter().map(|value| BlockArg::Value(*value)).collect()
 }
 

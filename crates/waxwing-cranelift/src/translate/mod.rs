@@ -6,6 +6,7 @@
 
 mod call;
 mod control;
+mod exception;
 mod gc;
 mod memory;
 mod numeric;
@@ -27,6 +28,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
+use exception::Handler;
 use std::collections::HashMap;
 use wasmparser::{
     FuncValidator, FuncValidatorAllocations, Operator, OperatorsReaderAllocations,
@@ -45,6 +47,7 @@ pub(crate) struct TranslateScratch {
     operators: OperatorsReaderAllocations,
     stack: Vec<Value>,
     control: Vec<Frame>,
+    handlers: Vec<Handler>,
     references: References,
 }
 
@@ -134,6 +137,10 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     references: &'a mut References,
     stack: Vec<Value>,
     control: Vec<Frame>,
+    /// The handlers of exceptions that the next operator is in reach of, the innermost last.
+    handlers: Vec<Handler>,
+    /// How many handlers are in the tables of calls.
+    table_items: usize,
     /// Whether the next operator can be reached.
     reachable: bool,
     /// How many blocks have begun in the code that cannot be reached.
@@ -179,6 +186,8 @@ pub(crate) fn translate(
         references: &mut space.references,
         stack: std::mem::take(&mut space.stack),
         control: std::mem::take(&mut space.control),
+        handlers: std::mem::take(&mut space.handlers),
+        table_items: 0,
         reachable: true,
         skipped_blocks: 0,
         operand_types: [None; gc::KNOWN_OPERANDS],
@@ -192,6 +201,7 @@ pub(crate) fn translate(
     }
     t.stack.clear();
     t.control.clear();
+    t.handlers.clear();
     t.check_simd(ty.params().iter().chain(ty.results()))?;
     for (i, param) in ty.params().iter().enumerate() {
         let var = t.declare_local(*param);
@@ -221,6 +231,7 @@ pub(crate) fn translate(
     space.validator = t.validator.into_allocations();
     space.stack = t.stack;
     space.control = t.control;
+    space.handlers = t.handlers;
     t.builder.finalize(compiler.isa().frontend_config());
     Ok(())
 }
@@ -236,6 +247,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             || self.numeric_operator(op)
             || self.memory_operator(op)?
             || self.call_operator(op)?
+            || self.exception_operator(op)?
             || self.reference_operator(op)?
             || self.table_operator(op)?
             || self.gc_operator(op)?
@@ -438,7 +450,17 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         builtin: BuiltinFunctionIndex,
         args: &[Value],
     ) -> Option<Value> {
-        let callee = match self.references.builtins.get(&builtin) {
+        let callee = self.builtin(builtin);
+        let mut all = smallvec::SmallVec::<[Value; 8]>::new();
+        all.push(self.vmctx);
+        all.extend_from_slice(args);
+        let call = self.ins().call(callee, &all);
+        self.builder.inst_results(call).first().copied()
+    }
+
+    /// The trampoline to a builtin.
+    fn builtin(&mut self, builtin: BuiltinFunctionIndex) -> FuncRef {
+        match self.references.builtins.get(&builtin) {
             Some(callee) => *callee,
             None => {
                 let signature = abi::builtin_wasm_signature(builtin);
@@ -447,12 +469,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
                 self.references.builtins.insert(builtin, callee);
                 callee
             }
-        };
-        let mut all = smallvec::SmallVec::<[Value; 8]>::new();
-        all.push(self.vmctx);
-        all.extend_from_slice(args);
-        let call = self.ins().call(callee, &all);
-        self.builder.inst_results(call).first().copied()
+        }
     }
 
     /// Like [`Self::call_builtin`], of a builtin that has a result.

@@ -230,6 +230,10 @@ impl GcStore {
         self.pending_exception = exception;
     }
 
+    pub(crate) fn has_pending_exception(&self) -> bool {
+        self.pending_exception.is_some()
+    }
+
     pub(crate) fn take_pending_exception(&mut self) -> Option<VMGcRef> {
         self.pending_exception.take()
     }

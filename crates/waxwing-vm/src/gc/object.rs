@@ -66,6 +66,11 @@ impl GcStore {
         }
     }
 
+    /// What stands for an exception's tag.
+    pub(crate) fn exn_tag_id(&self, exception: VMGcRef) -> u32 {
+        self.read_u32(exception.get() + GC_EXN_TAG)
+    }
+
     /// The type of an object; of an exception that of its tag.
     pub fn type_index(&self, object: VMGcRef) -> EngineTypeIndex {
         EngineTypeIndex::from_u32(self.read_u32(object.get() + GC_HEADER_TYPE_INDEX))

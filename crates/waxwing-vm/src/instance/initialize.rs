@@ -131,7 +131,7 @@ impl InstanceEnv<'_> {
             applied.map_err(|reason| match reason {
                 TrapReason::Wasm(trap) | TrapReason::Signal { trap, .. } => trap.into(),
                 TrapReason::Host(error) => error,
-                TrapReason::Exception => anyhow!("an element segment threw an exception"),
+                TrapReason::Exception { .. } => anyhow!("an element segment threw an exception"),
             })?;
         }
         Ok(())

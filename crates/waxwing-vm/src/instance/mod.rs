@@ -246,6 +246,13 @@ impl Instance {
         }
     }
 
+    /// What stands for an exception tag in the store's GC heap; `None` if the module has no such tag.
+    pub(crate) fn tag_id(&self, index: waxwing_environ::TagIndex) -> Option<u32> {
+        self.module.module().tags.get(index)?;
+        // SAFETY: tags live as long as the store, and do not change.
+        Some(unsafe { self.tag_import(index).from.as_ref() }.id)
+    }
+
     /// The address of a global, imported or defined.
     pub fn global(&self, index: GlobalIndex) -> NonNull<VMGlobalDefinition> {
         self.global_import(index).from

@@ -284,6 +284,11 @@ impl StoreCore {
         self.gc.take_pending_exception()
     }
 
+    /// Whether there is an exception that no handler caught.
+    pub fn has_pending_exception(&self) -> bool {
+        self.gc.has_pending_exception()
+    }
+
     /// An instance of the store.
     ///
     /// # Panics

@@ -18,14 +18,20 @@ bitflags::bitflags! {
         const EXTENDED_CONST = 1 << 7;
         const FUNCTION_REFERENCES = 1 << 8;
         const GC = 1 << 9;
+        const EXCEPTIONS = 1 << 10;
     }
 }
 
 /// The proposals that are not on unless they are asked for.
-const OFF_BY_DEFAULT: Proposals = Proposals::FUNCTION_REFERENCES.union(Proposals::GC);
+const OFF_BY_DEFAULT: Proposals = Proposals::FUNCTION_REFERENCES
+    .union(Proposals::GC)
+    .union(Proposals::EXCEPTIONS);
 
 /// The proposals whose values a collector manages, and their names as a user knows them.
-const NEED_COLLECTOR: [(Proposals, &str); 1] = [(Proposals::GC, "wasm_gc")];
+const NEED_COLLECTOR: [(Proposals, &str); 2] = [
+    (Proposals::GC, "wasm_gc"),
+    (Proposals::EXCEPTIONS, "wasm_exceptions"),
+];
 
 impl Default for Proposals {
     fn default() -> Self {
@@ -36,7 +42,7 @@ impl Default for Proposals {
 }
 
 /// A proposal that builds on another: what is on, what it needs, and both as a user knows them.
-const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 4] = [
+const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 5] = [
     (
         Proposals::REFERENCE_TYPES,
         Proposals::BULK_MEMORY,
@@ -54,6 +60,12 @@ const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 4] = [
         Proposals::FUNCTION_REFERENCES,
         "wasm_gc",
         "wasm_function_references",
+    ),
+    (
+        Proposals::EXCEPTIONS,
+        Proposals::REFERENCE_TYPES,
+        "wasm_exceptions",
+        "wasm_reference_types",
     ),
     (
         Proposals::RELAXED_SIMD,
@@ -153,6 +165,22 @@ proposal_options! {
     /// if this is on and [`Config::wasm_function_references`] or [`Config::gc_support`] is off.
     #[cfg(feature = "gc")]
     wasm_gc = GC;
+
+    /// Whether modules can use the exception handling proposal: tags, the instructions `try_table`,
+    /// `throw` and `throw_ref`, and references to exceptions, which a [collector](Config::collector)
+    /// manages.
+    ///
+    /// Code that does not throw is as fast as without handlers. The instructions of the proposal's first version, `try`
+    /// and `catch`, are not part of it.
+    ///
+    /// Default: `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if this is on and [`Config::wasm_reference_types`]
+    /// or [`Config::gc_support`] is off.
+    #[cfg(feature = "gc")]
+    wasm_exceptions = EXCEPTIONS;
 
     /// Whether modules can use the SIMD proposal: the type `v128` and its instructions.
     ///

@@ -214,6 +214,7 @@ pub(crate) fn wasm_features(proposals: Proposals, has_collector: bool) -> WasmFe
             WasmFeatures::FUNCTION_REFERENCES,
         ),
         (Proposals::GC, WasmFeatures::GC),
+        (Proposals::EXCEPTIONS, WasmFeatures::EXCEPTIONS),
     ] {
         features.set(feature, proposals.contains(proposal));
     }

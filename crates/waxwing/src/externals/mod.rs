@@ -3,6 +3,7 @@
 mod global;
 mod memory;
 mod table;
+mod tag;
 
 use waxwing_environ::{EntityType, TypeRef};
 use waxwing_vm::VMExport;
@@ -13,6 +14,7 @@ use crate::{AsContext, ExternType, Func};
 pub use global::Global;
 pub use memory::{Memory, MemoryAccessError};
 pub use table::Table;
+pub use tag::Tag;
 
 /// An item that a module can import or export.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,8 @@ pub enum Extern {
     Table(Table),
     /// A linear memory.
     Memory(Memory),
+    /// An exception tag.
+    Tag(Tag),
 }
 
 macro_rules! extern_accessors {
@@ -65,6 +69,7 @@ extern_accessors! {
     "global", Global, into_global;
     "table", Table, into_table;
     "linear memory", Memory, into_memory;
+    "tag", Tag, into_tag;
 }
 
 impl Extern {
@@ -81,6 +86,7 @@ impl Extern {
             Extern::Global(item) => ExternType::Global(item.ty(store)),
             Extern::Table(item) => ExternType::Table(item.ty(store)),
             Extern::Memory(item) => ExternType::Memory(item.ty(store)),
+            Extern::Tag(item) => ExternType::Tag(item.ty(store)),
         }
     }
 
@@ -90,6 +96,7 @@ impl Extern {
             Extern::Global(item) => item.comes_from_same_store(store),
             Extern::Table(item) => item.comes_from_same_store(store),
             Extern::Memory(item) => item.comes_from_same_store(store),
+            Extern::Tag(item) => item.comes_from_same_store(store),
         }
     }
 
@@ -100,17 +107,16 @@ impl Extern {
             Extern::Global(item) => EntityType::Global(item.vm_type(store)),
             Extern::Table(item) => EntityType::Table(item.current_type(store)),
             Extern::Memory(item) => EntityType::Memory(item.current_type(store)),
+            Extern::Tag(item) => EntityType::Tag(item.vm_type(store)),
         }
     }
 
-    /// `None` for an item that the host cannot handle: an exception tag.
-    ///
     /// # Safety
     ///
     /// `item` is one of `store`.
-    pub(crate) unsafe fn from_vm(store: &StoreOpaque, item: VMExport) -> Option<Extern> {
+    pub(crate) unsafe fn from_vm(store: &StoreOpaque, item: VMExport) -> Extern {
         let owner = store.id();
-        Some(match item {
+        match item {
             // SAFETY: required of the caller; functions of instances live as long as the store.
             VMExport::Function(func_ref) => unsafe { Func::from_vm(store, func_ref) }.into(),
             VMExport::Global { instance, index } => {
@@ -120,8 +126,8 @@ impl Extern {
             VMExport::Memory { instance, index } => {
                 Memory::new_handle(owner, instance, index).into()
             }
-            VMExport::Tag { .. } => return None,
-        })
+            VMExport::Tag { instance, index } => Tag::new_handle(owner, instance, index).into(),
+        }
     }
 }
 

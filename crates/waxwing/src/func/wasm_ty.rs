@@ -7,8 +7,8 @@ use super::Func;
 use crate::gc::{GcRootIndex, is_of_type, sealed::GcRefImpl};
 use crate::store::StoreOpaque;
 use crate::{
-    AnyRef, ArrayRef, EqRef, ExternRef, HeapType, I31, ManuallyRooted, NoExtern, NoFunc, NoneRef,
-    OwnedRooted, RefType, Rooted, StructRef, V128, ValType,
+    AnyRef, ArrayRef, EqRef, ExnRef, ExternRef, HeapType, I31, ManuallyRooted, NoExtern, NoFunc,
+    NoneRef, OwnedRooted, RefType, Rooted, StructRef, V128, ValType,
 };
 
 /// A host type that stands for a WebAssembly type: a parameter or result of closures passed to
@@ -401,4 +401,4 @@ macro_rules! rooted_references {
     };
 }
 
-rooted_references!(ExternRef AnyRef EqRef StructRef ArrayRef);
+rooted_references!(ExternRef AnyRef EqRef StructRef ArrayRef ExnRef);

@@ -6,6 +6,7 @@
 //! nearly all code is compiled once.
 
 mod context;
+mod exceptions;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -24,6 +25,8 @@ use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_
 use crate::{Engine, FuncType, Module, ResourceLimiter, Val};
 
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+pub use exceptions::ThrownException;
+pub(crate) use exceptions::trap_reason;
 
 /// A collection of WebAssembly instances and of the host's state.
 ///

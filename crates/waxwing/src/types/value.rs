@@ -48,6 +48,8 @@ reference_constants! {
     ARRAYREF "arrayref";
     STRUCTREF "structref";
     NULLREF "nullref";
+    EXNREF "exnref";
+    NULLEXNREF "nullexnref";
 }
 
 impl ValType {

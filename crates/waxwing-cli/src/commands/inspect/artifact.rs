@@ -44,6 +44,7 @@ fn describe(ty: &ExternType) -> String {
         ExternType::Global(ty) => format!("global {}", global(ty)),
         ExternType::Table(ty) => format!("table {}", table(ty)),
         ExternType::Memory(ty) => format!("memory {}", memory(ty)),
+        ExternType::Tag(ty) => format!("tag {}", function(ty.ty())),
     }
 }
 

@@ -8,6 +8,7 @@
 mod arrays;
 mod casts;
 mod collector;
+mod exceptions;
 mod objects;
 mod types;
 

@@ -9,11 +9,11 @@ use super::types::Contents;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Value, types as ir};
 use waxwing_environ::gc::{
-    GC_ARRAY_LENGTH, GC_HEADER_TYPE_INDEX, GC_KIND_ARRAY, GC_KIND_STRUCT, GC_MAX_OBJECT_SIZE,
-    GC_OBJECT_ALIGN, GcArrayLayout,
+    GC_ARRAY_LENGTH, GC_EXN_TAG, GC_HEADER_TYPE_INDEX, GC_KIND_ARRAY, GC_KIND_EXN, GC_KIND_STRUCT,
+    GC_MAX_OBJECT_SIZE, GC_OBJECT_ALIGN, GcArrayLayout,
 };
 use waxwing_environ::{
-    BuiltinFunctionIndex, GcCollector, ModuleTypeIndex, StoreContextOffsets, WasmRefType,
+    BuiltinFunctionIndex, GcCollector, ModuleTypeIndex, StoreContextOffsets, TagIndex, WasmRefType,
 };
 
 /// Where a reference is stored.
@@ -57,6 +57,8 @@ pub(in crate::translate) enum Extent {
     Struct(u32),
     /// An array of so many elements.
     Array(GcArrayLayout, Value),
+    /// An exception with this tag, of so many bytes.
+    Exception(TagIndex, u32),
 }
 
 /// The code that a collector wants where objects are made and references stored.
@@ -121,6 +123,10 @@ fn call_allocate(t: &mut FuncTranslator<'_, '_>, ty: ModuleTypeIndex, extent: Ex
         Extent::Array(_, len) => {
             t.call_builtin_value(BuiltinFunctionIndex::gc_alloc_array, &[ty, len])
         }
+        Extent::Exception(tag, _) => {
+            let tag = t.index_constant(tag.as_u32());
+            t.call_builtin_value(BuiltinFunctionIndex::gc_alloc_exn, &[tag])
+        }
     }
 }
 
@@ -140,6 +146,7 @@ fn bump_allocate(
 
     let (kind, size) = match extent {
         Extent::Struct(size) => (GC_KIND_STRUCT, t.index_constant(size)),
+        Extent::Exception(_, size) => (GC_KIND_EXN, t.index_constant(size)),
         Extent::Array(layout, len) => {
             let most = (GC_MAX_OBJECT_SIZE - layout.base) / layout.slot.size();
             let too_long = t
@@ -171,9 +178,17 @@ fn bump_allocate(
     t.ins().store(flags, new_next, store_context, offset);
     let address = t.object_address(next);
     store_header(t, address, ty, kind | bits);
-    if let Extent::Array(_, len) = extent {
-        let flags = t.flags(Region::GcLength);
-        t.ins().store(flags, len, address, GC_ARRAY_LENGTH as i32);
+    match extent {
+        Extent::Struct(_) => {}
+        Extent::Array(_, len) => {
+            let flags = t.flags(Region::GcLength);
+            t.ins().store(flags, len, address, GC_ARRAY_LENGTH as i32);
+        }
+        Extent::Exception(tag, _) => {
+            let id = t.tag_id(tag);
+            let flags = t.flags(Region::GcHeader);
+            t.ins().store(flags, id, address, GC_EXN_TAG as i32);
+        }
     }
     t.ins().jump(done, &[next.into()]);
 
