@@ -7,7 +7,7 @@
 //!
 //! A stack map's record: the frame's size (from the stack pointer to the frame pointer), the number of references, the offset of each
 //! from the stack pointer. A handler table's record: the frame's size, the offset from the stack pointer of
-//! the function's `vmctx`, the number of handlers, and for each the tag ([`CATCH_ALL`] for any) and the text
+//! the function's `vmctx`, the number of handlers, and for each the tag (`CATCH_ALL` for any) and the text
 //! offset of its code.
 
 use crate::TagIndex;

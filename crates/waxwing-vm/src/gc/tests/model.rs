@@ -382,8 +382,8 @@ impl World {
         let gc = self.store.core.gc();
         let mut pairs: Vec<(Value, u32)> = self
             .roots
-            .iter()
-            .copied()
+            .clone()
+            .into_iter()
             .zip(self.store.roots.iter().map(|root| root.get()))
             .collect();
         for ((owner, index), value) in &self.globals {

@@ -14,9 +14,10 @@ use crate::{AsContext, AsContextMut};
 
 /// A reference that is rooted until its scope ends.
 ///
-/// A scope is a [`RootScope`], or a call of a host function: what such a function gets as
-/// arguments and makes itself is rooted until it returns. Outside of any scope roots last as long as
-/// the store: a program that keeps a store for long needs scopes. To hold on to a reference beyond its scope, use [`OwnedRooted`] or
+/// A scope is a [`RootScope`](crate::RootScope), or a call of a host function: what such a function
+/// gets as arguments and makes itself is rooted until it returns. Outside of any scope roots last as
+/// long as the store: a program that keeps a store for long needs scopes. To hold on to a reference
+/// beyond its scope, use [`OwnedRooted`] or
 /// [`ManuallyRooted`].
 ///
 /// A `Rooted` is small and `Copy`. Using one after the end of its scope gives an error; using one
