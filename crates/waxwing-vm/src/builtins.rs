@@ -7,16 +7,22 @@
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
+use waxwing_environ::gc::GcSlot;
 use waxwing_environ::{
-    BuiltinFunctionIndex, DataIndex, ElemIndex, FuncIndex, MemoryIndex, TableIndex, Trap,
-    for_each_builtin,
+    BuiltinFunctionIndex, DataIndex, ElemIndex, EngineTypeIndex, FuncIndex, MemoryIndex,
+    ModuleTypeIndex, TableIndex, TagIndex, Trap, WasmCompositeType, for_each_builtin,
 };
 
-use crate::instance::Instance;
+use crate::gc::{self, GcStore};
+use crate::instance::{Instance, InstanceEnv, InstanceId};
+use crate::memory::{self, WaitResult};
+use crate::store::{self, VMStore};
 use crate::table::TableElement;
-use crate::traps::{self, TrapReason};
+use crate::traps::{self, Thrower, TrapReason};
 use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
 
 /// The address that stands for -1: an instruction that fails without trapping.
@@ -39,6 +45,7 @@ macro_rules! native_result {
     (never) => { ! };
     (bool) => { bool };
     (trap pointer) => { *mut c_void };
+    (trap i32) => { u32 };
     ($ty:ident) => { native_type!($ty) };
 }
 
@@ -59,6 +66,9 @@ macro_rules! run_body {
             Some(None) => FAILED,
             None => TRAPPED,
         })
+    };
+    ($body:expr ; trap i32) => {
+        traps::catch_host(|| $body).unwrap_or(TRAPPED as u32)
     };
     ($body:expr ; $ty:ident) => {
         $body
@@ -123,6 +133,24 @@ impl Caller {
         Caller(unsafe { Instance::from_vmctx(vmctx) })
     }
 
+    /// The store that the instance belongs to, and its place there.
+    ///
+    /// # Safety
+    ///
+    /// The caller uses no other reference to the store or its instances as long as this one.
+    unsafe fn store<'a>(self) -> (&'a mut dyn VMStore, InstanceId) {
+        let (mut store, id) = self.with(|instance| (instance.store(), instance.id()));
+        // SAFETY: see `Caller`; required of the caller.
+        (unsafe { store.as_mut() }, id)
+    }
+
+    /// Runs `f` with the instance's part of the store's heap.
+    fn with_gc<R>(self, f: impl FnOnce(&mut GcStore) -> R) -> R {
+        // SAFETY: the reference ends with this function.
+        let (store, _) = unsafe { self.store() };
+        f(store.core_mut().gc_mut())
+    }
+
     fn with<R>(self, f: impl FnOnce(&mut Instance) -> R) -> R {
         // SAFETY: see `Caller`; the reference ends with this function.
         f(unsafe { &mut *self.0.as_ptr() })
@@ -137,10 +165,12 @@ fn gc_element(reference: u32) -> TableElement {
     TableElement::GcRef(VMGcRef::new(reference))
 }
 
-fn raise(_caller: Caller) -> ! {
-    // SAFETY: generated code calls this after another builtin or a host function failed, which recorded
-    // why. Nothing here has to be dropped.
-    unsafe { traps::raise() }
+fn raise(caller: Caller) -> ! {
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    // SAFETY: see `Caller`. Generated code calls this after another builtin or a host function failed, which
+    // recorded why, and nothing here has to be dropped.
+    unsafe { Thrower::new(store.core_mut()) }.raise()
 }
 
 fn trap(_caller: Caller, code: u32) -> Result<(), TrapReason> {
@@ -231,11 +261,19 @@ fn table_copy(
     let owner = |table| {
         let import = caller.with(|instance| instance.table_import(TableIndex::from_u32(table)));
         // SAFETY: the owner of an imported table lives as long as the store.
-        (unsafe { Instance::from_vmctx(import.vmctx) }, import.index)
+        (unsafe { Instance::id_of_vmctx(import.vmctx) }, import.index)
     };
     let (dst_table, src_table) = (owner(dst_table), owner(src_table));
-    // SAFETY: as above; see `Caller`.
-    unsafe { Instance::table_copy(dst_table, dst, src_table, src, len) }.map_err(TrapReason::from)
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    Ok(store::table_copy(
+        store.core_mut(),
+        dst_table,
+        dst,
+        src_table,
+        src,
+        len,
+    )?)
 }
 
 fn table_init(
@@ -247,12 +285,15 @@ fn table_init(
     len: u64,
 ) -> Result<(), TrapReason> {
     let (table, elem) = (TableIndex::from_u32(table), ElemIndex::from_u32(elem));
-    // SAFETY: see `Caller`.
-    unsafe { Instance::table_init(caller.0, table, elem, dst, src, len) }
+    // SAFETY: this is the only reference.
+    let (store, instance) = unsafe { caller.store() };
+    InstanceEnv { store, instance }.table_init(table, elem, dst, src, len)
 }
 
 fn elem_drop(caller: Caller, elem: u32) {
-    caller.with(|instance| instance.elem_drop(ElemIndex::from_u32(elem)));
+    // SAFETY: this is the only reference.
+    let (store, instance) = unsafe { caller.store() };
+    InstanceEnv { store, instance }.elem_drop(ElemIndex::from_u32(elem));
 }
 
 fn table_grow(
@@ -261,24 +302,12 @@ fn table_grow(
     delta: u64,
     init: TableElement,
 ) -> Result<Option<u64>, TrapReason> {
-    let (import, mut store) = caller.with(|instance| {
-        (
-            instance.table_import(TableIndex::from_u32(table)),
-            instance.store(),
-        )
-    });
-    // SAFETY: the owner of an imported table lives as long as the store; see `Caller`. The store is no
-    // part of its instances.
-    unsafe {
-        let owner = Instance::from_vmctx(import.vmctx);
-        Ok(Instance::table_grow(
-            owner,
-            store.as_mut(),
-            import.index,
-            delta,
-            init,
-        )?)
-    }
+    let import = caller.with(|instance| instance.table_import(TableIndex::from_u32(table)));
+    // SAFETY: the owner of an imported table lives as long as the store.
+    let owner = unsafe { Instance::id_of_vmctx(import.vmctx) };
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    Ok(store::table_grow(store, owner, import.index, delta, init)?)
 }
 
 fn table_grow_func_ref(
@@ -308,8 +337,11 @@ fn table_fill(
 ) -> Result<(), TrapReason> {
     let import = caller.with(|instance| instance.table_import(TableIndex::from_u32(table)));
     // SAFETY: the owner of an imported table lives as long as the store.
-    let owner = unsafe { Caller::new(import.vmctx) };
-    Ok(owner.with(|owner| owner.table_fill(import.index, start, value, len))?)
+    let owner = unsafe { Instance::id_of_vmctx(import.vmctx) };
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    let core = store.core_mut();
+    Ok(core.table_fill(owner, import.index, start, value, len)?)
 }
 
 fn table_fill_func_ref(
@@ -341,6 +373,225 @@ fn table_get_lazy_init_func_ref(caller: Caller, table: u32, index: u64) -> *mut 
         // Null, as generated code checked the bounds and tables of functions hold nothing else.
         _ => std::ptr::null_mut(),
     }
+}
+
+fn memory_atomic_notify(
+    caller: Caller,
+    memory: u32,
+    address: u64,
+    count: u32,
+) -> Result<Option<u64>, TrapReason> {
+    let memory = MemoryIndex::from_u32(memory);
+    let woken = caller.with(|instance| instance.memory_notify(memory, address, count))?;
+    Ok(Some(woken.into()))
+}
+
+/// The time to wait that WebAssembly gives in nanoseconds: none if negative.
+fn timeout(nanoseconds: u64) -> Option<Duration> {
+    (nanoseconds.cast_signed() >= 0).then(|| Duration::from_nanos(nanoseconds))
+}
+
+fn wait_result(result: WaitResult) -> Result<Option<u64>, TrapReason> {
+    Ok(Some(result as u64))
+}
+
+fn memory_atomic_wait32(
+    caller: Caller,
+    memory: u32,
+    address: u64,
+    expected: u32,
+    nanoseconds: u64,
+) -> Result<Option<u64>, TrapReason> {
+    let memory = MemoryIndex::from_u32(memory);
+    let address = caller.with(|instance| instance.address_to_wait_at(memory, address, 4))?;
+    // SAFETY: the address was checked, and the instance keeps its memories, as the store does that of
+    // others.
+    wait_result(unsafe { memory::wait32(address, expected, timeout(nanoseconds)) })
+}
+
+fn memory_atomic_wait64(
+    caller: Caller,
+    memory: u32,
+    address: u64,
+    expected: u64,
+    nanoseconds: u64,
+) -> Result<Option<u64>, TrapReason> {
+    let memory = MemoryIndex::from_u32(memory);
+    let address = caller.with(|instance| instance.address_to_wait_at(memory, address, 8))?;
+    // SAFETY: as above.
+    wait_result(unsafe { memory::wait64(address, expected, timeout(nanoseconds)) })
+}
+
+/// The new object, or the trap for its lack.
+fn allocated(object: Result<Option<VMGcRef>>) -> Result<u32, TrapReason> {
+    Ok(object?.ok_or(Trap::AllocationTooLarge)?.get())
+}
+
+impl Caller {
+    fn engine_type(self, ty: u32) -> EngineTypeIndex {
+        self.with(|instance| instance.module().engine_type(ModuleTypeIndex::from_u32(ty)))
+    }
+}
+
+fn gc_alloc_struct(caller: Caller, ty: u32) -> Result<u32, TrapReason> {
+    let ty = caller.engine_type(ty);
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    allocated(gc::alloc_known_struct(store, ty))
+}
+
+fn gc_alloc_array(caller: Caller, ty: u32, len: u32) -> Result<u32, TrapReason> {
+    let ty = caller.engine_type(ty);
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    allocated(gc::alloc_known_array(store, ty, len))
+}
+
+fn gc_alloc_exn(caller: Caller, tag: u32) -> Result<u32, TrapReason> {
+    let import = caller.with(|instance| instance.tag_import(TagIndex::from_u32(tag)));
+    // SAFETY: the owner of an imported tag lives as long as the store.
+    let owner = unsafe { Instance::id_of_vmctx(import.vmctx) };
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    allocated(gc::alloc_exn(store, (owner, import.index)))
+}
+
+fn gc_remember(caller: Caller, object: u32) {
+    caller.with_gc(|gc| gc.remember(object));
+}
+
+fn gc_list(caller: Caller, object: u32) {
+    caller.with_gc(|gc| gc.list(object));
+}
+
+fn gc_count_extern(caller: Caller, reference: u32, delta: u32) {
+    caller.with_gc(|gc| match delta {
+        1 => gc.count_up(reference),
+        _ => gc.count_down(reference),
+    });
+}
+
+fn gc_is_subtype(caller: Caller, actual: u32, expected: u32) -> u32 {
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    let core = store.core();
+    core.gc()
+        .is_subtype(core.type_registry(), actual, expected)
+        .into()
+}
+
+fn gc_intern_func_ref(caller: Caller, func: *mut c_void) -> Result<u32, TrapReason> {
+    let func = NonNull::new(func.cast::<VMFuncRef>());
+    let func = func.ok_or(Trap::NullReference)?;
+    // SAFETY: generated code passes functions of its own store.
+    Ok(caller.with_gc(|gc| unsafe { gc.intern_func(func) })?)
+}
+
+fn array_new_data(
+    caller: Caller,
+    ty: u32,
+    data: u32,
+    src: u32,
+    len: u32,
+) -> Result<u32, TrapReason> {
+    let module = caller.with(|instance| Arc::clone(instance.module()));
+    let data = DataIndex::from_u32(data);
+    let segment = caller.with(|instance| instance.data_segment(&module, data))?;
+    let element = match module.types().types[ModuleTypeIndex::from_u32(ty)].composite {
+        WasmCompositeType::Array(element) => element.element_type,
+        _ => return Err(Trap::AllocationTooLarge.into()),
+    };
+    // Bounds come before the lack of memory.
+    gc::segment_bytes(segment, GcSlot::of_storage(element), src, len)?;
+    let array = gc_alloc_array(caller, ty, len)?;
+    caller.with_gc(|gc| gc.array_init_data(VMGcRef::new(array), segment, 0, src, len))?;
+    Ok(array)
+}
+
+fn array_new_elem(
+    caller: Caller,
+    ty: u32,
+    elem: u32,
+    src: u32,
+    len: u32,
+) -> Result<u32, TrapReason> {
+    let elem = ElemIndex::from_u32(elem);
+    {
+        // SAFETY: this is the only reference.
+        let (store, instance) = unsafe { caller.store() };
+        InstanceEnv { store, instance }.segment_words(elem, src, len)?;
+    }
+    let array = gc_alloc_array(caller, ty, len)?;
+    // Only now, as references may have changed.
+    // SAFETY: this is the only reference.
+    let (store, instance) = unsafe { caller.store() };
+    let words = InstanceEnv { store, instance }.segment_words(elem, src, len)?;
+    caller.with_gc(|gc| gc.array_init_elem(VMGcRef::new(array), &words, 0, 0, len))?;
+    Ok(array)
+}
+
+fn array_init_data(
+    caller: Caller,
+    array: u32,
+    data: u32,
+    dst: u32,
+    src: u32,
+    len: u32,
+) -> Result<(), TrapReason> {
+    let module = caller.with(|instance| Arc::clone(instance.module()));
+    let data = DataIndex::from_u32(data);
+    let segment = caller.with(|instance| instance.data_segment(&module, data))?;
+    let array = VMGcRef::new(array);
+    Ok(caller.with_gc(|gc| gc.array_init_data(array, segment, dst, src, len))?)
+}
+
+fn array_init_elem(
+    caller: Caller,
+    array: u32,
+    elem: u32,
+    dst: u32,
+    src: u32,
+    len: u32,
+) -> Result<(), TrapReason> {
+    let array = VMGcRef::new(array);
+    caller.with_gc(|gc| gc.check_elements(array, dst, len))?;
+    let elem = ElemIndex::from_u32(elem);
+    // SAFETY: this is the only reference.
+    let (store, instance) = unsafe { caller.store() };
+    let words = InstanceEnv { store, instance }.segment_words(elem, src, len)?;
+    Ok(caller.with_gc(|gc| gc.array_init_elem(array, &words, dst, 0, len))?)
+}
+
+fn array_copy(
+    caller: Caller,
+    dst_array: u32,
+    dst: u32,
+    src_array: u32,
+    src: u32,
+    len: u32,
+) -> Result<(), TrapReason> {
+    let (dst_array, src_array) = (VMGcRef::new(dst_array), VMGcRef::new(src_array));
+    Ok(caller.with_gc(|gc| gc.array_copy(dst_array, dst, src_array, src, len))?)
+}
+
+fn array_fill(
+    caller: Caller,
+    array: u32,
+    dst: u32,
+    low: u64,
+    high: u64,
+    len: u32,
+) -> Result<(), TrapReason> {
+    let value = u128::from(high) << 64 | u128::from(low);
+    Ok(caller.with_gc(|gc| gc.array_fill(VMGcRef::new(array), dst, value, len))?)
+}
+
+fn throw_ref(caller: Caller, exception: u32) -> ! {
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    let exception = VMGcRef::new(exception).expect("generated code checks for null");
+    // SAFETY: see `Caller`. Nothing here has to be dropped.
+    unsafe { Thrower::new(store.core_mut()) }.throw(exception)
 }
 
 /// Defines builtins that compute a float.

@@ -1,6 +1,11 @@
 //! [`VMStoreContext`]: what generated code reads and writes of the store that it runs in.
 
 use std::cell::Cell;
+use std::ptr::NonNull;
+
+use waxwing_environ::gc::GC_TYPE_DISPLAY_LEN;
+
+use crate::vmcontext::VMFuncRef;
 
 /// The part of a store that generated code knows, at the offsets of
 /// [`StoreContextOffsets`](waxwing_environ::StoreContextOffsets).
@@ -25,11 +30,34 @@ pub struct VMStoreContext {
     pub last_wasm_entry_sp: Cell<usize>,
     /// Where the entry trampoline continues after a trap.
     pub last_wasm_entry_trap_handler: Cell<usize>,
+    /// The address of the GC heap, null before there is one.
+    pub gc_heap: Cell<*mut u8>,
+    /// The offset in the GC heap where the next object can be made. From there to `gc_end` all is zero.
+    pub gc_next: Cell<u32>,
+    /// The offset in the GC heap up to which objects can be made without asking the runtime.
+    pub gc_end: Cell<u32>,
+    /// The types that objects can have, by `EngineTypeIndex`.
+    pub gc_types: Cell<*const VMGcType>,
+    /// The functions that objects can refer to, by their identity. The first one is null.
+    pub gc_funcs: Cell<*const Option<NonNull<VMFuncRef>>>,
+    /// The number of `gc_funcs`.
+    pub gc_funcs_len: Cell<usize>,
+}
+
+/// What generated code knows of a type that objects have.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct VMGcType {
+    /// The supertypes of the type by their depth, from the root on, and then the type itself; `u32::MAX`
+    /// from there on.
+    pub display: [u32; GC_TYPE_DISPLAY_LEN as usize],
+    /// The runtime's own.
+    pub reserved: [u32; 3],
 }
 
 #[cfg(test)]
 mod tests {
-    use super::VMStoreContext;
+    use super::{VMGcType, VMStoreContext};
     use std::mem::{offset_of, size_of};
     use waxwing_environ::{PtrSize, StoreContextOffsets};
 
@@ -61,6 +89,31 @@ mod tests {
             ptr.store_context_last_wasm_entry_trap_handler(),
             offset_of!(VMStoreContext, last_wasm_entry_trap_handler),
         );
+        agree(
+            ptr.store_context_gc_heap(),
+            offset_of!(VMStoreContext, gc_heap),
+        );
+        agree(
+            ptr.store_context_gc_next(),
+            offset_of!(VMStoreContext, gc_next),
+        );
+        agree(
+            ptr.store_context_gc_end(),
+            offset_of!(VMStoreContext, gc_end),
+        );
+        agree(
+            ptr.store_context_gc_types(),
+            offset_of!(VMStoreContext, gc_types),
+        );
+        agree(
+            ptr.store_context_gc_funcs(),
+            offset_of!(VMStoreContext, gc_funcs),
+        );
+        agree(
+            ptr.store_context_gc_funcs_len(),
+            offset_of!(VMStoreContext, gc_funcs_len),
+        );
+        agree(ptr.size_of_gc_type(), size_of::<VMGcType>());
         agree(ptr.size_of_store_context(), size_of::<VMStoreContext>());
     }
 }

@@ -70,6 +70,14 @@ impl<'a, T> Caller<'a, T> {
         Caller { store, caller }
     }
 
+    pub(crate) fn context(&self) -> &StoreContextMut<'a, T> {
+        &self.store
+    }
+
+    pub(crate) fn context_mut(&mut self) -> &mut StoreContextMut<'a, T> {
+        &mut self.store
+    }
+
     fn instance(&self) -> Option<Instance> {
         let CallingInstance(vmctx) = self.caller.as_ref()?;
         // SAFETY: the caller is an instance that is on the stack, so that it is alive.
@@ -108,6 +116,17 @@ impl<T> Caller<'_, T> {
     /// The store's engine.
     pub fn engine(&self) -> &Engine {
         self.store.engine()
+    }
+
+    /// Collects garbage; see [`Store::gc`](crate::Store::gc).
+    pub fn gc(&mut self) {
+        self.store.gc();
+    }
+
+    /// The bytes of memory that the store's heap for garbage-collected values has; see
+    /// [`Store::gc_heap_capacity`](crate::Store::gc_heap_capacity).
+    pub fn gc_heap_capacity(&self) -> usize {
+        self.store.gc_heap_capacity()
     }
 }
 

@@ -14,7 +14,7 @@ use waxwing_vm::{HostFunc, VMContext, VMFuncRef, VMHostFuncContext, ValRaw, call
 
 use super::lists::for_each_arity;
 use super::{WasmRet, WasmTy, WasmTyList};
-use crate::store::{StoreInner, StoreOpaque};
+use crate::store::{StoreInner, StoreOpaque, trap_reason};
 use crate::{Caller, Engine, FuncType, StoreContextMut, Val};
 
 thread_local! {
@@ -73,7 +73,7 @@ unsafe fn run<T, S>(
     // SAFETY: the store is alive, and whoever called has given up exclusive use of it for the
     // duration of the call. The same holds for the next block.
     let scope = unsafe { roots(store) }.roots().enter_scope();
-    let result = catch_host(|| body(state, store));
+    let result = catch_host(|| body(state, store).map_err(trap_reason));
     // SAFETY: as above; `body`'s borrows of the store have ended.
     unsafe { roots(store) }.roots_mut().leave_scope(scope);
     result.is_some()
