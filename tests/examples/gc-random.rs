@@ -49,7 +49,7 @@ fn run() -> Result<bool> {
 }
 
 fn generate(folder: &Path, seed: u64) -> Result<()> {
-    let wasm = if seed % 2 == 0 {
+    let wasm = if seed.is_multiple_of(2) {
         smith::objects(seed, Audience::JavaScript)
     } else {
         graphs::module(seed)
