@@ -109,7 +109,9 @@ impl Plan {
     ///
     /// When the module is not valid.
     pub fn new(wasm: &[u8], seed: u64, audience: Audience) -> Result<Plan> {
-        let types = Validator::new_with_features(WasmFeatures::all())
+        // Types are exact where custom descriptors are on, which makes valid modules invalid.
+        let features = WasmFeatures::all() - WasmFeatures::CUSTOM_DESCRIPTORS;
+        let types = Validator::new_with_features(features)
             .validate_all(wasm)
             .context("the module is not valid")?;
         let mut planner = Planner {
