@@ -38,7 +38,7 @@ use super::types::Shape;
 /// The size that a nursery has if memory is scarce.
 const NURSERY_SCARCE: u32 = COMMIT_UNIT;
 /// The size that a nursery has at first.
-const NURSERY_FIRST: u32 = 1 << 20;
+const NURSERY_FIRST: u32 = 4 << 20;
 /// The size beyond which a nursery is not grown. Its address space is twice as much, for stress mode.
 const NURSERY_MAX: u32 = 16 << 20;
 /// How much of a nursery is made zero at a time: little enough to be still in the innermost cache when
@@ -47,7 +47,7 @@ const ZERO_CHUNK: u32 = 16 << 10;
 /// Objects of more bytes are made in the old space.
 const LARGE: u32 = 16 << 10;
 /// A full collection is not due while the old space has no more bytes than this.
-const THRESHOLD_MIN: u32 = 4 << 20;
+const THRESHOLD_MIN: u32 = 16 << 20;
 /// If more than this part of a nursery survived, a larger one would have been better.
 const SURVIVAL: u32 = 8;
 /// After a full collection at least this part of the old space has to be free for allocation to go on:
