@@ -47,7 +47,7 @@ const ZERO_CHUNK: u32 = 16 << 10;
 /// Objects of more bytes are made in the old space.
 const LARGE: u32 = 16 << 10;
 /// A full collection is not due while the old space has no more bytes than this.
-const THRESHOLD_MIN: u32 = 16 << 20;
+const THRESHOLD_MIN: u32 = 8 << 20;
 /// If more than this part of a nursery survived, a larger one would have been better.
 const SURVIVAL: u32 = 8;
 /// After a full collection at least this part of the old space has to be free for allocation to go on:
