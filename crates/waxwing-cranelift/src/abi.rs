@@ -82,7 +82,10 @@ pub(crate) fn builtin_value_type(ty: BuiltinType) -> Type {
 /// The signature by which wasm calls the trampoline to a builtin. Failures do not return, so
 /// that only true results are seen.
 pub(crate) fn builtin_wasm_signature(builtin: BuiltinFunctionIndex) -> Signature {
-    let mut signature = Signature::new(CallConv::Tail);
+    let mut signature = Signature::new(match builtin.is_cold() {
+        true => CallConv::PreserveAll,
+        false => CallConv::Tail,
+    });
     let params = builtin.params().iter();
     signature
         .params
@@ -117,6 +120,18 @@ pub(crate) fn builtin_native_signature(
         .returns
         .extend(result.map(|ty| native_param(isa, ty)));
     signature
+}
+
+/// Whether a builtin that was called by wasm may look at the store's fuel, or change it, or let the host do so. Those
+/// that cannot trap do not.
+pub(crate) fn sees_fuel(builtin: BuiltinFunctionIndex) -> bool {
+    builtin != BuiltinFunctionIndex::raise
+        && match builtin.result() {
+            BuiltinResult::TrapIfFalse
+            | BuiltinResult::TrapIfSentinel(_)
+            | BuiltinResult::Never => true,
+            BuiltinResult::None | BuiltinResult::Value(_) => false,
+        }
 }
 
 /// Whether a builtin computes on floats alone: it neither traps nor looks at the stack.

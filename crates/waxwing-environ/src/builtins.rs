@@ -94,6 +94,11 @@ macro_rules! for_each_builtin {
             fma_f32(vmctx: vmctx, x: f32, y: f32, z: f32) -> f32;
             /// Fused multiply-add where the target has no instruction for it.
             fma_f64(vmctx: vmctx, x: f64, y: f64, z: f64) -> f64;
+            /// More fuel was used than there was, with `pending` units that are not charged yet. Returns if
+            /// there is fuel now.
+            out_of_fuel(vmctx: vmctx, pending: i64) -> bool;
+            /// The engine's epoch has reached the store's deadline. Returns if there is a new deadline.
+            new_epoch(vmctx: vmctx) -> bool;
         }
     };
 }
@@ -182,6 +187,15 @@ impl BuiltinFunctionIndex {
     /// The value, in the width of the result, by which a builtin of
     /// [`BuiltinResult::TrapIfSentinel`] says that it recorded a trap.
     pub const TRAP_SENTINEL: i64 = -2;
+
+    /// Whether generated code calls the builtin from paths that are hardly ever taken, so that the trampoline to it
+    /// preserves all registers.
+    pub fn is_cold(self) -> bool {
+        matches!(
+            self,
+            BuiltinFunctionIndex::out_of_fuel | BuiltinFunctionIndex::new_epoch
+        )
+    }
 
     /// The position in the array of builtins.
     pub fn index(self) -> u32 {

@@ -31,6 +31,10 @@ pub struct Tunables {
     pub page_align: u64,
     /// Whether relaxed SIMD instructions give the same results on every host.
     pub relaxed_simd_deterministic: bool,
+    /// Whether code counts what it executes and stops when its store has no fuel left.
+    pub consume_fuel: bool,
+    /// Whether code compares the engine's epoch with the store's deadline.
+    pub epoch_interruption: bool,
 }
 
 impl Default for Tunables {
@@ -48,6 +52,8 @@ impl Default for Tunables {
             signals_based_traps: true,
             page_align: 0x1_0000,
             relaxed_simd_deterministic: false,
+            consume_fuel: false,
+            epoch_interruption: false,
         }
     }
 }

@@ -15,6 +15,8 @@ use waxwing_environ::{
 };
 
 use crate::instance::Instance;
+use crate::store::VMStore;
+use crate::store::interrupt::{BYTES, ELEMENTS, Granularity, check_epoch, refuel};
 use crate::table::TableElement;
 use crate::traps::{self, TrapReason};
 use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
@@ -127,6 +129,52 @@ impl Caller {
         // SAFETY: see `Caller`; the reference ends with this function.
         f(unsafe { &mut *self.0.as_ptr() })
     }
+
+    fn with_store<R>(self, f: impl FnOnce(&mut dyn VMStore) -> R) -> R {
+        let mut store = self.with(|instance| instance.store());
+        // SAFETY: see `Caller`; the reference ends with this function, and the store is no part of its
+        // instances.
+        f(unsafe { store.as_mut() })
+    }
+
+    /// Does the work of an instruction on `len` bytes or elements, charges for it, and looks at the epoch while it
+    /// takes long. `work` is given the distance of a part from the start and its length, and fails if the part is not in
+    /// bounds, also if it has no length. Parts follow each other from the end to the start if `backwards` is set.
+    ///
+    /// Nothing is done if the whole is not in bounds, or if the fuel does not suffice.
+    fn work(
+        self,
+        granularity: &Granularity,
+        len: u64,
+        backwards: bool,
+        mut work: impl FnMut(u64, u64) -> Result<(), TrapReason>,
+    ) -> Result<(), TrapReason> {
+        if granularity.is_small(len) {
+            return work(0, len);
+        }
+        // No bytes at the end are in bounds if all that are before the end are.
+        work(len, 0)?;
+        let part = self.with_store(|store| {
+            granularity.charge(store, len)?;
+            anyhow::Ok(granularity.part(store))
+        })?;
+        let mut done = 0;
+        loop {
+            let now = part.min(len - done);
+            let start = if backwards { len - done - now } else { done };
+            work(start, now)?;
+            done += now;
+            if done == len {
+                return Ok(());
+            }
+            self.with_store(check_epoch)?;
+        }
+    }
+}
+
+/// The position that is `distance` from `start`, or one that is out of all bounds.
+fn at(start: u64, distance: u64) -> u64 {
+    start.saturating_add(distance)
 }
 
 fn func_element(func: *mut c_void) -> TableElement {
@@ -185,7 +233,11 @@ fn memory_copy(
         MemoryIndex::from_u32(dst_memory),
         MemoryIndex::from_u32(src_memory),
     );
-    Ok(caller.with(|instance| instance.memory_copy(dst_memory, dst, src_memory, src, len))?)
+    // What is yet to be copied must not be overwritten.
+    caller.work(&BYTES, len, dst > src, |from, len| {
+        let (dst, src) = (at(dst, from), at(src, from));
+        Ok(caller.with(|instance| instance.memory_copy(dst_memory, dst, src_memory, src, len))?)
+    })
 }
 
 fn memory_fill(
@@ -196,7 +248,10 @@ fn memory_fill(
     len: u64,
 ) -> Result<(), TrapReason> {
     let memory = MemoryIndex::from_u32(memory);
-    Ok(caller.with(|instance| instance.memory_fill(memory, dst, value as u8, len))?)
+    caller.work(&BYTES, len, false, |from, len| {
+        let dst = at(dst, from);
+        Ok(caller.with(|instance| instance.memory_fill(memory, dst, value as u8, len))?)
+    })
 }
 
 fn memory_init(
@@ -208,7 +263,13 @@ fn memory_init(
     len: u32,
 ) -> Result<(), TrapReason> {
     let (memory, data) = (MemoryIndex::from_u32(memory), DataIndex::from_u32(data));
-    caller.with(|instance| instance.memory_init(memory, data, dst, src, len))
+    caller.work(&BYTES, u64::from(len), false, |from, len| {
+        // Segments are shorter than 4 GiB.
+        let position = |index: u64| u32::try_from(index).map_err(|_| Trap::MemoryOutOfBounds);
+        let (dst, src) = (at(dst, from), position(u64::from(src) + from)?);
+        let len = position(len)?;
+        caller.with(|instance| instance.memory_init(memory, data, dst, src, len))
+    })
 }
 
 fn data_drop(caller: Caller, data: u32) {
@@ -234,8 +295,12 @@ fn table_copy(
         (unsafe { Instance::from_vmctx(import.vmctx) }, import.index)
     };
     let (dst_table, src_table) = (owner(dst_table), owner(src_table));
-    // SAFETY: as above; see `Caller`.
-    unsafe { Instance::table_copy(dst_table, dst, src_table, src, len) }.map_err(TrapReason::from)
+    // What is yet to be copied must not be overwritten.
+    caller.work(&ELEMENTS, len, dst > src, |from, len| {
+        let (dst, src) = (at(dst, from), at(src, from));
+        // SAFETY: as above; see `Caller`.
+        Ok(unsafe { Instance::table_copy(dst_table, dst, src_table, src, len) }?)
+    })
 }
 
 fn table_init(
@@ -247,8 +312,11 @@ fn table_init(
     len: u64,
 ) -> Result<(), TrapReason> {
     let (table, elem) = (TableIndex::from_u32(table), ElemIndex::from_u32(elem));
-    // SAFETY: see `Caller`.
-    unsafe { Instance::table_init(caller.0, table, elem, dst, src, len) }
+    caller.work(&ELEMENTS, len, false, |from, len| {
+        let (dst, src) = (at(dst, from), at(src, from));
+        // SAFETY: see `Caller`.
+        unsafe { Instance::table_init(caller.0, table, elem, dst, src, len) }
+    })
 }
 
 fn elem_drop(caller: Caller, elem: u32) {
@@ -269,16 +337,14 @@ fn table_grow(
     });
     // SAFETY: the owner of an imported table lives as long as the store; see `Caller`. The store is no
     // part of its instances.
-    unsafe {
+    let grown = unsafe {
         let owner = Instance::from_vmctx(import.vmctx);
-        Ok(Instance::table_grow(
-            owner,
-            store.as_mut(),
-            import.index,
-            delta,
-            init,
-        )?)
+        Instance::table_grow(owner, store.as_mut(), import.index, delta, init)?
+    };
+    if grown.is_some() {
+        caller.with_store(|store| ELEMENTS.charge(store, delta))?;
     }
+    Ok(grown)
 }
 
 fn table_grow_func_ref(
@@ -309,7 +375,10 @@ fn table_fill(
     let import = caller.with(|instance| instance.table_import(TableIndex::from_u32(table)));
     // SAFETY: the owner of an imported table lives as long as the store.
     let owner = unsafe { Caller::new(import.vmctx) };
-    Ok(owner.with(|owner| owner.table_fill(import.index, start, value, len))?)
+    caller.work(&ELEMENTS, len, false, |from, len| {
+        let start = at(start, from);
+        Ok(owner.with(|owner| owner.table_fill(import.index, start, value, len))?)
+    })
 }
 
 fn table_fill_func_ref(
@@ -341,6 +410,22 @@ fn table_get_lazy_init_func_ref(caller: Caller, table: u32, index: u64) -> *mut 
         // Null, as generated code checked the bounds and tables of functions hold nothing else.
         _ => std::ptr::null_mut(),
     }
+}
+
+fn out_of_fuel(caller: Caller, pending: u64) -> Result<(), TrapReason> {
+    let pending = pending.cast_signed();
+    caller.with_store(|store| {
+        let used = store.core().fuel().saturating_sub(pending);
+        store.core_mut().set_fuel(used);
+        refuel(store)?;
+        let fuel = store.core().fuel().saturating_add(pending);
+        store.core_mut().set_fuel(fuel);
+        Ok(())
+    })
+}
+
+fn new_epoch(caller: Caller) -> Result<(), TrapReason> {
+    Ok(caller.with_store(|store| store.new_epoch())?)
 }
 
 /// Defines builtins that compute a float.
@@ -385,8 +470,8 @@ mod tests {
                 offset_of!(VMBuiltinArray, memory_grow),
             ),
             (
-                BuiltinFunctionIndex::fma_f64,
-                offset_of!(VMBuiltinArray, fma_f64),
+                BuiltinFunctionIndex::new_epoch,
+                offset_of!(VMBuiltinArray, new_epoch),
             ),
         ] {
             assert_eq!(HOST_PTR.builtin(builtin) as usize, offset, "{builtin:?}");

@@ -39,6 +39,7 @@ pub use store::{
     create_host_table, instantiate, memory_grow, table_copy, table_grow,
 };
 pub use store_context::VMStoreContext;
+pub use sys::faults::SignalHandler;
 pub use table::{Table, TableElement};
 pub use type_registry::{RegisteredModuleTypes, RegisteredType, TypeRegistry};
 pub use val_raw::ValRaw;

@@ -1,6 +1,9 @@
 //! [`VMStoreContext`]: what generated code reads and writes of the store that it runs in.
 
 use std::cell::Cell;
+use std::sync::atomic::AtomicU64;
+
+use crate::sys::faults::SignalHandler;
 
 /// The part of a store that generated code knows, at the offsets of
 /// [`StoreContextOffsets`](waxwing_environ::StoreContextOffsets).
@@ -8,7 +11,7 @@ use std::cell::Cell;
 /// It belongs to whoever has exclusive use of the store; while WebAssembly code runs, that is the
 /// running thread. The fields other than the stack limit mean something while the store has an activation
 /// only.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(C)]
 pub struct VMStoreContext {
     /// The lowest stack address that WebAssembly code may use; zero if and only if the store is idle, on
@@ -25,6 +28,35 @@ pub struct VMStoreContext {
     pub last_wasm_entry_sp: Cell<usize>,
     /// Where the entry trampoline continues after a trap.
     pub last_wasm_entry_trap_handler: Cell<usize>,
+    /// The fuel that is left, negative if more was used than there was. While generated code runs, it may have a later
+    /// value in a register.
+    pub fuel: Cell<i64>,
+    /// The epoch from which on generated code calls the builtin `new_epoch`.
+    pub epoch_deadline: Cell<u64>,
+    /// The engine's epoch.
+    pub epoch_counter: Cell<*const AtomicU64>,
+    /// Who sees signals first that arrive while an activation of the store is the thread's innermost, or null.
+    pub(crate) signal_handler: Cell<*const SignalHandler>,
+}
+
+/// The epoch of stores whose engine has none.
+static NO_EPOCH: AtomicU64 = AtomicU64::new(0);
+
+impl Default for VMStoreContext {
+    fn default() -> VMStoreContext {
+        VMStoreContext {
+            stack_limit: Cell::default(),
+            last_wasm_exit_fp: Cell::default(),
+            last_wasm_exit_pc: Cell::default(),
+            last_wasm_entry_fp: Cell::default(),
+            last_wasm_entry_sp: Cell::default(),
+            last_wasm_entry_trap_handler: Cell::default(),
+            fuel: Cell::default(),
+            epoch_deadline: Cell::default(),
+            epoch_counter: Cell::new(&NO_EPOCH),
+            signal_handler: Cell::new(std::ptr::null()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +92,19 @@ mod tests {
         agree(
             ptr.store_context_last_wasm_entry_trap_handler(),
             offset_of!(VMStoreContext, last_wasm_entry_trap_handler),
+        );
+        agree(ptr.store_context_fuel(), offset_of!(VMStoreContext, fuel));
+        agree(
+            ptr.store_context_epoch_deadline(),
+            offset_of!(VMStoreContext, epoch_deadline),
+        );
+        agree(
+            ptr.store_context_epoch_counter(),
+            offset_of!(VMStoreContext, epoch_counter),
+        );
+        agree(
+            ptr.store_context_signal_handler(),
+            offset_of!(VMStoreContext, signal_handler),
         );
         agree(ptr.size_of_store_context(), size_of::<VMStoreContext>());
     }

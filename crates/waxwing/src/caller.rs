@@ -4,6 +4,7 @@ use std::ptr::NonNull;
 
 use waxwing_vm::VMContext;
 
+use crate::store::StoreInner;
 use crate::{
     AsContext, AsContextMut, Engine, Extern, Instance, ModuleExport, StoreContext, StoreContextMut,
 };
@@ -68,6 +69,14 @@ impl<'a, T> Caller<'a, T> {
     pub(crate) fn new(store: StoreContextMut<'a, T>, caller: Option<NonNull<VMContext>>) -> Self {
         let caller = caller.map(CallingInstance);
         Caller { store, caller }
+    }
+
+    pub(crate) fn store_inner(&self) -> &StoreInner<T> {
+        self.store.0
+    }
+
+    pub(crate) fn store_inner_mut(&mut self) -> &mut StoreInner<T> {
+        self.store.0
     }
 
     fn instance(&self) -> Option<Instance> {

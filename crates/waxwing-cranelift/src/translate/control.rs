@@ -1,6 +1,7 @@
 //! Control instructions: blocks, branches, returns.
 
 use super::FuncTranslator;
+use super::interrupt::Progress;
 use super::stack::Values;
 use crate::abi;
 use cranelift_codegen::ir::{
@@ -24,6 +25,10 @@ pub(super) struct Frame {
     results: Types,
     /// Where branches out of the frame go, made at the first.
     exit: Option<Block>,
+    /// What is known at the beginning: of an `if` at that of both parts, of a loop at its label.
+    at_start: Progress,
+    /// What is known at `exit`.
+    at_exit: Progress,
 }
 
 enum FrameKind {
@@ -43,6 +48,8 @@ impl FuncTranslator<'_, '_> {
             params: Types::new(),
             results: ty.results().iter().map(|ty| abi::value_type(*ty)).collect(),
             exit: None,
+            at_start: self.interruption.progress,
+            at_exit: Progress::default(),
         });
     }
 
@@ -129,6 +136,8 @@ impl FuncTranslator<'_, '_> {
             params,
             results,
             exit: None,
+            at_start: self.interruption.progress,
+            at_exit: Progress::default(),
         });
         Ok(())
     }
@@ -136,9 +145,11 @@ impl FuncTranslator<'_, '_> {
     fn begin_loop(&mut self, params: &[Type]) -> FrameKind {
         let header = self.new_block(params);
         let args = self.pop_canonical(params.len());
+        self.prepare_loop();
         self.ins().jump(header, &block_args(&args));
         self.builder.switch_to_block(header);
         self.push_block_params(header);
+        self.check_at_loop();
         FrameKind::Loop(header)
     }
 
@@ -168,6 +179,7 @@ impl FuncTranslator<'_, '_> {
         };
         self.stack.truncate(frame.height);
         self.stack.extend(params);
+        self.interruption.progress = frame.at_start;
         self.builder.switch_to_block(otherwise);
         self.reachable = true;
     }
@@ -197,11 +209,13 @@ impl FuncTranslator<'_, '_> {
             self.builder.switch_to_block(exit);
             self.stack.truncate(frame.height);
             self.push_block_params(exit);
+            self.interruption.progress = frame.at_exit;
             self.reachable = true;
         } else if !self.reachable {
             self.stack.truncate(frame.height);
         }
         if self.control.is_empty() && self.reachable {
+            self.settle();
             let results = self.pop_canonical(frame.results.len());
             self.ins().return_(&results);
             self.reachable = false;
@@ -221,19 +235,50 @@ impl FuncTranslator<'_, '_> {
         self.stack.extend_from_slice(params);
     }
 
-    /// The block of a label and the number of its arguments.
+    /// The block of a label and the number of its arguments. Before the branch to it that follows goes what
+    /// branches to this label have to do.
     fn label(&mut self, depth: u32, of: LabelOf) -> (Block, usize) {
         let index = self.control.len() - 1 - depth as usize;
         let frame = &self.control[index];
         match (&frame.kind, frame.exit, of) {
-            (FrameKind::Loop(header), _, LabelOf::Branch) => (*header, frame.params.len()),
-            (_, Some(exit), _) => (exit, frame.results.len()),
+            (FrameKind::Loop(header), _, LabelOf::Branch) => {
+                let label = (*header, frame.params.len());
+                self.prepare_branch(frame.at_start, true);
+                label
+            }
+            (_, Some(exit), _) => {
+                let label = (exit, frame.results.len());
+                let at_exit = frame.at_exit;
+                self.prepare_branch(at_exit, false);
+                self.control[index].at_exit = self.meet(at_exit);
+                label
+            }
             (_, None, _) => {
                 let results = frame.results.clone();
                 let exit = self.new_block(&results);
                 self.control[index].exit = Some(exit);
+                self.control[index].at_exit = self.interruption.progress;
                 (exit, results.len())
             }
+        }
+    }
+
+    /// Whether [`Self::label`] puts nothing before a branch to the label.
+    fn is_ready_for_label(&self, depth: u32) -> bool {
+        let frame = &self.control[self.control.len() - 1 - depth as usize];
+        match (&frame.kind, frame.exit) {
+            (FrameKind::Loop(_), _) => self.is_ready_for(frame.at_start, true),
+            (_, Some(_)) => self.is_ready_for(frame.at_exit, false),
+            (_, None) => true,
+        }
+    }
+
+    /// The number of a label's arguments.
+    fn label_arity(&self, depth: u32) -> usize {
+        let frame = &self.control[self.control.len() - 1 - depth as usize];
+        match frame.kind {
+            FrameKind::Loop(_) => frame.params.len(),
+            _ => frame.results.len(),
         }
     }
 
@@ -257,35 +302,37 @@ impl FuncTranslator<'_, '_> {
 
     fn br_table(&mut self, targets: &BrTable<'_>) -> Result<(), CompileError> {
         let index = self.pop();
-        let (default, arity) = self.label(targets.default(), LabelOf::Branch);
+        let arity = self.label_arity(targets.default());
         let args = block_args(&self.peek_canonical(arity));
-        // Arguments are passed once for each label, not for each entry of the table: a block
-        // for the label stands in the table then.
+        // Arguments are passed, and other things done that a branch to the label takes, once for each
+        // label, not for each entry of the table: a block for the label stands in the table then.
         let mut forwarders = HashMap::new();
-        let mut entry = |t: &mut Self, label: Block| {
-            let block = if arity == 0 {
-                label
+        let mut entry = |t: &mut Self, depth: u32| {
+            let block = if arity == 0 && t.is_ready_for_label(depth) {
+                t.label(depth, LabelOf::Branch).0
             } else {
                 *forwarders
-                    .entry(label)
+                    .entry(depth)
                     .or_insert_with(|| t.builder.create_block())
             };
             BlockCall::new(block, [], &mut t.builder.func.dfg.value_lists)
         };
-        let default = entry(self, default);
+        let default = entry(self, targets.default());
         let mut table = Vec::with_capacity(targets.len() as usize);
         for target in targets.targets() {
-            let (label, _) = self.label(target?, LabelOf::Branch);
-            table.push(entry(self, label));
+            table.push(entry(self, target?));
         }
         let table = JumpTableData::new(default, &table);
         let table = self.builder.create_jump_table(table);
         self.ins().br_table(index, table);
+        let progress = self.interruption.progress;
         let mut forwarders: Vec<_> = forwarders.into_iter().collect();
         forwarders.sort_by_key(|(_, block)| *block);
-        for (label, block) in forwarders {
+        for (depth, block) in forwarders {
             self.builder.seal_block(block);
             self.builder.switch_to_block(block);
+            self.interruption.progress = progress;
+            let (label, _) = self.label(depth, LabelOf::Branch);
             self.ins().jump(label, &args);
         }
         self.set_unreachable();

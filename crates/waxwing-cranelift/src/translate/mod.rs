@@ -6,6 +6,7 @@
 
 mod call;
 mod control;
+mod interrupt;
 mod memory;
 mod numeric;
 mod reference;
@@ -26,6 +27,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
+use interrupt::Interruption;
 use std::collections::HashMap;
 use wasmparser::{
     FuncValidator, FuncValidatorAllocations, Operator, OperatorsReaderAllocations,
@@ -91,6 +93,7 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     reachable: bool,
     /// How many blocks have begun in the code that cannot be reached.
     skipped_blocks: usize,
+    interruption: Interruption,
 }
 
 /// Validates `body` and builds the function in `scratch`.
@@ -130,6 +133,7 @@ pub(crate) fn translate(
         control: std::mem::take(&mut space.control),
         reachable: true,
         skipped_blocks: 0,
+        interruption: Interruption::default(),
     };
     t.stack.clear();
     t.control.clear();
@@ -142,6 +146,7 @@ pub(crate) fn translate(
     let offset = u32::try_from(body.range().start).unwrap_or(u32::MAX);
     t.builder.set_srcloc(SourceLoc::new(offset));
     t.check_stack();
+    t.check_at_entry(index, &body);
     t.declare_locals(&body)?;
     t.push_function_frame(ty);
 
@@ -171,6 +176,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             self.unreachable_operator(op);
             return Ok(());
         }
+        self.count(op);
         let handled = self.variable_operator(op)?
             || self.control_operator(op)?
             || self.numeric_operator(op)

@@ -13,6 +13,7 @@ use super::{Resume, TrapReason, UnwindReason};
 use crate::arch;
 use crate::backtrace::{RawBacktrace, RawFrame};
 use crate::store_context::VMStoreContext;
+use crate::sys::faults::SignalHandler;
 use crate::sys::thread;
 
 /// What every thread has. Constant and without a destructor, so that using it is an access relative to a
@@ -137,6 +138,19 @@ impl Activation {
     fn context(&self) -> &VMStoreContext {
         // SAFETY: `enter_wasm` requires that the store's context outlives the call.
         unsafe { self.store.as_ref() }
+    }
+
+    /// Takes over the fuel that interrupted code had in its register. If code of the store does not count fuel, nobody looks
+    /// at it.
+    pub(super) fn save_fuel(&self, fuel: i64) {
+        self.context().fuel.set(fuel);
+    }
+
+    /// The store's own handler of signals.
+    pub(super) fn signal_handler(&self) -> Option<&'static SignalHandler> {
+        // SAFETY: the store keeps its handler alive, and is not dropped while it has an activation. As for the lifetime
+        // see `activations`: the handler of signals that uses it is younger than the activation.
+        unsafe { self.context().signal_handler.get().as_ref() }
     }
 
     /// Records why this activation is going to be unwound.

@@ -48,7 +48,9 @@ pub use activation::{
     tls_eager_initialize,
 };
 pub use fault::ProcessHandlers;
-pub(crate) use fault::{Fault, Resume, handle_fault};
+pub(crate) use fault::{Fault, Interrupted, Resume, handle_fault};
+#[cfg(unix)]
+pub(crate) use fault::signal_handler;
 
 /// What ended the execution of WebAssembly code.
 pub enum UnwindReason {

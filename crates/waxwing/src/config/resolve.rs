@@ -90,6 +90,8 @@ impl Config {
             signals_based_traps: self.signals_based_traps,
             page_align,
             relaxed_simd_deterministic: self.relaxed_simd_deterministic,
+            consume_fuel: self.consume_fuel,
+            epoch_interruption: self.epoch_interruption,
         })
     }
 

@@ -1,0 +1,301 @@
+//! Fuel and epochs: how code that would go on is stopped.
+//!
+//! Every way through a function that does not end goes through a loop header, and every way
+//! through a program that does not end goes through those or through entries of functions. There code checks whether
+//! it may go on, and in no other place. Checks that fail call a builtin, which returns if the runtime found a
+//! way to go on. Such calls preserve all registers, so that the code around a check is as if they were not there.
+//!
+//! # Fuel
+//!
+//! What there is left is counted down, in the pinned register where the target has one, and
+//! otherwise in the `VMStoreContext`. Trampolines move it between the two, so that it costs nothing around
+//! calls of other functions of WebAssembly.
+//!
+//! The counter is behind: what operators cost is added up while they are translated, and the counter is only
+//! told where others can see it, that is at calls and at the end of functions, and where ways meet that cost
+//! differently. The sum at a label is that of the first branch to it, and later ones adjust the counter by what they
+//! differ. So a loop with one way through it adjusts the counter once, and most blocks not at all.
+//!
+//! # Epochs
+//!
+//! The deadline is kept in a variable, for checks to be a load, a comparison and a branch. Host functions
+//! can change it: where code goes on to a loop after a call, it is loaded anew.
+
+use super::{FuncTranslator, Region};
+use crate::abi::PTR;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_frontend::Variable;
+use wasmparser::{FunctionBody, Operator};
+use waxwing_environ::{BuiltinFunctionIndex, DefinedFuncIndex, StoreContextOffsets};
+
+/// What entering a function costs, in units of fuel.
+const ENTRY_COST: i64 = 1;
+
+/// What an operator costs, in units of fuel, beside what the runtime charges for the size of its operands.
+fn cost(op: &Operator<'_>) -> i64 {
+    match op {
+        // What these do is done by others, which are charged: nothing at all, or ending what others began.
+        Operator::Nop
+        | Operator::Drop
+        | Operator::Block { .. }
+        | Operator::Loop { .. }
+        | Operator::TryTable { .. }
+        | Operator::Else
+        | Operator::End
+        | Operator::Return
+        | Operator::Unreachable => 0,
+        _ => 1,
+    }
+}
+
+/// What an operator has to do with what happens outside of the function.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Outlook {
+    /// Nothing.
+    Local,
+    /// Others see the counter, or change it.
+    Counter,
+    /// A call that returns here: others see the counter, and may change the deadline.
+    Call,
+}
+
+fn outlook(op: &Operator<'_>) -> Outlook {
+    match op {
+        Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. } => {
+            Outlook::Call
+        }
+        Operator::ReturnCall { .. }
+        | Operator::ReturnCallIndirect { .. }
+        | Operator::ReturnCallRef { .. }
+        | Operator::Return
+        | Operator::Unreachable
+        | Operator::Throw { .. }
+        | Operator::ThrowRef
+        | Operator::MemoryCopy { .. }
+        | Operator::MemoryFill { .. }
+        | Operator::MemoryInit { .. }
+        | Operator::TableCopy { .. }
+        | Operator::TableFill { .. }
+        | Operator::TableInit { .. }
+        | Operator::TableGrow { .. } => Outlook::Counter,
+        _ => Outlook::Local,
+    }
+}
+
+/// Whether a function that is called by others of its module alone can take part in what does not end.
+fn can_repeat(body: &FunctionBody<'_>) -> bool {
+    let Ok(mut operators) = body.get_operators_reader() else {
+        return true;
+    };
+    while !operators.eof() {
+        match operators.read() {
+            Ok(
+                Operator::Loop { .. }
+                | Operator::Call { .. }
+                | Operator::CallIndirect { .. }
+                | Operator::CallRef { .. }
+                | Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::ReturnCallRef { .. },
+            )
+            | Err(_) => return true,
+            Ok(_) => {}
+        }
+    }
+    false
+}
+
+/// What is known at a place in a function of how its code is interrupted.
+#[derive(Copy, Clone, Default, PartialEq, Eq, Debug)]
+pub(super) struct Progress {
+    /// How far the counter is behind: the fuel that was used and not charged. Negative if it is ahead.
+    pending: i64,
+    /// Whether the variable may hold another deadline than the store has.
+    deadline_is_stale: bool,
+}
+
+/// The state of translation that interruption needs.
+#[derive(Default)]
+pub(super) struct Interruption {
+    pub(super) progress: Progress,
+    /// The deadline, if there are epochs.
+    deadline: Option<Variable>,
+}
+
+impl FuncTranslator<'_, '_> {
+    /// Whether `body`, the function `index`, checks the epoch at its entry. It need not if only functions
+    /// of its module call it, which check, and it ends by itself.
+    fn checks_epoch_at_entry(&self, index: DefinedFuncIndex, body: &FunctionBody<'_>) -> bool {
+        let func = self.translation.module.func_index(index);
+        let escapes = self.translation.functions[func].func_ref.is_some();
+        escapes || can_repeat(body)
+    }
+
+    /// The checks at the entry of a function.
+    pub(super) fn check_at_entry(&mut self, index: DefinedFuncIndex, body: &FunctionBody<'_>) {
+        if self.tunables().consume_fuel {
+            self.interruption.progress.pending = ENTRY_COST;
+            self.check_fuel();
+        }
+        if self.tunables().epoch_interruption && self.checks_epoch_at_entry(index, body) {
+            let deadline = self.builder.declare_var(types::I64);
+            self.interruption.deadline = Some(deadline);
+            self.load_deadline();
+            self.check_epoch();
+        }
+    }
+
+    /// Prepares going on to a loop header.
+    pub(super) fn prepare_loop(&mut self) {
+        if self.interruption.progress.deadline_is_stale {
+            self.load_deadline();
+        }
+    }
+
+    /// The checks at a loop header.
+    pub(super) fn check_at_loop(&mut self) {
+        if self.tunables().consume_fuel {
+            self.check_fuel();
+        }
+        if self.tunables().epoch_interruption {
+            self.check_epoch();
+        }
+    }
+
+    /// Counts an operator that is about to be translated.
+    pub(super) fn count(&mut self, op: &Operator<'_>) {
+        let outlook = outlook(op);
+        if self.tunables().consume_fuel {
+            self.interruption.progress.pending += cost(op);
+            if outlook != Outlook::Local {
+                self.settle();
+            }
+        }
+        if outlook == Outlook::Call && self.interruption.deadline.is_some() {
+            self.interruption.progress.deadline_is_stale = true;
+        }
+    }
+
+    /// Makes the counter true.
+    pub(super) fn settle(&mut self) {
+        self.let_pend(0);
+    }
+
+    /// Adjusts the counter to be `pending` units behind.
+    fn let_pend(&mut self, pending: i64) {
+        let progress = &mut self.interruption.progress;
+        let charge = progress.pending - pending;
+        progress.pending = pending;
+        if charge != 0 {
+            let fuel = self.fuel();
+            let fuel = self.ins().iadd_imm_s(fuel, -charge);
+            self.set_fuel(fuel);
+        }
+    }
+
+    /// Whether a branch from here to a label at which `expected` is known needs code to go before it.
+    pub(super) fn is_ready_for(&self, expected: Progress, is_loop: bool) -> bool {
+        let progress = self.interruption.progress;
+        progress.pending == expected.pending && !(is_loop && progress.deadline_is_stale)
+    }
+
+    /// Does what has to be done before a branch to a label at which `expected` is known.
+    pub(super) fn prepare_branch(&mut self, expected: Progress, is_loop: bool) {
+        self.let_pend(expected.pending);
+        if is_loop {
+            self.prepare_loop();
+        }
+    }
+
+    /// What is known where a way on which `self` is known meets the way that is being translated, from which
+    /// [`Self::prepare_branch`] prepared the branch.
+    pub(super) fn meet(&self, other: Progress) -> Progress {
+        let here = self.interruption.progress;
+        Progress {
+            pending: other.pending,
+            deadline_is_stale: here.deadline_is_stale || other.deadline_is_stale,
+        }
+    }
+
+    fn fuel(&mut self) -> Value {
+        if self.isa().flags().enable_pinned_reg() {
+            self.ins().get_pinned_reg(types::I64)
+        } else {
+            self.load_store_context(PTR.store_context_fuel())
+        }
+    }
+
+    fn set_fuel(&mut self, fuel: Value) {
+        if self.isa().flags().enable_pinned_reg() {
+            self.ins().set_pinned_reg(fuel);
+        } else {
+            let store_context = self.load_context_word(PTR.vmctx_store_context());
+            let flags = self.flags(Region::Context);
+            let offset = PTR.store_context_fuel() as i32;
+            self.ins().store(flags, fuel, store_context, offset);
+        }
+    }
+
+    /// Loads 64 bits of the store's record that may change.
+    fn load_store_context(&mut self, offset: u32) -> Value {
+        let store_context = self.load_context_word(PTR.vmctx_store_context());
+        let flags = self.flags(Region::Context);
+        self.ins()
+            .load(types::I64, flags, store_context, offset as i32)
+    }
+
+    fn load_deadline(&mut self) {
+        if let Some(variable) = self.interruption.deadline {
+            let deadline = self.load_store_context(PTR.store_context_epoch_deadline());
+            self.builder.def_var(variable, deadline);
+        }
+        self.interruption.progress.deadline_is_stale = false;
+    }
+
+    fn check_fuel(&mut self) {
+        let fuel = self.fuel();
+        let pending = self.interruption.progress.pending;
+        let is_out = self
+            .ins()
+            .icmp_imm_s(IntCC::SignedLessThan, fuel, pending);
+        self.unless(is_out, |t| {
+            let pending = t.ins().iconst(types::I64, pending);
+            t.call_builtin(BuiltinFunctionIndex::out_of_fuel, &[pending]);
+        });
+    }
+
+    fn check_epoch(&mut self) {
+        let Some(variable) = self.interruption.deadline else {
+            return;
+        };
+        let deadline = self.builder.use_var(variable);
+        let store_context = self.load_context_word(PTR.vmctx_store_context());
+        let counter = PTR.store_context_epoch_counter();
+        let counter = self.load_constant_pointer(store_context, counter);
+        // No two checks become one: from each there is a way with a call to the next.
+        let flags = self.flags(Region::Context);
+        let epoch = self.ins().load(types::I64, flags, counter, 0);
+        let is_reached = self
+            .ins()
+            .icmp(IntCC::UnsignedGreaterThanOrEqual, epoch, deadline);
+        self.unless(is_reached, |t| {
+            t.call_builtin(BuiltinFunctionIndex::new_epoch, &[]);
+            t.load_deadline();
+        });
+    }
+
+    /// Goes on, after `work` if `condition` is not zero.
+    fn unless(&mut self, condition: Value, work: impl FnOnce(&mut Self)) {
+        let interrupted = self.builder.create_block();
+        let next = self.builder.create_block();
+        self.builder.set_cold_block(interrupted);
+        self.ins().brif(condition, interrupted, &[], next, &[]);
+        self.builder.seal_block(interrupted);
+        self.builder.switch_to_block(interrupted);
+        work(self);
+        self.ins().jump(next, &[]);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(next);
+    }
+}
