@@ -146,8 +146,9 @@ pub(crate) fn translate(
     let offset = u32::try_from(body.range().start).unwrap_or(u32::MAX);
     t.builder.set_srcloc(SourceLoc::new(offset));
     t.check_stack();
-    t.check_at_entry(index, &body);
     t.declare_locals(&body)?;
+    // Variables from here on are no locals.
+    t.check_at_entry(index, &body);
     t.push_function_frame(ty);
 
     let reader = body.get_binary_reader_for_operators()?;
