@@ -13,7 +13,7 @@ pub struct Variant {
 /// The configurations by name.
 pub fn variants() -> Vec<Variant> {
     type Setup = fn(&mut Config);
-    let setups: [(&'static str, Setup); 6] = [
+    let setups: [(&'static str, Setup); 7] = [
         ("default", |_| {}),
         ("unoptimized, verified", |config| {
             config.cranelift_opt_level(OptLevel::None);
@@ -35,6 +35,10 @@ pub fn variants() -> Vec<Variant> {
             config.memory_guard_size(1 << 16);
             config.memory_init_cow(false);
             config.table_lazy_init(false);
+        }),
+        ("interruptible", |config| {
+            config.consume_fuel(true);
+            config.epoch_interruption(true);
         }),
     ];
     setups

@@ -133,6 +133,16 @@ const VARIANTS: &[Variant] = &[
                 .relaxed_simd_deterministic(true);
         },
     },
+    // Code that can be stopped, and is not.
+    Variant {
+        name: "interruptible",
+        configure: |config| {
+            config
+                .consume_fuel(true)
+                .epoch_interruption(true)
+                .cranelift_debug_verifier(true);
+        },
+    },
 ];
 
 fn wasm_1(config: &mut Config) {

@@ -49,6 +49,14 @@ fn explicit_traps() -> Tunables {
     }
 }
 
+fn interruptible() -> Tunables {
+    Tunables {
+        consume_fuel: true,
+        epoch_interruption: true,
+        ..Tunables::default()
+    }
+}
+
 /// Configurations that take different ways through translation.
 fn targets() -> Vec<Target> {
     let small_memories = Tunables {
@@ -79,6 +87,8 @@ fn targets() -> Vec<Target> {
             ("small memories", &[], small_memories.clone()),
             ("no spectre", &no_spectre, small_memories.clone()),
             ("explicit traps", &[], explicit_traps()),
+            ("interruptible", &[], interruptible()),
+            ("interruptible, unoptimized", &unoptimized, interruptible()),
         ] {
             let name = format!("{name}, {how}");
             targets.push(target(&name, triple, settings, tunables));
