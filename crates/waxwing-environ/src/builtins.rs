@@ -94,9 +94,9 @@ macro_rules! for_each_builtin {
             fma_f32(vmctx: vmctx, x: f32, y: f32, z: f32) -> f32;
             /// Fused multiply-add where the target has no instruction for it.
             fma_f64(vmctx: vmctx, x: f64, y: f64, z: f64) -> f64;
-            /// More fuel was used than there was, with `pending` units that are not charged yet. Returns if
-            /// there is fuel now.
-            out_of_fuel(vmctx: vmctx, pending: i64) -> bool;
+            /// More fuel was used than there was: `left`, which is negative and counts what is not charged yet, is
+            /// what is left. Returns if there is fuel now.
+            out_of_fuel(vmctx: vmctx, left: i64) -> bool;
             /// The engine's epoch has reached the store's deadline. Returns if there is a new deadline.
             new_epoch(vmctx: vmctx) -> bool;
         }

@@ -412,11 +412,11 @@ fn table_get_lazy_init_func_ref(caller: Caller, table: u32, index: u64) -> *mut 
     }
 }
 
-fn out_of_fuel(caller: Caller, pending: u64) -> Result<(), TrapReason> {
-    let pending = pending.cast_signed();
+fn out_of_fuel(caller: Caller, left: u64) -> Result<(), TrapReason> {
+    let left = left.cast_signed();
     caller.with_store(|store| {
-        let used = store.core().fuel().saturating_sub(pending);
-        store.core_mut().set_fuel(used);
+        let pending = store.core().fuel().saturating_sub(left);
+        store.core_mut().set_fuel(left);
         refuel(store)?;
         let fuel = store.core().fuel().saturating_add(pending);
         store.core_mut().set_fuel(fuel);

@@ -273,6 +273,11 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
+    fn is_loop(&self, depth: u32) -> bool {
+        let frame = &self.control[self.control.len() - 1 - depth as usize];
+        matches!(frame.kind, FrameKind::Loop(_))
+    }
+
     /// The number of a label's arguments.
     fn label_arity(&self, depth: u32) -> usize {
         let frame = &self.control[self.control.len() - 1 - depth as usize];
@@ -298,6 +303,9 @@ impl FuncTranslator<'_, '_> {
             .brif(condition, block, &block_args(&args), next, &[]);
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
+        if self.is_loop(depth) {
+            self.leave_loop();
+        }
     }
 
     fn br_table(&mut self, targets: &BrTable<'_>) -> Result<(), CompileError> {

@@ -9,7 +9,8 @@
 //!
 //! What there is left is counted down, in the pinned register where the target has one, and
 //! otherwise in the `VMStoreContext`. Trampolines move it between the two, so that it costs nothing around
-//! calls of other functions of WebAssembly.
+//! calls of other functions of WebAssembly. A variable has a copy of the counter, which is read in its place until a call
+//! changes the counter.
 //!
 //! The counter is behind: what operators cost is added up while they are translated, and the counter is only
 //! told where others can see it, that is at calls and at the end of functions, and where ways meet that cost
@@ -54,9 +55,9 @@ fn cost(op: &Operator<'_>) -> i64 {
 enum Outlook {
     /// Nothing.
     Local,
-    /// Others see the counter, or change it.
+    /// Others see the counter, and may change it.
     Counter,
-    /// A call that returns here: others see the counter, and may change the deadline.
+    /// A call that returns here: others see the counter, and may change both it and the deadline.
     Call,
 }
 
@@ -111,7 +112,9 @@ fn can_repeat(body: &FunctionBody<'_>) -> bool {
 pub(super) struct Progress {
     /// How far the counter is behind: the fuel that was used and not charged. Negative if it is ahead.
     pending: i64,
-    /// Whether the variable may hold another deadline than the store has.
+    /// Whether the variable for the counter may have another value.
+    fuel_is_stale: bool,
+    /// Whether the variable for the deadline may have another value.
     deadline_is_stale: bool,
 }
 
@@ -119,6 +122,8 @@ pub(super) struct Progress {
 #[derive(Default)]
 pub(super) struct Interruption {
     pub(super) progress: Progress,
+    /// A copy of the counter, if fuel is counted.
+    fuel: Option<Variable>,
     /// The deadline, if there are epochs.
     deadline: Option<Variable>,
 }
@@ -135,7 +140,9 @@ impl FuncTranslator<'_, '_> {
     /// The checks at the entry of a function.
     pub(super) fn check_at_entry(&mut self, index: DefinedFuncIndex, body: &FunctionBody<'_>) {
         if self.tunables().consume_fuel {
+            self.interruption.fuel = Some(self.builder.declare_var(types::I64));
             self.interruption.progress.pending = ENTRY_COST;
+            self.read_fuel();
             self.check_fuel();
         }
         if self.tunables().epoch_interruption && self.checks_epoch_at_entry(index, body) {
@@ -148,6 +155,9 @@ impl FuncTranslator<'_, '_> {
 
     /// Prepares going on to a loop header.
     pub(super) fn prepare_loop(&mut self) {
+        if self.interruption.progress.fuel_is_stale {
+            self.read_fuel();
+        }
         if self.interruption.progress.deadline_is_stale {
             self.load_deadline();
         }
@@ -155,21 +165,18 @@ impl FuncTranslator<'_, '_> {
 
     /// The checks at a loop header.
     pub(super) fn check_at_loop(&mut self) {
-        if self.tunables().consume_fuel {
-            self.check_fuel();
-        }
-        if self.tunables().epoch_interruption {
-            self.check_epoch();
-        }
+        self.check_fuel();
+        self.check_epoch();
     }
 
     /// Counts an operator that is about to be translated.
     pub(super) fn count(&mut self, op: &Operator<'_>) {
         let outlook = outlook(op);
-        if self.tunables().consume_fuel {
+        if self.interruption.fuel.is_some() {
             self.interruption.progress.pending += cost(op);
             if outlook != Outlook::Local {
                 self.settle();
+                self.interruption.progress.fuel_is_stale = true;
             }
         }
         if outlook == Outlook::Call && self.interruption.deadline.is_some() {
@@ -187,17 +194,21 @@ impl FuncTranslator<'_, '_> {
         let progress = &mut self.interruption.progress;
         let charge = progress.pending - pending;
         progress.pending = pending;
-        if charge != 0 {
-            let fuel = self.fuel();
+        if charge != 0
+            && let Some(variable) = self.interruption.fuel
+        {
+            let fuel = self.fuel(variable);
             let fuel = self.ins().iadd_imm_s(fuel, -charge);
-            self.set_fuel(fuel);
+            self.builder.def_var(variable, fuel);
+            self.write_fuel(fuel);
         }
     }
 
     /// Whether a branch from here to a label at which `expected` is known needs code to go before it.
     pub(super) fn is_ready_for(&self, expected: Progress, is_loop: bool) -> bool {
         let progress = self.interruption.progress;
-        progress.pending == expected.pending && !(is_loop && progress.deadline_is_stale)
+        let is_stale = progress.fuel_is_stale || progress.deadline_is_stale;
+        progress.pending == expected.pending && !(is_loop && is_stale)
     }
 
     /// Does what has to be done before a branch to a label at which `expected` is known.
@@ -208,25 +219,47 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
+    /// Goes on after a branch to a loop that was not taken.
+    pub(super) fn leave_loop(&mut self) {
+        // A value that is computed from the one of the loop would keep that in a register of its own.
+        if self.interruption.fuel.is_some() {
+            self.interruption.progress.fuel_is_stale = true;
+        }
+    }
+
     /// What is known where a way on which `self` is known meets the way that is being translated, from which
     /// [`Self::prepare_branch`] prepared the branch.
     pub(super) fn meet(&self, other: Progress) -> Progress {
         let here = self.interruption.progress;
         Progress {
             pending: other.pending,
+            fuel_is_stale: here.fuel_is_stale || other.fuel_is_stale,
             deadline_is_stale: here.deadline_is_stale || other.deadline_is_stale,
         }
     }
 
-    fn fuel(&mut self) -> Value {
-        if self.isa().flags().enable_pinned_reg() {
-            self.ins().get_pinned_reg(types::I64)
-        } else {
-            self.load_store_context(PTR.store_context_fuel())
+    /// Copies the counter to its variable.
+    fn read_fuel(&mut self) {
+        if let Some(variable) = self.interruption.fuel {
+            let fuel = if self.isa().flags().enable_pinned_reg() {
+                self.ins().get_pinned_reg(types::I64)
+            } else {
+                self.load_store_context(PTR.store_context_fuel())
+            };
+            self.builder.def_var(variable, fuel);
         }
+        self.interruption.progress.fuel_is_stale = false;
     }
 
-    fn set_fuel(&mut self, fuel: Value) {
+    /// The counter, given its variable.
+    fn fuel(&mut self, variable: Variable) -> Value {
+        if self.interruption.progress.fuel_is_stale {
+            self.read_fuel();
+        }
+        self.builder.use_var(variable)
+    }
+
+    fn write_fuel(&mut self, fuel: Value) {
         if self.isa().flags().enable_pinned_reg() {
             self.ins().set_pinned_reg(fuel);
         } else {
@@ -254,14 +287,17 @@ impl FuncTranslator<'_, '_> {
     }
 
     fn check_fuel(&mut self) {
-        let fuel = self.fuel();
+        let Some(variable) = self.interruption.fuel else {
+            return;
+        };
+        let fuel = self.fuel(variable);
         let pending = self.interruption.progress.pending;
-        let is_out = self
-            .ins()
-            .icmp_imm_s(IntCC::SignedLessThan, fuel, pending);
+        let is_out = self.ins().icmp_imm_s(IntCC::SignedLessThan, fuel, pending);
         self.unless(is_out, |t| {
-            let pending = t.ins().iconst(types::I64, pending);
-            t.call_builtin(BuiltinFunctionIndex::out_of_fuel, &[pending]);
+            // What is left is not a constant, which would be kept in a register around loops.
+            let left = t.ins().iadd_imm_s(fuel, -pending);
+            t.call_builtin(BuiltinFunctionIndex::out_of_fuel, &[left]);
+            t.read_fuel();
         });
     }
 
@@ -278,7 +314,7 @@ impl FuncTranslator<'_, '_> {
         let epoch = self.ins().load(types::I64, flags, counter, 0);
         let is_reached = self
             .ins()
-            .icmp(IntCC::UnsignedGreaterThanOrEqual, epoch, deadline);
+            .icmp(IntCC::UnsignedLessThanOrEqual, deadline, epoch);
         self.unless(is_reached, |t| {
             t.call_builtin(BuiltinFunctionIndex::new_epoch, &[]);
             t.load_deadline();
