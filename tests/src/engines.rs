@@ -1,6 +1,6 @@
 //! Waxwing in several configurations that must not differ in what a program computes.
 
-use waxwing::{Config, Engine, OptLevel};
+use waxwing::{Collector, Config, Engine, OptLevel};
 
 /// An engine and what is special about it.
 pub struct Variant {
@@ -12,8 +12,7 @@ pub struct Variant {
 
 /// The configurations by name.
 pub fn variants() -> Vec<Variant> {
-    type Setup = fn(&mut Config);
-    let setups: [(&'static str, Setup); 7] = [
+    let setups: [(&'static str, fn(&mut Config)); 7] = [
         ("default", |_| {}),
         ("unoptimized, verified", |config| {
             config.cranelift_opt_level(OptLevel::None);
@@ -41,6 +40,43 @@ pub fn variants() -> Vec<Variant> {
             config.epoch_interruption(true);
         }),
     ];
+    engines(setups)
+}
+
+/// Every collector, with what generated code and the runtime do differently for it, and as it is
+/// when each allocation collects.
+pub fn collectors() -> Vec<Variant> {
+    use Collector::{Copying, DeferredReferenceCounting, Null};
+    engines([
+        ("copying", |config| _ = config.collector(Copying)),
+        ("copying, at each allocation", |config| {
+            config.collector(Copying).gc_stress(true);
+        }),
+        ("copying, at each allocation, no signals", |config| {
+            config.collector(Copying).gc_stress(true);
+            config.signals_based_traps(false);
+        }),
+        ("copying, unoptimized, verified", |config| {
+            config.collector(Copying);
+            config.cranelift_opt_level(OptLevel::None);
+            config.cranelift_debug_verifier(true);
+        }),
+        ("reference counting", |config| {
+            config.collector(DeferredReferenceCounting);
+        }),
+        ("reference counting, at each allocation", |config| {
+            config.collector(DeferredReferenceCounting).gc_stress(true);
+        }),
+        ("reference counting, unoptimized, no signals", |config| {
+            config.collector(DeferredReferenceCounting);
+            config.cranelift_opt_level(OptLevel::None);
+            config.signals_based_traps(false);
+        }),
+        ("none", |config| _ = config.collector(Null)),
+    ])
+}
+
+fn engines<const N: usize>(setups: [(&'static str, fn(&mut Config)); N]) -> Vec<Variant> {
     setups
         .into_iter()
         .map(|(name, setup)| {
@@ -62,6 +98,13 @@ pub fn config() -> Config {
         .wasm_tail_call(true)
         .wasm_extended_const(true)
         .wasm_relaxed_simd(true)
+        .wasm_function_references(true)
+        .wasm_gc(true)
+        .wasm_exceptions(true)
+        .wasm_memory64(true)
+        .wasm_threads(true)
+        .wasm_custom_page_sizes(true)
+        .wasm_wide_arithmetic(true)
         .parallel_compilation(false)
         .max_wasm_stack(16 << 20);
     config

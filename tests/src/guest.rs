@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use waxwing::{
-    Extern, ExternType, Func, Global, Instance, Memory, Module, Ref, Store, StoreLimits,
-    StoreLimitsBuilder, Table, Val,
+    Extern, ExternType, Func, Global, Instance, Memory, Module, Ref, SharedMemory, Store,
+    StoreLimits, StoreLimitsBuilder, Table, Tag, Val,
 };
 
 /// The largest linear memory that tests let a module have, in bytes.
@@ -56,12 +56,16 @@ pub fn imports(store: &mut Store<StoreLimits>, module: &Module) -> Result<Vec<Ex
                 let value = value.ok_or_else(|| anyhow::anyhow!("`{name}` has no default"))?;
                 Extern::Global(Global::new(&mut *store, ty, value)?)
             }
+            ExternType::Memory(ty) if ty.is_shared() => {
+                Extern::SharedMemory(SharedMemory::new(module.engine(), ty)?)
+            }
             ExternType::Memory(ty) => Extern::Memory(Memory::new(&mut *store, ty)?),
             ExternType::Table(ty) => {
                 let null = Ref::null(ty.element().heap_type());
                 anyhow::ensure!(ty.element().is_nullable(), "`{name}` has no default");
                 Extern::Table(Table::new(&mut *store, ty, null)?)
             }
+            ExternType::Tag(ty) => Extern::Tag(Tag::new(&mut *store, &ty)?),
         });
     }
     Ok(imports)

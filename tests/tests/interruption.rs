@@ -46,12 +46,16 @@ fn machines() -> Vec<Machine> {
         ("no signals", false, |config| {
             config.signals_based_traps(false);
         }),
-        ("explicit bounds checks, memories that move", false, |config| {
-            config.memory_reservation(0);
-            config.memory_guard_size(0);
-            config.memory_reservation_for_growth(0);
-            config.table_lazy_init(false);
-        }),
+        (
+            "explicit bounds checks, memories that move",
+            false,
+            |config| {
+                config.memory_reservation(0);
+                config.memory_guard_size(0);
+                config.memory_reservation_for_growth(0);
+                config.table_lazy_init(false);
+            },
+        ),
         ("interrupted", true, |config| {
             config.epoch_interruption(true);
         }),
@@ -116,7 +120,10 @@ fn import(store: &mut Store<Data>, seed: u64, ty: ExternType) -> Result<Extern> 
             let results: Vec<ValType> = ty.results().collect();
             let call = move |mut caller: Caller<'_, Data>, params: &[Val], out: &mut [Val]| {
                 let fuel = caller.get_fuel()?;
-                let entry = format!("host with {fuel}: {:?}", params.iter().map(shown).collect::<Vec<_>>());
+                let entry = format!(
+                    "host with {fuel}: {:?}",
+                    params.iter().map(shown).collect::<Vec<_>>()
+                );
                 caller.data_mut().log.push(entry);
                 let mut rng = Rng::of(&[seed, fuel]);
                 ensure!(!rng.one_in(20), "the host fails");
@@ -140,6 +147,7 @@ fn import(store: &mut Store<Data>, seed: u64, ty: ExternType) -> Result<Extern> 
             let null = Ref::null(ty.element().heap_type());
             Extern::Table(Table::new(store, ty, null)?)
         }
+        other => anyhow::bail!("{other:?} cannot be made"),
     })
 }
 
@@ -204,9 +212,9 @@ fn run(machine: &Machine, module: &Module, seed: u64, stop_at: u64) -> Result<Da
             Extern::Global(global) => shown(&global.get(&mut store)),
             Extern::Memory(memory) => {
                 let data = memory.data(&store);
-                let sum = data
-                    .iter()
-                    .fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+                let sum = data.iter().fold(0_u64, |sum, byte| {
+                    sum.wrapping_mul(31).wrapping_add(u64::from(*byte))
+                });
                 format!("{} bytes, {sum:x}", data.len())
             }
             Extern::Table(table) => format!("{} elements", table.size(&store)),
@@ -268,7 +276,9 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
                     for _ in 0..3 {
                         let at = 1 + rng.below(data.interruptions as usize) as u64;
                         let stopped = run(machine, &module, seed, at).expect("as before");
-                        if !stopped.log.iter().any(|entry| entry.contains("stopped")) && data.interruptions > 0 {
+                        if !stopped.log.iter().any(|entry| entry.contains("stopped"))
+                            && data.interruptions > 0
+                        {
                             differ(machine.name, format!("was not stopped at {at}"));
                         }
                     }

@@ -1,4 +1,4 @@
-//! Random sequences of calls: of the embedding API, checked against a model, and of WASI's path
+//! Random sequences of calls: of the embedding API, checked against models, and of WASI's path
 //! functions by a guest that tries to leave its directory.
 //!
 //! `WAXWING_SEQUENCES` (default 300) says how many of each.
@@ -7,14 +7,19 @@ use arbitrary::Unstructured;
 use rayon::prelude::*;
 use waxwing_tests::journal::Journal;
 use waxwing_tests::rng::Rng;
-use waxwing_tests::{api_calls, env_count, sandbox, with_threads};
+use waxwing_tests::{api_calls, engines, env_count, object_calls, sandbox, with_threads};
+
+/// How many sequences, unless there are several tests of each.
+fn count() -> u64 {
+    env_count("WAXWING_SEQUENCES", 300)
+}
 
 fn sequences<R: Send>(
     name: &str,
+    count: u64,
     run: impl Fn(&mut Unstructured<'_>) -> anyhow::Result<R> + Sync,
 ) -> Vec<R> {
     let journal = Journal::open(env!("CARGO_TARGET_TMPDIR"), name);
-    let count = env_count("WAXWING_SEQUENCES", 300);
     with_threads(|| {
         (0..count)
             .into_par_iter()
@@ -30,14 +35,31 @@ fn sequences<R: Send>(
 
 #[test]
 fn calls_of_the_api_do_what_the_model_says() {
-    let made: u64 = sequences("api calls", api_calls::run).into_iter().sum();
+    let made: u64 = sequences("api calls", count(), api_calls::run)
+        .into_iter()
+        .sum();
     println!("{made} calls as the model says");
     assert!(made > 1_000, "{made} calls test little");
 }
 
 #[test]
+fn garbage_collected_values_hold_what_the_model_says() {
+    for variant in engines::collectors() {
+        let setting = object_calls::Setting::new(&variant.engine);
+        let name = format!("objects, {}", variant.name);
+        // A tenth for each engine.
+        let calls = sequences(&name, count().div_ceil(10), |u| {
+            object_calls::run(&setting, u)
+        });
+        let made: u64 = calls.into_iter().sum();
+        println!("{name}: {made} calls as the model says");
+        assert!(made > 1_000, "{made} calls test little");
+    }
+}
+
+#[test]
 fn a_guest_never_leaves_its_directory() {
-    let all = sequences("sandbox", sandbox::escape);
+    let all = sequences("sandbox", count(), sandbox::escape);
     let made: u64 = all.iter().map(|calls| calls.made).sum();
     let succeeded: u64 = all.iter().map(|calls| calls.succeeded).sum();
     println!("{made} calls, {succeeded} succeeded, none outside");

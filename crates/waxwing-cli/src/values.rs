@@ -98,6 +98,7 @@ pub fn format(value: &Val) -> String {
         Val::FuncRef(x) => x.map_or("null", |_| "funcref").into(),
         Val::ExternRef(x) => x.map_or("null", |_| "externref").into(),
         Val::AnyRef(x) => x.map_or("null", |_| "anyref").into(),
+        Val::ExnRef(x) => x.map_or("null", |_| "exnref").into(),
     }
 }
 

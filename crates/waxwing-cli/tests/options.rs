@@ -28,7 +28,14 @@ fn each_group_lists_its_keys() {
         ),
         (
             "W",
-            &["simd", "tail-call", "max-wasm-stack", "all-proposals", "fuel=N", "timeout=N"],
+            &[
+                "simd",
+                "tail-call",
+                "max-wasm-stack",
+                "all-proposals",
+                "fuel=N",
+                "timeout=N",
+            ],
         ),
         ("S", &["preview1", "inherit-env"]),
         (
@@ -79,6 +86,11 @@ fn bad_options() {
             "`memory-reservation` takes a number",
         ),
         ("-C target=vax", "`-C target=vax`"),
+        (
+            "-C collector=mark",
+            "`collector` takes =auto|copying|drc|null, not `mark`",
+        ),
+        ("-W gc", "wasm_function_references"),
         ("-C cranelift-", "there is no key `cranelift-`"),
         ("-C cranelift-no_such_flag", "no_such_flag"),
         (
@@ -115,6 +127,144 @@ fn proposals_are_refused_when_off() {
     sandbox
         .run("run -W simd=n,simd -W relaxed-simd=n,relaxed-simd simd.wat")
         .success();
+}
+
+/// A module that uses a proposal, and what its `f` returns.
+const PROPOSALS: &[(&str, &str, &str)] = &[
+    (
+        "function-references",
+        r#"(module (type $t (func (result i32))) (elem declare func $g)
+            (func $g (result i32) (i32.const 1))
+            (func (export "f") (result i32) (call_ref $t (ref.func $g))))"#,
+        "1\n",
+    ),
+    (
+        "gc",
+        r#"(module (type $s (struct (field i32)))
+            (func (export "f") (result i32) (struct.get $s 0 (struct.new $s (i32.const 2)))))"#,
+        "2\n",
+    ),
+    (
+        "exceptions",
+        r#"(module (tag $t (param i32))
+            (func (export "f") (result i32)
+                (block $caught (result i32)
+                    (try_table (catch $t $caught) (throw $t (i32.const 3)))
+                    (unreachable))))"#,
+        "3\n",
+    ),
+    (
+        "threads",
+        r#"(module (memory 1 1 shared)
+            (func (export "f") (result i32)
+                (i32.atomic.store (i32.const 0) (i32.const 4))
+                (i32.atomic.rmw.add (i32.const 0) (i32.const 1))))"#,
+        "4\n",
+    ),
+    (
+        "memory64",
+        r#"(module (memory i64 1)
+            (func (export "f") (result i64) (memory.grow (i64.const 0))))"#,
+        "1\n",
+    ),
+    (
+        "custom-page-sizes",
+        r#"(module (memory 5 (pagesize 1))
+            (func (export "f") (result i32) (memory.size)))"#,
+        "5\n",
+    ),
+    (
+        "wide-arithmetic",
+        r#"(module (func (export "f") (result i64 i64)
+            (i64.mul_wide_u (i64.const -1) (i64.const 7))))"#,
+        "-7\n6\n",
+    ),
+];
+
+#[test]
+fn every_proposal_has_its_switch() {
+    let sandbox = Sandbox::new();
+    for (proposal, module, result) in PROPOSALS {
+        sandbox.file("m.wat", module);
+        // Some build on others that are off by default.
+        for on in [
+            "all-proposals".to_string(),
+            format!("all-proposals,{proposal}"),
+        ] {
+            let printed = sandbox
+                .run(&format!("run -W {on} --invoke f m.wat"))
+                .success();
+            assert_eq!(printed, *result, "{proposal}");
+        }
+        // With what builds on it.
+        let off = match *proposal {
+            "function-references" => "gc=n,function-references=n".to_string(),
+            other => format!("{other}=n"),
+        };
+        sandbox
+            .run(&format!("run -W all-proposals,{off} --invoke f m.wat"))
+            .failure(1, &["failed to compile `m.wat`"]);
+        let config = sandbox.run(&format!("config -W {off}")).success();
+        assert!(
+            config.contains(&format!("  {proposal} = n  (given)\n")),
+            "{config}"
+        );
+    }
+}
+
+#[test]
+fn collectors_do_the_same() {
+    let sandbox = Sandbox::new();
+    // A list of numbers, and their sum, with garbage between them.
+    sandbox.file(
+        "list.wat",
+        r#"(module
+            (type $list (struct (field i32) (field (ref null $list))))
+            (func (export "sum") (param $n i32) (result i32)
+                (local $list (ref null $list)) (local $sum i32)
+                (loop $more
+                    (local.set $list (struct.new $list (local.get $n) (local.get $list)))
+                    (drop (struct.new $list (i32.const -1) (local.get $list)))
+                    (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                    (br_if $more (local.get $n)))
+                (loop $next
+                    (local.set $sum (i32.add (local.get $sum)
+                        (struct.get $list 0 (local.get $list))))
+                    (local.set $list (struct.get $list 1 (local.get $list)))
+                    (br_if $next (i32.eqz (ref.is_null (local.get $list)))))
+                (local.get $sum)))"#,
+    );
+    for options in [
+        "",
+        "-C collector=auto",
+        "-C collector=copying -D gc-stress",
+        "-C collector=drc",
+        "-C collector=drc -D gc-stress -O opt-level=none",
+        "-C collector=null -O signals-based-traps=n",
+    ] {
+        let sum = sandbox
+            .run(&format!(
+                "run -W gc,function-references {options} --invoke sum list.wat 100"
+            ))
+            .success();
+        assert_eq!(sum, "5050\n", "{options}");
+    }
+}
+
+#[test]
+fn shown_defaults_of_proposals_are_those_in_effect() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.run("config").success();
+    for (proposal, module, result) in PROPOSALS {
+        sandbox.file("m.wat", module);
+        let ran = sandbox.run("run --invoke f m.wat");
+        if config.contains(&format!("  {proposal} = y\n")) {
+            assert_eq!(ran.success(), *result, "{proposal}");
+        } else {
+            assert!(config.contains(&format!("  {proposal} = n\n")), "{config}");
+            ran.failure(1, &["failed to compile `m.wat`"]);
+        }
+    }
 }
 
 #[test]

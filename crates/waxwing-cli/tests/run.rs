@@ -556,7 +556,9 @@ fn programs_are_stopped() {
     sandbox
         .run("run --allow-precompiled -W timeout=1s short.cwasm")
         .failure(1, &["epoch_interruption"]);
-    sandbox.run("compile -W timeout=1s,fuel=1 short.wat").success();
+    sandbox
+        .run("compile -W timeout=1s,fuel=1 short.wat")
+        .success();
     sandbox
         .run("run --allow-precompiled -W timeout=10s,fuel=100 short.cwasm")
         .success();

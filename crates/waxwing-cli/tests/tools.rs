@@ -211,6 +211,72 @@ fn inspect_text() {
         .failure(1, &["failed to inspect `bad.wasm`"]);
 }
 
+/// Something of every proposal that has types of its own.
+const TYPED: &str = r#"(module
+    (rec
+        (type $list (sub (struct (field i32) (field $next (mut (ref null $list))))))
+        (type $named (sub final $list (struct
+            (field i32) (field (mut (ref null $list))) (field (ref $bytes)))))
+        (type $bytes (array (mut i8))))
+    (type $visit (func (param (ref $list)) (result i31ref)))
+    (import "env" "thrown" (tag $thrown (param i32 externref)))
+    (import "env" "visit" (func (type $visit)))
+    (global (export "head") (mut (ref null $list)) (ref.null none))
+    (table (export "visits") i64 2 (ref null $visit))
+    (memory (export "far") i64 1)
+    (memory (export "common") 1 2 shared)
+    (memory (export "small") 3 (pagesize 1))
+    (tag (export "stop"))
+    (export "again" (tag $thrown))
+    (func (export "throw") (param exnref) (throw_ref (local.get 0))))"#;
+
+#[test]
+fn inspect_types_of_proposals() {
+    let sandbox = Sandbox::new();
+    sandbox.file("typed.wat", TYPED);
+    let json = sandbox.run("inspect --json typed.wat").success();
+    let json: Value = serde_json::from_str(&json).expect("the output is JSON");
+    assert_eq!(
+        json["types"]["list"].as_array().unwrap()[..4],
+        [
+            "sub struct i32 (mut (ref null 0))",
+            "sub final 0 struct i32 (mut (ref null 0)) (ref 2)",
+            "array (mut i8)",
+            "func ((ref 0)) -> (i31ref)",
+        ]
+    );
+    assert_eq!(json["types"]["structs"], 2);
+    assert_eq!(json["types"]["groups"], 1);
+    assert_eq!(
+        json["imports"],
+        json!([
+            {"module": "env", "name": "thrown", "type": "tag (i32, externref) -> ()"},
+            {"module": "env", "name": "visit", "type": "func ((ref 0)) -> (i31ref)"},
+        ])
+    );
+    assert_eq!(
+        json["exports"],
+        json!([
+            {"name": "head", "type": "global (mut (ref null 0))"},
+            {"name": "visits", "type": "table i64 2 (ref null 3)"},
+            {"name": "far", "type": "memory i64 1"},
+            {"name": "common", "type": "memory 1 2 shared"},
+            {"name": "small", "type": "memory 3 (pagesize 1)"},
+            {"name": "stop", "type": "tag () -> ()"},
+            {"name": "again", "type": "tag (i32, externref) -> ()"},
+            {"name": "throw", "type": "func (exnref) -> ()"},
+        ])
+    );
+    let text = sandbox.run("inspect typed.wat").success();
+    for line in [
+        "types: 4 of functions, 2 of structs, 1 of arrays, 1 recursion groups\n",
+        "  0: (i32, externref) -> ()  (imported)\n",
+        "  1: () -> ()\n",
+    ] {
+        assert!(text.contains(line), "no {line:?} in {text}");
+    }
+}
+
 #[test]
 fn inspect_an_artifact() {
     let sandbox = Sandbox::new();
@@ -230,6 +296,31 @@ fn inspect_an_artifact() {
     sandbox
         .run("inspect rich.cwasm")
         .failure(1, &["--allow-precompiled"]);
+}
+
+#[test]
+fn inspect_memories_of_an_artifact() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "memories.wat",
+        r#"(module
+            (memory (export "far") i64 1)
+            (memory (export "common") 1 2 shared)
+            (memory (export "small") 3 (pagesize 1)))"#,
+    );
+    sandbox
+        .run("compile -W all-proposals memories.wat")
+        .success();
+    let text = sandbox
+        .run("inspect -W all-proposals --allow-precompiled memories.cwasm")
+        .success();
+    for line in [
+        "  far: memory i64 1\n",
+        "  common: memory 1 2 shared\n",
+        "  small: memory 3 (pagesize 1)\n",
+    ] {
+        assert!(text.contains(line), "no {line:?} in {text}");
+    }
 }
 
 #[test]

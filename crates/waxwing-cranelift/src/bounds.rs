@@ -182,17 +182,40 @@ impl FuncTranslator<'_, '_> {
         self.ins().load(POINTER, flags, definition, offset)
     }
 
-    /// The length of a memory in bytes.
-    pub(crate) fn memory_length(&mut self, index: MemoryIndex) -> Value {
-        let memory = self.translation.module.memories[index];
-        if let Some(min) = memory.minimum_byte_size()
-            && memory.limits.max == Some(memory.limits.min)
-        {
-            return self.constant(min);
+    /// The length of a memory in bytes, to check bounds with.
+    ///
+    /// That of a shared memory may be an earlier one: it only grows, and an access that is not
+    /// synchronised with the growth may still be out of bounds. The load is of an aligned word, so
+    /// that it gives one of the lengths that there were.
+    fn memory_length(&mut self, index: MemoryIndex) -> Value {
+        if let Some(length) = self.constant_length(index) {
+            return length;
         }
         let (definition, offset) = self.memory_definition(index);
         let offset = offset + self.offsets.ptr.memory_definition_current_length() as i32;
         let flags = self.flags(Region::Context);
         self.ins().load(POINTER, flags, definition, offset)
+    }
+
+    /// The length of a memory in bytes, that of a shared one in order with all atomic accesses.
+    pub(crate) fn memory_length_in_order(&mut self, index: MemoryIndex) -> Value {
+        if !self.translation.module.memories[index].shared {
+            return self.memory_length(index);
+        }
+        if let Some(length) = self.constant_length(index) {
+            return length;
+        }
+        let (definition, offset) = self.memory_definition(index);
+        let offset = offset as u32 + self.offsets.ptr.memory_definition_current_length();
+        let address = self.add_offset(definition, offset.into());
+        let flags = self.flags(Region::Context);
+        self.ins().atomic_load(POINTER, flags, address)
+    }
+
+    /// The length of a memory that cannot grow.
+    fn constant_length(&mut self, index: MemoryIndex) -> Option<Value> {
+        let memory = self.translation.module.memories[index];
+        let min = memory.minimum_byte_size()?;
+        (memory.limits.max == Some(memory.limits.min)).then(|| self.constant(min))
     }
 }

@@ -6,10 +6,12 @@ use crate::translate::{self, TranslateScratch};
 use crate::traps::trap_of;
 use crate::{flags, unwind};
 use cranelift_codegen::binemit::CodeOffset;
+use cranelift_codegen::ir::UserStackMap;
 use cranelift_codegen::ir::{ExternalName, UserExternalName, UserFuncName};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::{
-    CodegenError, Context, FinalizedMachReloc, FinalizedRelocTarget, MachSrcLoc,
+    CodegenError, Context, ExceptionContextLoc, FinalizedMachCallSite,
+    FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachSrcLoc,
 };
 use cranelift_control::ControlPlane;
 use cranelift_frontend::FunctionBuilderContext;
@@ -18,12 +20,13 @@ use std::sync::{Mutex, PoisonError};
 use target_lexicon::{Architecture, Triple};
 use waxwing_environ::address_map::NO_WASM_OFFSET;
 use waxwing_environ::artifact::FlagValue;
+use waxwing_environ::call_sites::{HandlerTable, StackMap};
 use waxwing_environ::compile::{
     CompileError, CompiledFunction, Compiler, FunctionBodyData, ModuleTranslation, RelocTarget,
     Relocation,
 };
 use waxwing_environ::{
-    BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, Trap, Tunables, WasmFuncType,
+    BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, TagIndex, Trap, Tunables, WasmFuncType,
 };
 
 /// The namespace of references to functions of the module, by `DefinedFuncIndex`.
@@ -104,6 +107,12 @@ impl CraneliftCompiler {
         self.has_simd
     }
 
+    /// Whether exchanging a value in memory is faster than storing it and then waiting for the
+    /// store to be seen, which makes it a sequentially consistent store.
+    pub(crate) fn has_fast_exchange(&self) -> bool {
+        self.isa.triple().architecture == Architecture::X86_64
+    }
+
     /// Builds a function with `build` in a scratch space of the pool and generates its code.
     /// `build` returns where the function is in the wasm binary, if it is.
     fn compile_with(
@@ -162,6 +171,11 @@ impl CraneliftCompiler {
         } else {
             Vec::new()
         };
+        let stack_maps = buffer.user_stack_maps().iter().map(stack_map).collect();
+        let handlers = buffer
+            .call_sites()
+            .filter_map(handler_table)
+            .collect::<Result<_, _>>()?;
         let unwind = if self.isa.flags().unwind_info() {
             let info = code
                 .create_unwind_info(self.isa())
@@ -176,6 +190,8 @@ impl CraneliftCompiler {
             relocations,
             traps,
             address_map,
+            stack_maps,
+            handlers,
             unwind,
             clif,
         })
@@ -205,6 +221,46 @@ fn relocation(
         addend: reloc.addend,
         target: target.ok_or_else(|| unknown(&reloc.target))?,
     })
+}
+
+/// The references that are alive across a call.
+fn stack_map((return_offset, frame_size, map): &(CodeOffset, u32, UserStackMap)) -> StackMap {
+    StackMap {
+        return_offset: *return_offset,
+        frame_size: *frame_size,
+        slots: map.entries().map(|(_, offset)| offset).collect(),
+    }
+}
+
+/// The handlers of exceptions around a call, if there are any. Calls that handle anything but exceptions of
+/// WebAssembly, as entry trampolines do, give no `vmctx` to understand tags by.
+fn handler_table(site: FinalizedMachCallSite<'_>) -> Option<Result<HandlerTable, CompileError>> {
+    let mut vmctx = None;
+    let mut handlers = Vec::new();
+    for handler in site.exception_handlers {
+        match *handler {
+            FinalizedMachExceptionHandler::Context(location) => vmctx = Some(location),
+            FinalizedMachExceptionHandler::Tag(tag, code) => {
+                handlers.push((Some(TagIndex::from_u32(tag.as_u32())), code));
+            }
+            FinalizedMachExceptionHandler::Default(code) => handlers.push((None, code)),
+        }
+    }
+    let vmctx = vmctx?;
+    // Callees of the `tail` convention preserve no registers.
+    let (Some(frame_size), ExceptionContextLoc::SPOffset(vmctx_slot)) = (site.frame_offset, vmctx)
+    else {
+        return Some(Err(CompileError::Codegen(format!(
+            "a call that handles exceptions keeps its context in {vmctx:?} of a frame of {:?} bytes",
+            site.frame_offset
+        ))));
+    };
+    Some(Ok(HandlerTable {
+        return_offset: site.ret_addr,
+        frame_size,
+        vmctx_slot,
+        handlers,
+    }))
 }
 
 fn codegen_error(error: &CodegenError) -> CompileError {

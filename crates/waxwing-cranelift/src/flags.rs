@@ -45,7 +45,10 @@ pub(crate) fn shared_builder() -> settings::Builder {
 /// Refuses settings by which generated code would break the contract with the runtime. `fuel_register` says whether
 /// code keeps fuel in the pinned register.
 pub(crate) fn check_required(isa: &dyn TargetIsa, fuel_register: bool) -> Result<()> {
-    let pinned_reg = ("enable_pinned_reg", if fuel_register { "true" } else { "false" });
+    let pinned_reg = (
+        "enable_pinned_reg",
+        if fuel_register { "true" } else { "false" },
+    );
     for (name, required) in REQUIRED.iter().chain([&pinned_reg]) {
         let found = isa.flags().iter().find(|value| value.name == *name);
         if let Some(value) = found.map(|value| value.value_string())

@@ -74,6 +74,37 @@ macro_rules! for_each_builtin {
             /// Fills the element of a lazily initialised table of functions and returns it. The
             /// index is in bounds.
             table_get_lazy_init_func_ref(vmctx: vmctx, table: i32, index: i64) -> pointer;
+            /// A zeroed struct of a type of the module, by its `ModuleTypeIndex`.
+            gc_alloc_struct(vmctx: vmctx, ty: i32) -> trap i32;
+            /// A zeroed array of a type of the module.
+            gc_alloc_array(vmctx: vmctx, ty: i32, len: i32) -> trap i32;
+            /// A zeroed exception for a tag of the module.
+            gc_alloc_exn(vmctx: vmctx, tag: i32) -> trap i32;
+            /// `GcCollector::Copying`: adds an object to the remembered set. It is not there yet.
+            gc_remember(vmctx: vmctx, object: i32);
+            /// `GcCollector::DeferredReferenceCounting`: the object's last counted reference is gone, and it is not listed.
+            gc_list(vmctx: vmctx, object: i32);
+            /// `GcCollector::DeferredReferenceCounting`: counts a reference to a host value up or down by `delta`, which is 1 or -1.
+            gc_count_extern(vmctx: vmctx, reference: i32, delta: i32);
+            /// Whether the first type, by `EngineTypeIndex`, is the second or a declared subtype of it: 1 or 0.
+            gc_is_subtype(vmctx: vmctx, actual: i32, expected: i32) -> i32;
+            /// Gives a function, which is not null, its `gc_id` and returns it.
+            gc_intern_func_ref(vmctx: vmctx, func: pointer) -> trap i32;
+            /// `array.new_data`
+            array_new_data(vmctx: vmctx, ty: i32, data: i32, src: i32, len: i32) -> trap i32;
+            /// `array.new_elem`
+            array_new_elem(vmctx: vmctx, ty: i32, elem: i32, src: i32, len: i32) -> trap i32;
+            /// `array.init_data`; the array may be null.
+            array_init_data(vmctx: vmctx, array: i32, data: i32, dst: i32, src: i32, len: i32) -> bool;
+            /// `array.init_elem`; the array may be null.
+            array_init_elem(vmctx: vmctx, array: i32, elem: i32, dst: i32, src: i32, len: i32) -> bool;
+            /// `array.copy`; the arrays may be null.
+            array_copy(vmctx: vmctx, dst_array: i32, dst: i32, src_array: i32, src: i32, len: i32) -> bool;
+            /// `array.fill` with a value in its representation in the heap, given as the low and high half of 128 bits;
+            /// the array may be null.
+            array_fill(vmctx: vmctx, array: i32, dst: i32, low: i64, high: i64, len: i32) -> bool;
+            /// Throws an exception, which is not null.
+            throw_ref(vmctx: vmctx, exception: i32) -> never;
             /// `f32.ceil` where the target has no instruction for it.
             ceil_f32(vmctx: vmctx, x: f32) -> f32;
             /// `f64.ceil` where the target has no instruction for it.
@@ -94,11 +125,20 @@ macro_rules! for_each_builtin {
             fma_f32(vmctx: vmctx, x: f32, y: f32, z: f32) -> f32;
             /// Fused multiply-add where the target has no instruction for it.
             fma_f64(vmctx: vmctx, x: f64, y: f64, z: f64) -> f64;
+            /// `memory.atomic.notify` at an effective address: the number of waiters woken.
+            memory_atomic_notify(vmctx: vmctx, memory: i32, address: i64, count: i32) -> trap pointer;
+            /// `memory.atomic.wait32` at an effective address: 0 when woken, 1 when the value is
+            /// another, 2 when the time was out.
+            memory_atomic_wait32(vmctx: vmctx, memory: i32, address: i64, expected: i32, timeout: i64) -> trap pointer;
+            /// `memory.atomic.wait64`, as `memory_atomic_wait32`.
+            memory_atomic_wait64(vmctx: vmctx, memory: i32, address: i64, expected: i64, timeout: i64) -> trap pointer;
             /// More fuel was used than there was: `left`, which is negative and counts what is not charged yet, is
             /// what is left. Returns if there is fuel now.
             out_of_fuel(vmctx: vmctx, left: i64) -> bool;
             /// The engine's epoch has reached the store's deadline. Returns if there is a new deadline.
             new_epoch(vmctx: vmctx) -> bool;
+            /// Sets all `len` elements of a new array, which has been paid for; the value as for `array_fill`.
+            array_fill_new(vmctx: vmctx, array: i32, low: i64, high: i64, len: i32) -> bool;
         }
     };
 }

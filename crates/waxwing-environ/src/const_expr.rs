@@ -1,6 +1,6 @@
 //! Constant expressions: initial values of globals, offsets of segments, elements of tables.
 
-use crate::{FuncIndex, GlobalIndex, WasmHeapType};
+use crate::{FuncIndex, GlobalIndex, ModuleTypeIndex, WasmHeapType};
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
@@ -35,6 +35,20 @@ pub enum ConstOp {
     I64Sub,
     /// `i64.mul`
     I64Mul,
+    /// `ref.i31`
+    RefI31,
+    /// `struct.new`
+    StructNew(ModuleTypeIndex),
+    /// `struct.new_default`
+    StructNewDefault(ModuleTypeIndex),
+    /// `array.new`
+    ArrayNew(ModuleTypeIndex),
+    /// `array.new_default`
+    ArrayNewDefault(ModuleTypeIndex),
+    /// `array.new_fixed`, with the number of elements
+    ArrayNewFixed(ModuleTypeIndex, u32),
+    /// `any.convert_extern` or `extern.convert_any`: both leave the reference as it is.
+    ConvertExtern,
 }
 
 /// A validated constant expression: instructions of a stack machine that leave one value.

@@ -13,9 +13,11 @@
 pub mod address_map;
 pub mod artifact;
 mod builtins;
+pub mod call_sites;
 #[cfg(feature = "compile")]
 pub mod compile;
 mod const_expr;
+pub mod gc;
 mod indices;
 mod module;
 mod names;
@@ -27,6 +29,7 @@ mod vm_offsets;
 
 pub use builtins::{BuiltinFunctionIndex, BuiltinResult, BuiltinType};
 pub use const_expr::{ConstExpr, ConstOp};
+pub use gc::GcCollector;
 pub use indices::*;
 pub use module::*;
 pub use names::{FunctionNames, encode_function_names};

@@ -143,6 +143,8 @@ pub struct Module {
     pub num_imported_globals: usize,
     /// The number of tags that are imported.
     pub num_imported_tags: usize,
+    /// Whether its code can make objects, so that the store's GC heap has to be there.
+    pub needs_gc_heap: bool,
     /// The number of defined functions that have a `VMFuncRef`.
     pub num_escaped_funcs: usize,
     /// The tables.

@@ -1,5 +1,6 @@
 //! The settings that change generated code or the contents of an artifact.
 
+use crate::GcCollector;
 use serde::{Deserialize, Serialize};
 
 /// Settings that generated code relies on. An artifact runs only in an engine whose tunables are
@@ -31,6 +32,8 @@ pub struct Tunables {
     pub page_align: u64,
     /// Whether relaxed SIMD instructions give the same results on every host.
     pub relaxed_simd_deterministic: bool,
+    /// How GC heaps are managed; `None` if there are none, so that modules that need one are refused.
+    pub collector: Option<GcCollector>,
     /// Whether code counts what it executes and stops when its store has no fuel left.
     pub consume_fuel: bool,
     /// Whether code compares the engine's epoch with the store's deadline.
@@ -52,6 +55,7 @@ impl Default for Tunables {
             signals_based_traps: true,
             page_align: 0x1_0000,
             relaxed_simd_deterministic: false,
+            collector: Some(GcCollector::Copying),
             consume_fuel: false,
             epoch_interruption: false,
         }

@@ -131,14 +131,36 @@ impl PtrSize {
         self.0 as u32
     }
 
+    /// `VMFuncRef::gc_id`, a `u32`: what stands for the function in the GC heap, zero if nothing does yet.
+    pub const fn func_ref_gc_id(self) -> u32 {
+        self.func_ref_type_index() + 4
+    }
+
+    /// `VMTagDefinition::type_index`, a `u32`
+    pub const fn tag_definition_type_index(self) -> u32 {
+        0
+    }
+
+    /// `VMTagDefinition::id`, a `u32`: what stands for the tag in the GC heap.
+    pub const fn tag_definition_id(self) -> u32 {
+        4
+    }
+
     /// The size of a `VMGlobalDefinition`: any value, 16-byte aligned.
     pub const fn size_of_global_definition(self) -> u32 {
         16
     }
 
-    /// The size of a `VMTagDefinition`: an `EngineTypeIndex`.
+    /// The size of a `VMTagDefinition`.
     pub const fn size_of_tag_definition(self) -> u32 {
-        4
+        8
+    }
+
+    /// The size of a `VMGcType`: an array of [`GC_TYPE_DISPLAY_LEN`](crate::gc::GC_TYPE_DISPLAY_LEN)
+    /// `EngineTypeIndex`es, the declared supertypes of a type by their depth from the root and then itself (`u32::MAX`
+    /// after it, or if it lies deeper), and three `u32`s that are the runtime's own.
+    pub const fn size_of_gc_type(self) -> u32 {
+        64
     }
 
     /// The offset of a builtin's code pointer in the array of builtins.
@@ -161,6 +183,19 @@ pub trait StoreContextOffsets {
     fn store_context_last_wasm_entry_sp(self) -> u32;
     /// `last_wasm_entry_trap_handler`: where the entry trampoline goes on after a trap.
     fn store_context_last_wasm_entry_trap_handler(self) -> u32;
+    /// `gc_heap`: the address of the GC heap, which is the same from the instantiation of a module that needs it on.
+    fn store_context_gc_heap(self) -> u32;
+    /// `gc_next`, a `u32`: the offset in the GC heap where the next object can be made. The memory from
+    /// there to `gc_end` is zero.
+    fn store_context_gc_next(self) -> u32;
+    /// `gc_end`, a `u32`: the offset in the GC heap up to which objects can be made without asking the runtime.
+    fn store_context_gc_end(self) -> u32;
+    /// `gc_types`: a `VMGcType` for each `EngineTypeIndex` that objects of the store can have. Moves when it grows.
+    fn store_context_gc_types(self) -> u32;
+    /// `gc_funcs`: a pointer to the `VMFuncRef` for each `gc_id`. Moves when it grows.
+    fn store_context_gc_funcs(self) -> u32;
+    /// `gc_funcs_len`: the number of these pointers, pointer-sized.
+    fn store_context_gc_funcs_len(self) -> u32;
     /// `fuel`, an `i64`: the fuel that is left, negative when more was used than there was. Code of targets that
     /// keep it in a register writes it here whenever the runtime may look.
     fn store_context_fuel(self) -> u32;
@@ -193,20 +228,38 @@ impl StoreContextOffsets for PtrSize {
     fn store_context_last_wasm_entry_trap_handler(self) -> u32 {
         self.size() * 5
     }
-    fn store_context_fuel(self) -> u32 {
+    fn store_context_gc_heap(self) -> u32 {
         self.size() * 6
     }
+    fn store_context_gc_next(self) -> u32 {
+        self.size() * 7
+    }
+    fn store_context_gc_end(self) -> u32 {
+        self.size() * 7 + 4
+    }
+    fn store_context_gc_types(self) -> u32 {
+        self.size() * 7 + 8
+    }
+    fn store_context_gc_funcs(self) -> u32 {
+        self.size() * 8 + 8
+    }
+    fn store_context_gc_funcs_len(self) -> u32 {
+        self.size() * 9 + 8
+    }
+    fn store_context_fuel(self) -> u32 {
+        self.size() * 10 + 8
+    }
     fn store_context_epoch_deadline(self) -> u32 {
-        self.size() * 6 + 8
+        self.size() * 10 + 16
     }
     fn store_context_epoch_counter(self) -> u32 {
-        self.size() * 6 + 16
+        self.size() * 10 + 24
     }
     fn store_context_signal_handler(self) -> u32 {
-        self.size() * 7 + 16
+        self.size() * 11 + 24
     }
     fn size_of_store_context(self) -> u32 {
-        self.size() * 8 + 16
+        self.size() * 12 + 24
     }
 }
 

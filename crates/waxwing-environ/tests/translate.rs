@@ -3,8 +3,9 @@
 use wasmparser::WasmFeatures;
 use waxwing_environ::compile::{CompileError, ModuleTranslation};
 use waxwing_environ::{
-    EntityRef, FuncIndex, MemoryIndex, MemoryInitialization, ReservedValue, TableInitialValue,
-    Tunables,
+    EntityRef, FuncIndex, MemoryIndex, MemoryInitialization, ModuleTypeIndex, ReservedValue,
+    TableInitialValue, Tunables, TypeRef, WasmCompositeType, WasmHeapType, WasmStorageType,
+    WasmValType,
 };
 
 fn with_translation(wat: &str, check: impl FnOnce(ModuleTranslation<'_>)) {
@@ -161,4 +162,39 @@ fn invalid_bytes_say_what_and_where() {
         };
         assert!(!message.is_empty());
     }
+}
+
+#[test]
+fn types_of_a_rec_group_can_refer_to_later_ones() {
+    let group = "(rec
+        (type (struct (field (ref null 1)) (field (ref null 2))))
+        (type (sub (array (mut (ref null 0)))))
+        (type (func (param (ref 1)))))";
+    let again = group
+        .replace("null 1", "null 4")
+        .replace("null 2", "null 5")
+        .replace("null 0", "null 3")
+        .replace("(ref 1)", "(ref 4)");
+    let wat = format!("(module {group} {again} (type (sub 1 (array (mut (ref null 3))))))");
+    with_translation(&wat, |translation| {
+        use WasmHeapType as H;
+        let types = &translation.types;
+        let by_index: Vec<usize> = types.by_index.values().map(|i| i.index()).collect();
+        assert_eq!(by_index, [0, 1, 2, 0, 1, 2, 3]);
+        let ty = |i| TypeRef::Module(ModuleTypeIndex::new(i));
+        let WasmCompositeType::Struct(fields) = &types.types[ModuleTypeIndex::new(0)].composite
+        else {
+            panic!("the first type is a struct");
+        };
+        let targets: Vec<_> = fields
+            .iter()
+            .map(|field| match field.element_type {
+                WasmStorageType::Val(WasmValType::Ref(ty)) => ty.heap_type,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(targets, [H::ConcreteArray(ty(1)), H::ConcreteFunc(ty(2))]);
+        assert_eq!(types.types[ModuleTypeIndex::new(3)].supertype, Some(ty(1)));
+        assert_eq!(types.rec_groups.len(), 2);
+    });
 }

@@ -14,6 +14,27 @@ pub struct RawFrame {
     pub fp: usize,
 }
 
+impl RawFrame {
+    /// The caller's frame, if it is one of generated code too: if it is older than this one and younger than
+    /// the frame at `entry_fp`, that of the entry trampoline.
+    ///
+    /// # Safety
+    ///
+    /// The frame is live and, as all up to the entry trampoline, keeps frame pointers.
+    #[inline]
+    pub(crate) unsafe fn caller(self, entry_fp: usize) -> Option<RawFrame> {
+        // SAFETY: required of the caller.
+        let caller = unsafe {
+            RawFrame {
+                pc: arch::return_address(self.fp),
+                fp: arch::caller_fp(self.fp),
+            }
+        };
+        // The stack grows down: callers have greater frame pointers, the entry trampoline the greatest.
+        (self.fp < caller.fp && caller.fp < entry_fp).then_some(caller)
+    }
+}
+
 /// The frames of generated code of one store on one thread's stack, the youngest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawBacktrace {
@@ -42,60 +63,70 @@ impl RawBacktrace {
     /// As for [`Self::capture`]; `first` is a live frame of the store's innermost activation.
     pub(crate) unsafe fn capture_from(
         store: *const VMStoreContext,
-        mut first: Option<RawFrame>,
+        first: Option<RawFrame>,
     ) -> RawBacktrace {
         let mut backtrace = RawBacktrace::default();
-        // SAFETY: the caller guarantees that the store is valid and this thread's.
-        let context = unsafe { &*store };
-        let mut exit_pc = context.last_wasm_exit_pc.get();
-        let mut exit_fp = context.last_wasm_exit_fp.get();
-        let mut entry_fp = context.last_wasm_entry_fp.get();
-        for activation in activations().filter(|activation| activation.is_of(store)) {
-            // SAFETY: the values are those of an activation that is on the stack, the innermost at
-            // first and then, as the saved ones, the next older one each.
-            unsafe {
-                let first = first.take().or_else(|| {
-                    (exit_fp != 0).then(|| RawFrame {
-                        pc: exit_pc,
-                        fp: arch::caller_fp(exit_fp),
-                    })
-                });
-                backtrace.walk(first, entry_fp);
-            }
-            match activation.saved_frames() {
-                Some(saved) => (exit_pc, exit_fp, entry_fp) = saved,
-                None => break,
-            }
-        }
+        // SAFETY: required of the caller.
+        unsafe { visit_frames(store, first, &mut |frame| backtrace.frames.push(frame)) };
         backtrace
-    }
-
-    /// Adds the frames from `first` up to but without the entry trampoline's.
-    ///
-    /// # Safety
-    ///
-    /// The frames are live, and keep frame pointers.
-    unsafe fn walk(&mut self, first: Option<RawFrame>, entry_fp: usize) {
-        let Some(mut frame) = first else { return };
-        // The stack grows down: callers have greater frame pointers, the entry trampoline the greatest.
-        while frame.fp < entry_fp {
-            self.frames.push(frame);
-            // SAFETY: the caller guarantees that this frame is live.
-            let older = unsafe {
-                RawFrame {
-                    pc: arch::return_address(frame.fp),
-                    fp: arch::caller_fp(frame.fp),
-                }
-            };
-            if older.fp <= frame.fp {
-                break;
-            }
-            frame = older;
-        }
     }
 
     /// The frames, the youngest first.
     pub fn frames(&self) -> &[RawFrame] {
         &self.frames
+    }
+}
+
+/// Calls `visit` with the frames of generated code of one store on the calling thread's stack, the youngest
+/// first. Whether these are all: a store may have activations on other threads, that wait for this one.
+///
+/// # Safety
+///
+/// As for [`RawBacktrace::capture_from`].
+pub(crate) unsafe fn visit_frames(
+    store: *const VMStoreContext,
+    mut first: Option<RawFrame>,
+    visit: &mut dyn FnMut(RawFrame),
+) -> bool {
+    // SAFETY: the caller guarantees that the store is valid and this thread's.
+    let context = unsafe { &*store };
+    let mut exit_pc = context.last_wasm_exit_pc.get();
+    let mut exit_fp = context.last_wasm_exit_fp.get();
+    let mut entry_fp = context.last_wasm_entry_fp.get();
+    let mut is_active = context.stack_limit.get() != 0;
+    for activation in activations().filter(|activation| activation.is_of(store)) {
+        // SAFETY: the values are those of an activation that is on the stack, the innermost at
+        // first and then, as the saved ones, the next older one each.
+        unsafe {
+            let first = first.take().or_else(|| {
+                (exit_fp != 0).then(|| RawFrame {
+                    pc: exit_pc,
+                    fp: arch::caller_fp(exit_fp),
+                })
+            });
+            walk(first, entry_fp, visit);
+        }
+        match activation.saved_frames() {
+            Some(saved) => (exit_pc, exit_fp, entry_fp) = saved,
+            None => {
+                is_active = false;
+                break;
+            }
+        }
+    }
+    !is_active
+}
+
+/// Visits the frames from `first` up to but without the entry trampoline's.
+///
+/// # Safety
+///
+/// The frames are live, and keep frame pointers.
+unsafe fn walk(first: Option<RawFrame>, entry_fp: usize, visit: &mut dyn FnMut(RawFrame)) {
+    let mut next = first.filter(|frame| frame.fp < entry_fp);
+    while let Some(frame) = next {
+        visit(frame);
+        // SAFETY: the caller guarantees that this frame is live.
+        next = unsafe { frame.caller(entry_fp) };
     }
 }

@@ -15,8 +15,9 @@ use waxwing_environ::address_map::AddressMap;
 use waxwing_environ::artifact::{
     ELF_ABI_VERSION, ELF_FLAGS_COMPONENT, ELF_FLAGS_MODULE, ELF_OS_ABI, FunctionLoc, FunctionTable,
     SECTION_ADDRESS_MAP, SECTION_DATA, SECTION_EH_FRAME, SECTION_ENGINE, SECTION_FUNCTIONS,
-    SECTION_INFO, SECTION_NAMES, SECTION_TEXT, SECTION_TRAPS,
+    SECTION_HANDLERS, SECTION_INFO, SECTION_NAMES, SECTION_STACK_MAPS, SECTION_TEXT, SECTION_TRAPS,
 };
+use waxwing_environ::call_sites::{Handlers, StackMaps};
 use waxwing_environ::{FunctionNames, Trap, TrapTable};
 
 use crate::code_registry;
@@ -47,6 +48,8 @@ struct Sections {
     functions: Range<usize>,
     traps: Range<usize>,
     address_map: Range<usize>,
+    stack_maps: Range<usize>,
+    handlers: Range<usize>,
     names: Range<usize>,
     data: Range<usize>,
     eh_frame: Range<usize>,
@@ -222,6 +225,16 @@ impl CodeMemory {
         AddressMap::new(self.bytes(&self.sections.address_map))
     }
 
+    /// Where frames hold references, if any do.
+    pub fn stack_maps(&self) -> Option<StackMaps<'_>> {
+        StackMaps::new(self.bytes(&self.sections.stack_maps))
+    }
+
+    /// The handlers of exceptions, if there are any.
+    pub fn handlers(&self) -> Option<Handlers<'_>> {
+        Handlers::new(self.bytes(&self.sections.handlers))
+    }
+
     /// The names of functions, if the artifact tells.
     pub fn function_names(&self) -> Option<FunctionNames<'_>> {
         FunctionNames::new(self.bytes(&self.sections.names))
@@ -328,6 +341,8 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, Sections)> {
         (SECTION_FUNCTIONS, &mut sections.functions, false),
         (SECTION_TRAPS, &mut sections.traps, false),
         (SECTION_ADDRESS_MAP, &mut sections.address_map, false),
+        (SECTION_STACK_MAPS, &mut sections.stack_maps, false),
+        (SECTION_HANDLERS, &mut sections.handlers, false),
         (SECTION_NAMES, &mut sections.names, false),
         (SECTION_DATA, &mut sections.data, false),
         (SECTION_EH_FRAME, &mut sections.eh_frame, false),
@@ -367,6 +382,12 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, Sections)> {
     })?;
     table_fits(SECTION_ADDRESS_MAP, &sections.address_map, |bytes| {
         bytes.is_empty() || AddressMap::new(bytes).is_some()
+    })?;
+    table_fits(SECTION_STACK_MAPS, &sections.stack_maps, |bytes| {
+        bytes.is_empty() || StackMaps::new(bytes).is_some()
+    })?;
+    table_fits(SECTION_HANDLERS, &sections.handlers, |bytes| {
+        bytes.is_empty() || Handlers::new(bytes).is_some()
     })?;
     table_fits(SECTION_NAMES, &sections.names, |bytes| {
         bytes.is_empty() || FunctionNames::new(bytes).is_some()

@@ -67,6 +67,7 @@ impl HostFunc {
                 wasm_call: None,
                 vmctx: NonNull::dangling(),
                 type_index: ty.index(),
+                gc_id: 0,
             },
             host_state,
         }));

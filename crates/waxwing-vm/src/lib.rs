@@ -6,7 +6,7 @@ mod builtins;
 mod code_memory;
 mod code_registry;
 mod const_eval;
-mod extern_refs;
+mod gc;
 mod host_func;
 mod imports;
 mod instance;
@@ -26,17 +26,20 @@ mod vmcontext;
 pub use backtrace::{RawBacktrace, RawFrame};
 pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};
 pub use code_registry::lookup as lookup_code;
-pub use extern_refs::ExternRefs;
+pub use gc::{
+    GcKind, GcOptions, GcStore, alloc_array, alloc_exn, alloc_extern, alloc_struct, collect,
+};
 pub use host_func::{HostFunc, VMHostFuncContext};
 pub use imports::{Imports, OwnedImports};
 pub use instance::{Instance, InstanceId, VMExport};
 pub use loaded_module::LoadedModule;
-pub use memory::Memory;
+pub use memory::{Memory, SharedMemory, Storage, WaitResult};
 pub use memory_image::{ImageSource, MemoryImage};
 pub use mmap::{Mmap, host_page_size, round_down_to_host_pages, round_up_to_host_pages};
 pub use store::{
     StoreCore, StoreId, VMStore, call, call_unchecked, create_host_global, create_host_memory,
-    create_host_table, instantiate, memory_grow, table_copy, table_grow,
+    create_host_table, create_host_tag, import_shared_memory, instantiate, memory_grow, table_copy,
+    table_grow,
 };
 pub use store_context::VMStoreContext;
 pub use sys::faults::SignalHandler;

@@ -8,13 +8,16 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context, Result, anyhow, ensure};
 use waxwing_environ::artifact::{ArtifactInfo, FunctionLoc, FunctionTable, TrampolineKind};
 use waxwing_environ::{
-    DefinedFuncIndex, DefinedMemoryIndex, EngineTypeIndex, EntityIndex, EntityRef, EntityType,
-    FuncIndex, Global, GlobalIndex, Memory, MemoryImageFacts, MemoryIndex, MemoryInitialization,
-    Module, ModuleTypeIndex, ModuleTypes, PrimaryMap, PtrSize, Table, TableIndex, Tag, TagIndex,
-    TypeRef, VMOffsets, WasmRefType,
+    DefinedFuncIndex, DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex, ElementSegment,
+    EngineTypeIndex, EntityIndex, EntityRef, EntityType, FuncIndex, Global, GlobalIndex, Memory,
+    MemoryImageFacts, MemoryIndex, MemoryInitialization, Module, ModuleTypeIndex, ModuleTypes,
+    PrimaryMap, PtrSize, Table, TableIndex, Tag, TagIndex, TypeRef, VMOffsets, WasmRefType,
+    WasmSubType, WasmValType,
 };
 
 use crate::code_memory::CodeMemory;
+use crate::gc::GcType;
+use crate::instance::is_gc_type;
 use crate::memory_image::MemoryImage;
 use crate::type_registry::{RegisteredModuleTypes, RegisteredType, TypeRegistry};
 use crate::vmcontext::VMWasmCode;
@@ -24,6 +27,42 @@ pub(crate) const HOST_PTR: PtrSize = PtrSize(size_of::<usize>() as u8);
 
 /// The result of preparing a memory image, which happens once.
 type ImageSlot = OnceLock<Result<Option<MemoryImage>, Arc<anyhow::Error>>>;
+
+/// What of each instance of a module holds GC references.
+pub(crate) struct GcRoots {
+    /// Globals that the module defines.
+    pub(crate) globals: Box<[DefinedGlobalIndex]>,
+    /// Tables that the module defines.
+    pub(crate) tables: Box<[DefinedTableIndex]>,
+    /// Whether there are passive element segments of GC references.
+    elements: bool,
+}
+
+impl GcRoots {
+    fn of(module: &Module) -> GcRoots {
+        let globals = module.globals.iter();
+        let globals = globals.filter(|(_, ty)| is_gc_type(ty.wasm_ty));
+        let tables = module.tables.iter();
+        let tables = tables.filter(|(_, ty)| is_gc_type(WasmValType::Ref(ty.ref_type)));
+        let mut elements = module.passive_elements.values().flatten();
+        GcRoots {
+            globals: globals
+                .filter_map(|(index, _)| module.defined_global_index(index))
+                .collect(),
+            tables: tables
+                .filter_map(|(index, _)| module.defined_table_index(index))
+                .collect(),
+            elements: elements.any(
+                |segment| matches!(segment, ElementSegment::Expressions(ty, _) if is_gc_type(*ty)),
+            ),
+        }
+    }
+
+    /// Whether nothing does.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.globals.is_empty() && self.tables.is_empty() && !self.elements
+    }
+}
 
 /// A compiled module with its types registered: what all instances of it share.
 ///
@@ -41,6 +80,8 @@ pub struct LoadedModule {
     by_engine_type: Box<[(EngineTypeIndex, ModuleTypeIndex)]>,
     images: PrimaryMap<DefinedMemoryIndex, ImageSlot>,
     copy_images: bool,
+    gc_types: OnceLock<Box<[Arc<GcType>]>>,
+    gc_roots: GcRoots,
 }
 
 impl LoadedModule {
@@ -103,6 +144,7 @@ impl LoadedModule {
         let images = (0..module.num_defined_memories())
             .map(|_| OnceLock::new())
             .collect();
+        let gc_roots = GcRoots::of(&module);
         Ok(Arc::new(LoadedModule {
             offsets: VMOffsets::new(HOST_PTR, &module),
             code,
@@ -113,6 +155,8 @@ impl LoadedModule {
             by_engine_type,
             images,
             copy_images,
+            gc_types: OnceLock::new(),
+            gc_roots,
         }))
     }
 
@@ -165,6 +209,35 @@ impl LoadedModule {
     /// The engine's index of a type.
     pub fn engine_type(&self, ty: ModuleTypeIndex) -> EngineTypeIndex {
         self.registered.index(ty)
+    }
+
+    /// Whether stores with the module need a table of the types of objects: it can make some, or tests
+    /// for types other than by equality.
+    pub(crate) fn needs_gc_types(&self) -> bool {
+        self.module.needs_gc_heap || self.types.types.values().any(|ty| !ty.is_final)
+    }
+
+    /// What of each instance holds GC references.
+    pub(crate) fn gc_roots(&self) -> &GcRoots {
+        &self.gc_roots
+    }
+
+    /// What follows from each type of the module. Made at the first call.
+    pub(crate) fn gc_types(&self) -> &[Arc<GcType>] {
+        self.gc_types.get_or_init(|| {
+            let types = &self.types.types;
+            let gc_type = |(index, ty): (ModuleTypeIndex, &WasmSubType)| {
+                let supertype = |index: &ModuleTypeIndex| {
+                    let supertype = types[*index].supertype?.unwrap_module();
+                    // So it is in every valid module; in a damaged one the chain ends here.
+                    Some(supertype).filter(|supertype| supertype < index)
+                };
+                let supertypes = std::iter::successors(supertype(&index), supertype);
+                let supertypes = supertypes.map(|index| self.engine_type(index));
+                Arc::new(GcType::new(self.engine_type(index), ty, supertypes))
+            };
+            types.iter().map(gc_type).collect()
+        })
     }
 
     /// The type of a function.
@@ -235,6 +308,17 @@ impl LoadedModule {
     /// Where the code of a defined function is in the text section.
     pub fn func_range(&self, index: DefinedFuncIndex) -> FunctionLoc {
         self.functions().code(index)
+    }
+
+    /// How the module's code calls functions of the host of the type `ty`, if it has such calls: by `ty`
+    /// itself, or by a supertype, whose parameters and results are passed in the same way.
+    pub fn host_call(
+        &self,
+        registry: &TypeRegistry,
+        ty: EngineTypeIndex,
+    ) -> Option<NonNull<VMWasmCode>> {
+        let by_type = |ty| self.trampoline(TrampolineKind::WasmToArray, ty);
+        by_type(ty).or_else(|| registry.supertypes(ty).into_iter().find_map(by_type))
     }
 
     /// The trampoline of a kind for functions of type `ty`, if the module has one.

@@ -301,6 +301,25 @@ impl Mmap {
         })
     }
 
+    /// Makes the bytes of a range of whole accessible pages zero, and gives their memory back until they are used
+    /// again, where the system can.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the range is not whole pages of the mapping, or a file is mapped.
+    ///
+    /// # Safety
+    ///
+    /// The range is not borrowed.
+    pub unsafe fn discard(&self, range: Range<usize>) -> Result<()> {
+        ensure!(
+            self.file.is_none(),
+            "the memory of a file cannot be discarded"
+        );
+        // SAFETY: `protect` passes whole pages of this mapping; the caller guarantees the rest.
+        self.protect(range, "zero", |ptr, len| unsafe { vm::discard(ptr, len) })
+    }
+
     /// Makes every core fetch the instructions that were written to `range`.
     ///
     /// # Errors

@@ -291,6 +291,12 @@ impl TypeRegistry {
         })
     }
 
+    /// The declared supertypes of a type, the closest first.
+    pub fn supertypes(&self, ty: EngineTypeIndex) -> Vec<EngineTypeIndex> {
+        let inner = self.read();
+        std::iter::successors(inner.supertype(ty), |ty| inner.supertype(*ty)).collect()
+    }
+
     /// Whether `sub` is `sup` or declared as a subtype of it, perhaps through others.
     pub fn is_subtype(&self, sub: EngineTypeIndex, sup: EngineTypeIndex) -> bool {
         if sub == sup {

@@ -116,6 +116,12 @@ impl ValRaw {
         ValRaw::u32(reference)
     }
 
+    /// A WebAssembly `exnref`, zero for a null reference.
+    #[inline]
+    pub fn exnref(reference: u32) -> ValRaw {
+        ValRaw::u32(reference)
+    }
+
     /// The value of a WebAssembly `i32`.
     #[inline]
     pub fn get_i32(&self) -> i32 {
@@ -183,6 +189,12 @@ impl ValRaw {
     pub fn get_anyref(&self) -> u32 {
         // SAFETY: every constructor initialises these bytes, and any bits are an integer.
         unsafe { u32::from_le(self.anyref) }
+    }
+
+    /// A WebAssembly `exnref`, zero for a null reference.
+    #[inline]
+    pub fn get_exnref(&self) -> u32 {
+        self.get_u32()
     }
 }
 

@@ -124,6 +124,8 @@ pub struct VMFuncRef {
     pub vmctx: NonNull<VMOpaqueContext>,
     /// The function's type.
     pub type_index: EngineTypeIndex,
+    /// What stands for the function in the store's GC heap, zero if nothing does yet.
+    pub gc_id: u32,
 }
 
 // SAFETY: a record of addresses. Using them is `unsafe`, and bound to exclusive use of the store.
@@ -176,6 +178,8 @@ pub struct VMGlobalDefinition {
 pub struct VMTagDefinition {
     /// The function type whose parameters are the payload.
     pub type_index: EngineTypeIndex,
+    /// What stands for the tag in the store's GC heap: its place in the store's list of tags.
+    pub id: u32,
 }
 
 macro_rules! import_records {

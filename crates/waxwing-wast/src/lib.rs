@@ -35,14 +35,20 @@
 //!   text parser, or else the engine, must reject the module. The texts that
 //!   the script gives are those of the reference interpreter, so the reason is
 //!   not compared.
-//! - `assert_exception`: the invocation must fail, but not by a trap.
-//! - Directives about components are counted as skipped.
+//! - `assert_exception`: the invocation must throw an exception that nothing catches.
+//! - `assert_invalid_custom`, `assert_malformed_custom`: as without `_custom`; counted as skipped
+//!   if the module is accepted, since engines need not look into custom sections.
+//! - `thread`: the directives run on a thread with a store of its own. What is defined there before
+//!   they run is the `spectest` module, and of what the script has registered or names with
+//!   `shared` the shared memories, which stores can share.
+//! - Directives about components and `assert_suspension` are counted as skipped.
 
 #![warn(missing_docs)]
 
 mod context;
 mod messages;
 mod report;
+mod script;
 mod spectest;
 mod values;
 

@@ -70,6 +70,11 @@ pub(crate) fn is_trap(error: &Error, expected: &str) -> bool {
     })
 }
 
+/// `error`, where a script expected the error `expected`.
+pub(crate) fn wrong_error(error: Error, expected: &str) -> Error {
+    error.context(format!("expected the error `{expected}`, found another"))
+}
+
 /// Whether `error`, from an instantiation, is one that a script may call `expected`.
 ///
 /// Segments that do not fit were link errors before bulk memory operations made

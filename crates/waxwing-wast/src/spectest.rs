@@ -4,7 +4,7 @@ use anyhow::Result;
 use std::io::Write;
 use waxwing::{
     Engine, Global, GlobalType, Linker, Memory, MemoryType, Module, Mutability, Ref, RefType,
-    Store, Table, TableType, Val, ValType,
+    SharedMemory, Store, Table, TableType, Val, ValType,
 };
 
 /// Where the `print…` functions of the `spectest` module write.
@@ -65,7 +65,7 @@ pub(crate) fn define(
     let table = Table::new(&mut *store, ty, Ref::Func(None))?;
     linker.define(&mut *store, m, "table", table)?;
 
-    if supports_64_bit_tables(store.engine()) {
+    if accepts(store.engine(), TABLE_64) {
         let ty = TableType::new64(RefType::FUNCREF, 10, Some(20));
         let table = Table::new(&mut *store, ty, Ref::Func(None))?;
         linker.define(&mut *store, m, "table64", table)?;
@@ -73,12 +73,21 @@ pub(crate) fn define(
 
     let memory = Memory::new(&mut *store, MemoryType::new(1, Some(2)))?;
     linker.define(&mut *store, m, "memory", memory)?;
+
+    if accepts(store.engine(), SHARED_MEMORY) {
+        let memory = SharedMemory::new(store.engine(), MemoryType::shared(1, 2))?;
+        linker.define(&mut *store, m, "shared_memory", memory)?;
+    }
     Ok(())
 }
 
-/// Asks the engine itself, since a configuration cannot be read back.
-fn supports_64_bit_tables(engine: &Engine) -> bool {
-    // (module (table i64 1 funcref))
-    let probe = b"\0asm\x01\0\0\0\x04\x04\x01\x70\x04\x01";
+/// `(module (table i64 1 funcref))`
+const TABLE_64: &[u8] = b"\0asm\x01\0\0\0\x04\x04\x01\x70\x04\x01";
+
+/// `(module (memory 1 1 shared))`
+const SHARED_MEMORY: &[u8] = b"\0asm\x01\0\0\0\x05\x04\x01\x03\x01\x01";
+
+/// Whether the engine has what a module of nothing else uses: its configuration cannot be read back.
+fn accepts(engine: &Engine, probe: &[u8]) -> bool {
     Module::validate(engine, probe).is_ok()
 }

@@ -1,13 +1,14 @@
 //! Script constants to values, and results against the script's patterns.
 
+use crate::context::Scope;
 use anyhow::{Result, bail};
 use std::fmt::Write;
 use wast::core::{AbstractHeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wast::token::{F32, F64};
-use waxwing::{ExternRef, HeapType, Store, Val};
+use waxwing::{AnyRef, AsContext, ExternRef, HeapType, Rooted, Val};
 
 /// The value that an argument of an `invoke` denotes.
-pub(crate) fn argument(store: &mut Store<()>, arg: &WastArgCore<'_>) -> Result<Val> {
+pub(crate) fn argument(store: &mut Scope<'_>, arg: &WastArgCore<'_>) -> Result<Val> {
     Ok(match arg {
         WastArgCore::I32(x) => Val::I32(*x),
         WastArgCore::I64(x) => Val::I64(*x),
@@ -16,7 +17,11 @@ pub(crate) fn argument(store: &mut Store<()>, arg: &WastArgCore<'_>) -> Result<V
         WastArgCore::V128(x) => Val::V128(u128::from_le_bytes(x.to_le_bytes()).into()),
         WastArgCore::RefNull(ty) => Val::null_ref(&heap_type(ty)?),
         WastArgCore::RefExtern(x) => Val::ExternRef(Some(ExternRef::new(store, *x)?)),
-        WastArgCore::RefHost(x) => bail!("`ref.host {x}` arguments need the GC proposal"),
+        // The host's objects are external; inside they are what converting makes of them.
+        WastArgCore::RefHost(x) => {
+            let object = ExternRef::new(&mut *store, *x)?;
+            Val::AnyRef(Some(AnyRef::convert_extern(store, object)?))
+        }
     })
 }
 
@@ -31,9 +36,11 @@ fn heap_type(ty: &wast::core::HeapType<'_>) -> Result<HeapType> {
             AbstractHeapType::Struct => HeapType::Struct,
             AbstractHeapType::Array => HeapType::Array,
             AbstractHeapType::I31 => HeapType::I31,
+            AbstractHeapType::Exn => HeapType::Exn,
             AbstractHeapType::NoFunc => HeapType::NoFunc,
             AbstractHeapType::NoExtern => HeapType::NoExtern,
             AbstractHeapType::None => HeapType::None,
+            AbstractHeapType::NoExn => HeapType::NoExn,
             other => bail!("null references of type {other:?} are not supported"),
         },
         other => bail!("null references of type {other:?} are not supported"),
@@ -45,7 +52,11 @@ fn heap_type(ty: &wast::core::HeapType<'_>) -> Result<HeapType> {
 /// # Errors
 ///
 /// Fails for patterns that this engine has no values for.
-pub(crate) fn matches(store: &Store<()>, actual: &Val, expected: &WastRetCore<'_>) -> Result<bool> {
+pub(crate) fn matches(
+    store: &mut Scope<'_>,
+    actual: &Val,
+    expected: &WastRetCore<'_>,
+) -> Result<bool> {
     Ok(match (actual, expected) {
         (_, WastRetCore::Either(patterns)) => {
             for pattern in patterns {
@@ -61,24 +72,39 @@ pub(crate) fn matches(store: &Store<()>, actual: &Val, expected: &WastRetCore<'_
         (Val::F64(a), WastRetCore::F64(e)) => f64_matches(*a, e),
         (Val::V128(a), WastRetCore::V128(e)) => v128_matches(a.as_u128(), e),
         (
-            Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None),
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None),
             WastRetCore::RefNull(None),
         ) => true,
         (Val::FuncRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_func(),
         (Val::ExternRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_extern(),
         (Val::AnyRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_any(),
+        (Val::ExnRef(None), WastRetCore::RefNull(Some(ty))) => heap_type(ty)?.top().is_exn(),
         (Val::FuncRef(Some(_)), WastRetCore::RefFunc(None)) => true,
         (Val::FuncRef(_), WastRetCore::RefFunc(Some(_))) => {
             bail!("`ref.func` patterns with an index are not supported")
         }
         (Val::ExternRef(Some(_)), WastRetCore::RefExtern(None)) => true,
         (Val::ExternRef(Some(a)), WastRetCore::RefExtern(Some(e))) => {
-            a.data(store)?.and_then(|data| data.downcast_ref::<u32>()) == Some(e)
+            number(store, *a)? == Some(*e)
         }
         (Val::AnyRef(Some(_)), WastRetCore::RefAny) => true,
-        (Val::AnyRef(Some(_)), other) => bail!("the pattern {other:?} needs the GC proposal"),
+        (Val::AnyRef(Some(a)), WastRetCore::RefEq) => a.is_eqref(store)?,
+        (Val::AnyRef(Some(a)), WastRetCore::RefI31) => a.is_i31(store)?,
+        (Val::AnyRef(Some(a)), WastRetCore::RefStruct) => a.is_struct(store)?,
+        (Val::AnyRef(Some(a)), WastRetCore::RefArray) => a.is_array(store)?,
+        (Val::AnyRef(Some(a)), WastRetCore::RefHost(e)) => {
+            let object = ExternRef::convert_any(&mut *store, *a)?;
+            number(store, object)? == Some(*e)
+        }
+        (Val::AnyRef(_), WastRetCore::RefI31Shared) => bail!("shared references are not supported"),
         _ => false,
     })
+}
+
+/// The script's number for an object of the host.
+fn number(store: &Scope<'_>, object: Rooted<ExternRef>) -> Result<Option<u32>> {
+    let data = object.data(store.as_context())?;
+    Ok(data.and_then(|data| data.downcast_ref::<u32>()).copied())
 }
 
 const F32_CANONICAL_NAN: u32 = 0x7fc0_0000;
@@ -127,17 +153,36 @@ fn v128_matches(actual: u128, expected: &V128Pattern) -> bool {
 }
 
 /// A value for a message: floats with their bits, since those are compared.
-pub(crate) fn describe(value: &Val) -> String {
+pub(crate) fn describe(store: &mut Scope<'_>, value: &Val) -> String {
     match value {
-        Val::I32(x) => format!("i32 {x} ({x:#x})"),
-        Val::I64(x) => format!("i64 {x} ({x:#x})"),
+        Val::I32(x) => describe_i32(*x),
+        Val::I64(x) => describe_i64(*x),
         Val::F32(x) => format!("f32 {} ({x:#010x})", f32::from_bits(*x)),
         Val::F64(x) => format!("f64 {} ({x:#018x})", f64::from_bits(*x)),
         Val::V128(x) => format!("v128 {:#034x}", x.as_u128()),
         Val::FuncRef(x) => describe_ref("func", x.is_none()),
         Val::ExternRef(x) => describe_ref("extern", x.is_none()),
-        Val::AnyRef(x) => describe_ref("any", x.is_none()),
+        Val::ExnRef(x) => describe_ref("exn", x.is_none()),
+        Val::AnyRef(None) => describe_ref("any", true),
+        Val::AnyRef(Some(x)) => match x.ty(store) {
+            Ok(ty) => format!("non-null {ty} reference"),
+            Err(error) => format!("unreadable reference ({error:#})"),
+        },
     }
+}
+
+/// Values for a message.
+pub(crate) fn describe_all(store: &mut Scope<'_>, values: &[Val]) -> String {
+    let values: Vec<String> = values.iter().map(|value| describe(store, value)).collect();
+    format!("[{}]", values.join(", "))
+}
+
+fn describe_i32(x: i32) -> String {
+    format!("i32 {x} ({x:#x})")
+}
+
+fn describe_i64(x: i64) -> String {
+    format!("i64 {x} ({x:#x})")
 }
 
 fn describe_ref(ty: &str, is_null: bool) -> String {
@@ -150,8 +195,8 @@ fn describe_ref(ty: &str, is_null: bool) -> String {
 /// A pattern for a message.
 pub(crate) fn describe_pattern(pattern: &WastRetCore<'_>) -> String {
     match pattern {
-        WastRetCore::I32(x) => describe(&Val::I32(*x)),
-        WastRetCore::I64(x) => describe(&Val::I64(*x)),
+        WastRetCore::I32(x) => describe_i32(*x),
+        WastRetCore::I64(x) => describe_i64(*x),
         WastRetCore::F32(x) => format!("f32 {}", describe_f32(x)),
         WastRetCore::F64(x) => format!("f64 {}", describe_f64(x)),
         WastRetCore::V128(V128Pattern::F32x4(lanes)) => {

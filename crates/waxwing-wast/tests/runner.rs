@@ -1,19 +1,19 @@
 //! The runner itself: what passes, what fails, and where it says that it failed.
 
-use waxwing::Engine;
+use waxwing::{Config, Engine};
 use waxwing_wast::{Report, SpectestOutput, WastContext};
 
-fn run(script: &str) -> Report {
+fn run(engine: &Engine, script: &str) -> Report {
     let mut report = Report::default();
-    WastContext::new(&Engine::default(), SpectestOutput::Discard)
+    WastContext::new(engine, SpectestOutput::Discard)
         .expect("the spectest module is always definable")
         .run_wast("test.wast", script, &mut report);
     report
 }
 
 /// The failures as `line:column: message`.
-fn failures(script: &str) -> Vec<String> {
-    run(script)
+fn failures(engine: &Engine, script: &str) -> Vec<String> {
+    run(engine, script)
         .failures
         .iter()
         .map(|f| format!("{}:{}: {}", f.line, f.column, f.message))
@@ -22,12 +22,22 @@ fn failures(script: &str) -> Vec<String> {
 
 #[track_caller]
 fn passes(script: &str) {
-    assert_eq!(failures(script), Vec::<String>::new());
+    passes_on(&Engine::default(), script);
+}
+
+#[track_caller]
+fn passes_on(engine: &Engine, script: &str) {
+    assert_eq!(failures(engine, script), Vec::<String>::new());
 }
 
 #[track_caller]
 fn fails(script: &str, expected: &[&str]) {
-    let failures = failures(script);
+    fails_on(&Engine::default(), script, expected);
+}
+
+#[track_caller]
+fn fails_on(engine: &Engine, script: &str, expected: &[&str]) {
+    let failures = failures(engine, script);
     assert_eq!(failures.len(), expected.len(), "{failures:#?}");
     for (failure, expected) in failures.iter().zip(expected) {
         assert!(
@@ -246,13 +256,227 @@ fn threads_have_their_own_store() {
     );
 }
 
+fn with_objects() -> Engine {
+    let mut config = Config::new();
+    config
+        .wasm_function_references(true)
+        .wasm_gc(true)
+        .wasm_exceptions(true);
+    Engine::new(&config).expect("the proposals fit together")
+}
+
+#[test]
+fn references_of_the_gc_proposal() {
+    let module = r#"(module
+        (type $s (struct))
+        (type $a (array i8))
+        (func (export "struct") (result anyref) (struct.new $s))
+        (func (export "array") (result anyref) (array.new_default $a (i32.const 2)))
+        (func (export "i31") (result anyref) (ref.i31 (i32.const 3)))
+        (func (export "null") (result anyref) (ref.null none))
+        (func (export "in") (param externref) (result anyref)
+            (any.convert_extern (local.get 0)))
+        (func (export "out") (param anyref) (result externref)
+            (extern.convert_any (local.get 0)))
+        (func (export "exn") (result exnref) (ref.null exn)))"#;
+    passes_on(
+        &with_objects(),
+        &format!(
+            r#"{module}
+        (assert_return (invoke "struct") (ref.struct))
+        (assert_return (invoke "struct") (ref.eq))
+        (assert_return (invoke "struct") (ref.any))
+        (assert_return (invoke "array") (ref.array))
+        (assert_return (invoke "array") (ref.eq))
+        (assert_return (invoke "i31") (ref.i31))
+        (assert_return (invoke "i31") (ref.eq))
+        (assert_return (invoke "null") (ref.null))
+        (assert_return (invoke "null") (ref.null any))
+        (assert_return (invoke "null") (ref.null struct))
+        (assert_return (invoke "in" (ref.extern 4)) (ref.host 4))
+        (assert_return (invoke "in" (ref.extern 4)) (ref.any))
+        (assert_return (invoke "out" (ref.host 5)) (ref.extern 5))
+        (assert_return (invoke "out" (ref.host 5)) (ref.extern))
+        (assert_return (invoke "out" (ref.null none)) (ref.null extern))
+        (assert_return (invoke "exn") (ref.null exn))
+        (assert_return (invoke "exn") (ref.null noexn))"#
+        ),
+    );
+    fails_on(
+        &with_objects(),
+        &format!(
+            r#"{module}
+(assert_return (invoke "struct") (ref.array))
+(assert_return (invoke "array") (ref.struct))
+(assert_return (invoke "array") (ref.i31))
+(assert_return (invoke "i31") (ref.struct))
+(assert_return (invoke "i31") (ref.null any))
+(assert_return (invoke "null") (ref.any))
+(assert_return (invoke "null") (ref.null func))
+(assert_return (invoke "in" (ref.extern 4)) (ref.host 5))
+(assert_return (invoke "in" (ref.extern 4)) (ref.eq))
+(assert_return (invoke "out" (ref.host 5)) (ref.extern 4))
+(assert_return (invoke "exn") (ref.null any))"#
+        ),
+        &[
+            "13:2: result 0: expected RefArray, found non-null (",
+            "14:2: result 0: expected RefStruct, found non-null (",
+            "15:2: result 0: ",
+            "16:2: result 0: expected RefStruct, found non-null i31 reference",
+            "17:2: result 0: ",
+            "18:2: result 0: ",
+            "19:2: result 0: ",
+            "20:2: result 0: ",
+            "21:2: result 0: ",
+            "22:2: result 0: ",
+            "23:2: result 0: ",
+        ],
+    );
+}
+
+#[test]
+fn exceptions() {
+    let module = r#"(module
+        (tag $t (param i32))
+        (func (export "throw") (param i32) (throw $t (local.get 0)))
+        (func (export "throw in start") (throw $t (i32.const 0)))
+        (func (export "trap") (unreachable))
+        (func (export "return")))"#;
+    passes_on(
+        &with_objects(),
+        &format!(
+            r#"{module}
+        (assert_exception (invoke "throw" (i32.const 1)))
+        (assert_exception (invoke "throw" (i32.const 1)))
+        (assert_return (invoke "return"))
+        (assert_trap (invoke "trap") "unreachable")
+        (assert_exception (module (tag $t) (func $f (throw $t)) (start $f)))"#
+        ),
+    );
+    fails_on(
+        &with_objects(),
+        &format!(
+            r#"{module}
+(assert_exception (invoke "return"))
+(assert_exception (invoke "trap"))
+(assert_trap (invoke "throw" (i32.const 1)) "unreachable")
+(assert_return (invoke "throw" (i32.const 1)))
+(invoke "throw" (i32.const 1))"#
+        ),
+        &[
+            "7:2: expected an exception, found []",
+            "8:2: expected an exception: ",
+            "9:2: expected the error `unreachable`, found another",
+            "10:2: ",
+            "11:2: ",
+        ],
+    );
+}
+
+#[test]
+fn threads_share_memories() {
+    // The message is never seen without what it announces.
+    passes(
+        r#"(module $Mem (memory (export "shared") 1 1 shared))
+        (register "mem" $Mem)
+        (thread $Writer (shared (module $Mem))
+            (register "memory of the other" $Mem)
+            (module
+                (memory (import "memory of the other" "shared") 1 1 shared)
+                (func (export "run")
+                    (i32.atomic.store (i32.const 0) (i32.const 42))
+                    (i32.atomic.store (i32.const 4) (i32.const 1))))
+            (invoke "run"))
+        (thread $Reader
+            (module
+                (memory (import "mem" "shared") 1 1 shared)
+                (func (export "run") (result i32 i32)
+                    (i32.atomic.load (i32.const 4))
+                    (i32.atomic.load (i32.const 0))))
+            (assert_return (invoke "run")
+                (either (i32.const 0) (i32.const 1))
+                (either (i32.const 0) (i32.const 42))))
+        (wait $Writer)
+        (wait $Reader)
+        (module
+            (memory (import "mem" "shared") 1 1 shared)
+            (func (export "run") (result i32) (i32.atomic.load (i32.const 0))))
+        (assert_return (invoke "run") (i32.const 42))"#,
+    );
+    fails(
+        r#"(module $Mem (memory (export "own") 1 1))
+(register "mem" $Mem)
+(thread $T (shared (module $Mem))
+  (register "again" $Mem)
+  (invoke $Mem "own")
+  (module (import "mem" "own" (memory 1 1)))
+  (module (import "again" "own" (memory 1 1))))
+(wait $T)
+(thread $U (shared (module $None)))"#,
+        &[
+            "5:4: no instance is called `$Mem`",
+            "6:4: ",
+            "7:4: ",
+            "9:2: no instance is called `$None`",
+        ],
+    );
+}
+
+#[test]
+fn threads_wait_for_each_other() {
+    passes(
+        r#"(module $Mem (memory (export "shared") 1 1 shared))
+        (thread $Sleeper (shared (module $Mem))
+            (register "mem" $Mem)
+            (module
+                (memory (import "mem" "shared") 1 1 shared)
+                (func (export "run") (result i32)
+                    (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1))))
+            ;; Woken, or late.
+            (assert_return (invoke "run") (either (i32.const 0) (i32.const 1))))
+        (thread $Waker (shared (module $Mem))
+            (register "mem" $Mem)
+            (module
+                (memory (import "mem" "shared") 1 1 shared)
+                (func (export "notify-0") (result i32)
+                    (memory.atomic.notify (i32.const 0) (i32.const 0)))
+                (func (export "notify-1-while")
+                    (i32.atomic.store (i32.const 0) (i32.const 1))
+                    (drop (memory.atomic.notify (i32.const 0) (i32.const 1)))))
+            (assert_return (invoke "notify-0") (i32.const 0))
+            (assert_return (invoke "notify-1-while")))
+        (wait $Sleeper)
+        (wait $Waker)"#,
+    );
+}
+
+#[test]
+fn threads_share_the_spectest_memory() {
+    passes(
+        r#"(module)
+        (thread $T
+            (module
+                (memory (import "spectest" "shared_memory") 1 2 shared)
+                (func (export "run") (i32.atomic.store (i32.const 8) (i32.const 7))))
+            (invoke "run"))
+        (wait $T)
+        (module
+            (memory (import "spectest" "shared_memory") 1 2 shared)
+            (func (export "run") (result i32) (i32.atomic.load (i32.const 8))))
+        (assert_return (invoke "run") (i32.const 7))"#,
+    );
+}
+
 #[test]
 fn counts() {
-    let report = run(r#"(module (func (export "f")))
+    let report = run(
+        &Engine::default(),
+        r#"(module (func (export "f")))
         (invoke "f")
         (assert_return (invoke "f"))
         (assert_trap (invoke "f") "unreachable")
-        (component)"#);
+        (component)"#,
+    );
     assert_eq!(report.files, 1);
     assert_eq!(
         report.directives.to_string(),

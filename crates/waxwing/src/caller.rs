@@ -4,7 +4,6 @@ use std::ptr::NonNull;
 
 use waxwing_vm::VMContext;
 
-use crate::store::StoreInner;
 use crate::{
     AsContext, AsContextMut, Engine, Extern, Instance, ModuleExport, StoreContext, StoreContextMut,
 };
@@ -71,12 +70,12 @@ impl<'a, T> Caller<'a, T> {
         Caller { store, caller }
     }
 
-    pub(crate) fn store_inner(&self) -> &StoreInner<T> {
-        self.store.0
+    pub(crate) fn context(&self) -> &StoreContextMut<'a, T> {
+        &self.store
     }
 
-    pub(crate) fn store_inner_mut(&mut self) -> &mut StoreInner<T> {
-        self.store.0
+    pub(crate) fn context_mut(&mut self) -> &mut StoreContextMut<'a, T> {
+        &mut self.store
     }
 
     fn instance(&self) -> Option<Instance> {
@@ -117,6 +116,17 @@ impl<T> Caller<'_, T> {
     /// The store's engine.
     pub fn engine(&self) -> &Engine {
         self.store.engine()
+    }
+
+    /// Collects garbage; see [`Store::gc`](crate::Store::gc).
+    pub fn gc(&mut self) {
+        self.store.gc();
+    }
+
+    /// The bytes of memory that the store's heap for garbage-collected values has; see
+    /// [`Store::gc_heap_capacity`](crate::Store::gc_heap_capacity).
+    pub fn gc_heap_capacity(&self) -> usize {
+        self.store.gc_heap_capacity()
     }
 }
 

@@ -73,8 +73,9 @@
 //!   [`Module::deserialize_file`].
 //! - `wat`: accepting the text format wherever the binary format is.
 //! - `parallel-compilation`: compiling functions on a pool of threads, rayon's.
-//! - `gc`: the reference types proposal and the host's types for references, such as
-//!   [`ExternRef`].
+//! - `threads`: the threads proposal, and [`SharedMemory`].
+//! - `gc`: the proposals for references and garbage collection, and collectors. Without it,
+//!   modules can refer to functions alone.
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
 //!
@@ -130,18 +131,21 @@ pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use caller::Caller;
 #[cfg(feature = "cranelift")]
 pub use compile::{CodeBuilder, CodeHint};
-pub use config::{Config, ModuleVersionStrategy, WasmBacktraceDetails};
+pub use config::{Collector, Config, ModuleVersionStrategy, WasmBacktraceDetails};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
 pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
-pub use externals::{Export, Extern, Global, Memory, MemoryAccessError, Table};
+pub use externals::{
+    Export, Extern, Global, Memory, MemoryAccessError, SharedMemory, Table, Tag, WaitResult,
+};
 #[cfg(feature = "runtime")]
 pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
 #[cfg(feature = "runtime")]
 pub use gc::{
-    AnyRef, ExternRef, GcRef, ManuallyRooted, NoExtern, NoFunc, NoneRef, RootScope, Rooted,
-    RootedGcRef,
+    AnyRef, ArrayRef, ArrayRefPre, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory, GcRef,
+    I31, ManuallyRooted, NoExtern, NoFunc, NoneRef, OwnedRooted, RootScope, Rooted, RootedGcRef,
+    StructRef, StructRefPre,
 };
 #[cfg(feature = "runtime")]
 pub use instance::{Instance, InstancePre};
@@ -156,16 +160,17 @@ pub use linker::{Linker, UnknownImportError};
 pub use module::{Module, ModuleExport, ModuleFunction};
 #[cfg(feature = "runtime")]
 pub use resources::ResourcesRequired;
-#[cfg(feature = "runtime")]
 #[cfg(all(feature = "runtime", feature = "call-hook"))]
 pub use store::CallHook;
 #[cfg(feature = "runtime")]
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, UpdateDeadline};
+pub use store::{
+    AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException, UpdateDeadline,
+};
 #[cfg(feature = "runtime")]
 pub use types::{
-    ArrayType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType, HeapType,
-    ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType, StructType,
-    TableType, ValType,
+    ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,
+    HeapType, ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType,
+    StructType, TableType, TagType, ValType,
 };
 #[cfg(feature = "runtime")]
 pub use v128::V128;

@@ -7,7 +7,7 @@ use waxwing_vm::RawBacktrace;
 use waxwing_vm::traps::{TrapReason, UnwindReason};
 
 use crate::store::StoreOpaque;
-use crate::{Error, WasmBacktrace};
+use crate::{Error, ThrownException, WasmBacktrace};
 
 /// The error that ended a call of WebAssembly: the trap or the host's error, with a backtrace. A
 /// panic goes on instead.
@@ -42,6 +42,10 @@ pub(crate) fn error_of(store: &StoreOpaque, reason: UnwindReason) -> Error {
         // An error that went through WebAssembly before has its backtrace, the longer one.
         TrapReason::Host(error) if error.is::<WasmBacktrace>() => error,
         TrapReason::Host(error) => with_backtrace(error, backtrace(false)),
+        TrapReason::Exception { error, .. } => {
+            let error = error.unwrap_or_else(|| ThrownException.into());
+            with_backtrace(error, backtrace(false))
+        }
     }
 }
 

@@ -3,11 +3,14 @@
 use std::ptr;
 
 use anyhow::{Result, bail};
-use waxwing_vm::ValRaw;
+use waxwing_environ::{TypeRef, WasmHeapType};
+use waxwing_vm::{VMGcRef, ValRaw};
 
+use crate::gc::{exn_type, is_of_type, sealed::GcRefImpl};
 use crate::store::StoreOpaque;
 use crate::{
-    AnyRef, AsContext, AsContextMut, ExternRef, Func, HeapType, RefType, Rooted, V128, ValType,
+    AnyRef, ArrayRef, AsContext, AsContextMut, EqRef, ExnRef, ExternRef, Func, HeapType, RefType,
+    Rooted, StructRef, V128, ValType,
 };
 
 /// A WebAssembly value, of any type.
@@ -32,6 +35,8 @@ pub enum Val {
     ExternRef(Option<Rooted<ExternRef>>),
     /// A reference to a value of the GC proposal, or null.
     AnyRef(Option<Rooted<AnyRef>>),
+    /// A reference to an exception, or null.
+    ExnRef(Option<Rooted<ExnRef>>),
 }
 
 /// A WebAssembly reference, of any type.
@@ -43,6 +48,8 @@ pub enum Ref {
     Extern(Option<Rooted<ExternRef>>),
     /// A reference to a value of the GC proposal, or null.
     Any(Option<Rooted<AnyRef>>),
+    /// A reference to an exception, or null.
+    Exn(Option<Rooted<ExnRef>>),
 }
 
 macro_rules! val_accessors {
@@ -94,6 +101,8 @@ val_accessors! {
         unwrap_any_ref, Val::AnyRef(x) => x.as_ref();
     "an internal reference, `None` being null", Option<&Rooted<AnyRef>>, anyref,
         unwrap_anyref, Val::AnyRef(x) => x.as_ref();
+    "a reference to an exception, `None` being null", Option<&Rooted<ExnRef>>, exnref,
+        unwrap_exnref, Val::ExnRef(x) => x.as_ref();
 }
 
 impl Val {
@@ -153,6 +162,7 @@ impl Val {
             Val::FuncRef(x) => ValType::Ref(Ref::Func(*x).ty(store)?),
             Val::ExternRef(x) => ValType::Ref(Ref::Extern(*x).ty(store)?),
             Val::AnyRef(x) => ValType::Ref(Ref::Any(*x).ty(store)?),
+            Val::ExnRef(x) => ValType::Ref(Ref::Exn(*x).ty(store)?),
         })
     }
 
@@ -222,6 +232,7 @@ impl Val {
             Val::FuncRef(x) => Some(Ref::Func(x)),
             Val::ExternRef(x) => Some(Ref::Extern(x)),
             Val::AnyRef(x) => Some(Ref::Any(x)),
+            Val::ExnRef(x) => Some(Ref::Exn(x)),
             Val::I32(_) | Val::I64(_) | Val::F32(_) | Val::F64(_) | Val::V128(_) => None,
         }
     }
@@ -259,9 +270,10 @@ impl Val {
             Val::V128(x) => ValRaw::v128(x.as_u128()),
             Val::FuncRef(None) => ValRaw::funcref(ptr::null_mut()),
             Val::FuncRef(Some(x)) => ValRaw::funcref(x.vm_func_ref(store).as_ptr().cast()),
-            Val::ExternRef(None) | Val::AnyRef(None) => ValRaw::externref(0),
+            Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None) => ValRaw::null(),
             Val::ExternRef(Some(x)) => ValRaw::externref(x.root_index().get(store)?.get()),
             Val::AnyRef(Some(x)) => ValRaw::anyref(x.root_index().get(store)?.get()),
+            Val::ExnRef(Some(x)) => ValRaw::exnref(x.root_index().get(store)?.get()),
         })
     }
 
@@ -270,8 +282,8 @@ impl Val {
     ///
     /// # Safety
     ///
-    /// `raw` is of the type `ty`; if that is a reference type, it came from this store and has been
-    /// kept alive since.
+    /// `raw` is of the type `ty`; if that is a reference type, it came from this store, in which
+    /// garbage was not collected since.
     pub unsafe fn from_raw(mut store: impl AsContextMut, raw: ValRaw, ty: ValType) -> Val {
         // SAFETY: required of the caller.
         unsafe { Val::from_raw_in(store.as_context_mut().0, raw, &ty) }
@@ -335,6 +347,7 @@ ref_accessors! {
     "a function reference", Func, Func, is_func, as_func, unwrap_func;
     "an external reference", Extern, Rooted<ExternRef>, is_extern, as_extern, unwrap_extern;
     "an internal reference", Any, Rooted<AnyRef>, is_any, as_any, unwrap_any;
+    "a reference to an exception", Exn, Rooted<ExnRef>, is_exn, as_exn, unwrap_exn;
 }
 
 impl Ref {
@@ -344,6 +357,7 @@ impl Ref {
         match heap_type.top() {
             HeapType::Extern => Ref::Extern(None),
             HeapType::Any => Ref::Any(None),
+            HeapType::Exn => Ref::Exn(None),
             _ => Ref::Func(None),
         }
     }
@@ -351,7 +365,10 @@ impl Ref {
     /// Whether the reference is null.
     #[inline]
     pub fn is_null(&self) -> bool {
-        matches!(self, Ref::Func(None) | Ref::Extern(None) | Ref::Any(None))
+        matches!(
+            self,
+            Ref::Func(None) | Ref::Extern(None) | Ref::Any(None) | Ref::Exn(None)
+        )
     }
 
     /// Whether the reference is not null.
@@ -376,20 +393,27 @@ impl Ref {
 
     fn precise_type(&self, store: &StoreOpaque) -> Result<RefType> {
         let heap_type = match self {
-            Ref::Func(None) => HeapType::NoFunc,
-            Ref::Extern(None) => HeapType::NoExtern,
-            Ref::Any(None) => HeapType::None,
-            Ref::Func(Some(func)) => HeapType::ConcreteFunc(func.type_in(store)),
-            Ref::Extern(Some(reference)) => {
-                reference.root_index().get(store)?;
-                HeapType::Extern
-            }
-            Ref::Any(Some(reference)) => {
-                reference.root_index().get(store)?;
-                HeapType::Any
-            }
+            Ref::Exn(Some(x)) => HeapType::ConcreteExn(exn_type(store, x.root_index().get(store)?)),
+            _ => HeapType::from_wasm(store.engine(), self.type_of(store)?),
         };
         Ok(RefType::new(self.is_null(), heap_type))
+    }
+
+    /// The most precise type of what this refers to, or of null.
+    fn type_of(&self, store: &StoreOpaque) -> Result<WasmHeapType> {
+        fn gc_type<T: GcRefImpl>(store: &StoreOpaque, x: &Rooted<T>) -> Result<WasmHeapType> {
+            Ok(T::type_of(store, x.root_index().get(store)?))
+        }
+        Ok(match self {
+            Ref::Func(None) => WasmHeapType::NoFunc,
+            Ref::Extern(None) => WasmHeapType::NoExtern,
+            Ref::Any(None) => WasmHeapType::None,
+            Ref::Func(Some(x)) => WasmHeapType::ConcreteFunc(TypeRef::Engine(x.type_index(store))),
+            Ref::Extern(Some(x)) => gc_type(store, x)?,
+            Ref::Any(Some(x)) => gc_type(store, x)?,
+            Ref::Exn(None) => WasmHeapType::NoExn,
+            Ref::Exn(Some(x)) => gc_type(store, x)?,
+        })
     }
 
     /// Whether the reference is a value of the type `ty`.
@@ -414,10 +438,11 @@ impl Ref {
         if let Ref::Func(Some(func)) = self {
             return Ok(func.matches_heap_type(store, ty.heap_type()));
         }
-        if self.is_null() && !ty.is_nullable() {
-            return Ok(false);
+        if let (Ref::Exn(Some(_)), HeapType::ConcreteExn(_)) = (self, ty.heap_type()) {
+            return Ok(self.precise_type(store)?.matches(ty));
         }
-        Ok(self.precise_type(store)?.matches(ty))
+        let may_be_so = ty.is_nullable() || self.is_non_null();
+        Ok(is_of_type(store, self.type_of(store)?, ty.heap_type()) && may_be_so)
     }
 
     /// Fails unless the reference is of this store and a value of the type `ty`.
@@ -430,7 +455,8 @@ impl Ref {
             Ref::Func(Some(func)) => func.comes_from_same_store(store),
             Ref::Extern(Some(reference)) => reference.root_index().comes_from(store),
             Ref::Any(Some(reference)) => reference.root_index().comes_from(store),
-            Ref::Func(None) | Ref::Extern(None) | Ref::Any(None) => true,
+            Ref::Exn(Some(reference)) => reference.root_index().comes_from(store),
+            Ref::Func(None) | Ref::Extern(None) | Ref::Any(None) | Ref::Exn(None) => true,
         }
     }
 
@@ -444,13 +470,14 @@ impl Ref {
     ) -> Ref {
         match heap_type.top() {
             HeapType::Extern => Ref::Extern(
-                std::num::NonZeroU32::new(raw.get_externref())
-                    .map(|gc_ref| Rooted::new(store, gc_ref)),
+                VMGcRef::new(raw.get_externref()).map(|gc_ref| Rooted::new(store, gc_ref)),
             ),
-            HeapType::Any => Ref::Any(
-                std::num::NonZeroU32::new(raw.get_anyref())
-                    .map(|gc_ref| Rooted::new(store, gc_ref)),
-            ),
+            HeapType::Any => {
+                Ref::Any(VMGcRef::new(raw.get_anyref()).map(|gc_ref| Rooted::new(store, gc_ref)))
+            }
+            HeapType::Exn => {
+                Ref::Exn(VMGcRef::new(raw.get_exnref()).map(|gc_ref| Rooted::new(store, gc_ref)))
+            }
             // SAFETY: a function reference of this store, as the caller guarantees.
             _ => Ref::Func(unsafe { Func::from_vm_raw(store, raw.get_funcref()) }),
         }
@@ -464,6 +491,7 @@ impl From<Ref> for Val {
             Ref::Func(x) => Val::FuncRef(x),
             Ref::Extern(x) => Val::ExternRef(x),
             Ref::Any(x) => Val::AnyRef(x),
+            Ref::Exn(x) => Val::ExnRef(x),
         }
     }
 }
@@ -492,10 +520,26 @@ conversions! {
     Option<Rooted<ExternRef>> => Val: x => Val::ExternRef(x);
     Rooted<AnyRef> => Val: x => Val::AnyRef(Some(x));
     Option<Rooted<AnyRef>> => Val: x => Val::AnyRef(x);
+    Rooted<ExnRef> => Val: x => Val::ExnRef(Some(x));
+    Option<Rooted<ExnRef>> => Val: x => Val::ExnRef(x);
+    Rooted<EqRef> => Val: x => Val::AnyRef(Some(x.cast()));
+    Option<Rooted<EqRef>> => Val: x => Val::AnyRef(x.map(Rooted::cast));
+    Rooted<StructRef> => Val: x => Val::AnyRef(Some(x.cast()));
+    Option<Rooted<StructRef>> => Val: x => Val::AnyRef(x.map(Rooted::cast));
+    Rooted<ArrayRef> => Val: x => Val::AnyRef(Some(x.cast()));
+    Option<Rooted<ArrayRef>> => Val: x => Val::AnyRef(x.map(Rooted::cast));
     Func => Ref: x => Ref::Func(Some(x));
     Option<Func> => Ref: x => Ref::Func(x);
     Rooted<ExternRef> => Ref: x => Ref::Extern(Some(x));
     Option<Rooted<ExternRef>> => Ref: x => Ref::Extern(x);
     Rooted<AnyRef> => Ref: x => Ref::Any(Some(x));
     Option<Rooted<AnyRef>> => Ref: x => Ref::Any(x);
+    Rooted<ExnRef> => Ref: x => Ref::Exn(Some(x));
+    Option<Rooted<ExnRef>> => Ref: x => Ref::Exn(x);
+    Rooted<EqRef> => Ref: x => Ref::Any(Some(x.cast()));
+    Option<Rooted<EqRef>> => Ref: x => Ref::Any(x.map(Rooted::cast));
+    Rooted<StructRef> => Ref: x => Ref::Any(Some(x.cast()));
+    Option<Rooted<StructRef>> => Ref: x => Ref::Any(x.map(Rooted::cast));
+    Rooted<ArrayRef> => Ref: x => Ref::Any(Some(x.cast()));
+    Option<Rooted<ArrayRef>> => Ref: x => Ref::Any(x.map(Rooted::cast));
 }

@@ -157,8 +157,7 @@ fn errors_end_what_they_are_told_of() -> Result<()> {
         let typed = f.call(&mut store, 1).map(drop);
         let typed_transitions = taken(&mut store);
         let untyped = f.func().call(&mut store, &[Val::I32(1)], &mut results);
-        for (result, transitions_told) in
-            [(typed, typed_transitions), (untyped, taken(&mut store))]
+        for (result, transitions_told) in [(typed, typed_transitions), (untyped, taken(&mut store))]
         {
             let error = result.unwrap_err();
             assert!(format!("{error:#}").contains("no further"), "{n}");
@@ -225,7 +224,9 @@ fn references_survive_hooks_that_make_others() -> Result<()> {
     let Val::ExternRef(Some(result)) = results[0] else {
         panic!("a reference that is not null");
     };
-    let data = result.data(&store)?.and_then(|data| data.downcast_ref::<&str>());
+    let data = result
+        .data(&store)?
+        .and_then(|data| data.downcast_ref::<&str>());
     assert_eq!(data, Some(&"a value"));
     Ok(())
 }

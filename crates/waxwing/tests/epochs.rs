@@ -222,7 +222,9 @@ fn callbacks_use_the_store() {
                 (then unreachable))))"#;
     for (name, engine) in engines() {
         let mut config = engine.config().clone();
-        config.memory_reservation(0).memory_reservation_for_growth(0);
+        config
+            .memory_reservation(0)
+            .memory_reservation_for_growth(0);
         let engine = Engine::new(&config).unwrap();
         let mut store = store(&engine, None);
         let module = Module::new(&engine, wat).unwrap();
@@ -242,7 +244,8 @@ fn callbacks_use_the_store() {
             Ok(UpdateDeadline::Continue(0))
         });
         let f = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
-        f.call(&mut store, ()).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        f.call(&mut store, ())
+            .unwrap_or_else(|e| panic!("{name}: {e:?}"));
         let memory = instance.get_memory(&mut store, "m").unwrap();
         assert_eq!(memory.data(&store)[..4], 10_000_u32.to_le_bytes());
         assert!(memory.size(&store) > 10);
@@ -305,8 +308,14 @@ fn long_ranges_are_interrupted_between_their_parts() {
             }
         };
         for (export, parts, expected) in [
-            ("fill", 32, &(|data: &mut [u8]| data.fill(7)) as &dyn Fn(&mut [u8])),
-            ("copy up", 16, &|data| data.copy_within(..16 * MIB, 16 * MIB)),
+            (
+                "fill",
+                32,
+                &(|data: &mut [u8]| data.fill(7)) as &dyn Fn(&mut [u8]),
+            ),
+            ("copy up", 16, &|data| {
+                data.copy_within(..16 * MIB, 16 * MIB)
+            }),
             ("copy down", 16, &|data| data.copy_within(16 * MIB.., 0)),
             ("slide up", 32, &|data| data.copy_within(..32 * MIB - 1, 1)),
             ("slide down", 32, &|data| data.copy_within(1.., 0)),

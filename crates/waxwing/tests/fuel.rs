@@ -189,8 +189,14 @@ fn loops_have_the_price_of_their_iterations() {
 #[test]
 fn ranges_have_their_price() {
     for (body, fuel) in [
-        ("(memory.fill (i32.const 0) (i32.const 1) (i32.const 63))", 5),
-        ("(memory.fill (i32.const 0) (i32.const 1) (i32.const 64))", 6),
+        (
+            "(memory.fill (i32.const 0) (i32.const 1) (i32.const 63))",
+            5,
+        ),
+        (
+            "(memory.fill (i32.const 0) (i32.const 1) (i32.const 64))",
+            6,
+        ),
         (
             "(memory.fill (i32.const 0) (i32.const 1) (i32.const 65536))",
             5 + 1024,
@@ -221,10 +227,7 @@ fn ranges_have_their_price() {
             4 + 10,
         ),
         // Growth that fails is free.
-        (
-            "(drop (table.grow $t (ref.null func) (i32.const -1)))",
-            4,
-        ),
+        ("(drop (table.grow $t (ref.null func) (i32.const -1)))", 4),
     ] {
         assert_eq!(consumed(body), fuel, "{body}");
     }
@@ -460,9 +463,7 @@ fn stores_within_stores_have_their_own() {
         let shared = inner.clone();
 
         let mut outer = store(&engine, 1000);
-        let call_inner = Func::wrap(&mut outer, move || {
-            g.call(&mut *shared.lock().unwrap(), ())
-        });
+        let call_inner = Func::wrap(&mut outer, move || g.call(&mut *shared.lock().unwrap(), ()));
         let instance = Instance::new(&mut outer, &module, &[call_inner.into()]).unwrap();
         let g = instance.get_typed_func::<(), ()>(&mut outer, "g").unwrap();
         g.call(&mut outer, ()).unwrap();
@@ -523,7 +524,10 @@ fn artifacts_fit_engines_that_count_alike() {
     unsafe {
         Module::deserialize(&counting, &artifact).unwrap();
         let error = Module::deserialize(&other, &artifact).unwrap_err();
-        assert!(format!("{error:#}").contains("consume_fuel") || format!("{error:#}").contains("pinned"));
+        assert!(
+            format!("{error:#}").contains("consume_fuel")
+                || format!("{error:#}").contains("pinned")
+        );
         let artifact = other.precompile_module(wat.as_bytes()).unwrap();
         assert!(Module::deserialize(&counting, &artifact).is_err());
     }

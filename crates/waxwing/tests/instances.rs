@@ -81,20 +81,23 @@ fn imports_are_counted_and_type_checked() -> Result<()> {
 
     let error = Instance::new(&mut store, &module, &good[..1]).unwrap_err();
     assert_eq!(error.to_string(), "expected 2 imports, found 1");
-    let error = Instance::new(&mut store, &module, &[good[1], good[0]]).unwrap_err();
+    let error =
+        Instance::new(&mut store, &module, &[good[1].clone(), good[0].clone()]).unwrap_err();
     let text = format!("{error:#}");
     assert_eq!(
         text,
         "incompatible import type for `a::func`: expected func, found memory"
     );
     let mistyped = Func::wrap(&mut store, || {});
-    let error = Instance::new(&mut store, &module, &[mistyped.into(), good[1]]).unwrap_err();
+    let error =
+        Instance::new(&mut store, &module, &[mistyped.into(), good[1].clone()]).unwrap_err();
     assert!(
         format!("{error:#}").contains("expected type `(func (param i32))`"),
         "{error:#}"
     );
     let unlimited = Memory::new(&mut store, MemoryType::new(1, None))?;
-    let error = Instance::new(&mut store, &module, &[good[0], unlimited.into()]).unwrap_err();
+    let error =
+        Instance::new(&mut store, &module, &[good[0].clone(), unlimited.into()]).unwrap_err();
     assert!(format!("{error:#}").contains("`b::memory`"), "{error:#}");
     Ok(())
 }

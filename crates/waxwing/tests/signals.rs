@@ -87,7 +87,9 @@ fn handlers_let_accesses_go_on() {
 
     // Host functions that WebAssembly called, too.
     protect(guest.page(), libc::PROT_NONE);
-    let host = guest.instance.get_typed_func::<(), ()>(&mut guest.store, "host");
+    let host = guest
+        .instance
+        .get_typed_func::<(), ()>(&mut guest.store, "host");
     host.unwrap().call(&mut guest.store, ()).unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), 2);
 }
@@ -100,9 +102,14 @@ fn what_handlers_leave_is_a_trap() {
     let trap = guest.load(0x2_0000).unwrap_err().downcast::<Trap>();
     assert_eq!(trap.unwrap(), Trap::MemoryOutOfBounds);
     assert_eq!(calls.load(Ordering::Relaxed), 1);
-    let trap = guest.instance.get_typed_func::<(), ()>(&mut guest.store, "trap");
+    let trap = guest
+        .instance
+        .get_typed_func::<(), ()>(&mut guest.store, "trap");
     let trap = trap.unwrap().call(&mut guest.store, ()).unwrap_err();
-    assert_eq!(trap.downcast::<Trap>().unwrap(), Trap::UnreachableCodeReached);
+    assert_eq!(
+        trap.downcast::<Trap>().unwrap(),
+        Trap::UnreachableCodeReached
+    );
     assert_eq!(calls.load(Ordering::Relaxed), 2);
 
     // Of other stores it hears nothing.

@@ -45,6 +45,9 @@ impl Default for Reference {
     fn default() -> Self {
         let mut config = wasmi::Config::default();
         config
+            .wasm_memory64(true)
+            .wasm_custom_page_sizes(true)
+            .wasm_wide_arithmetic(true)
             .set_max_recursion_depth(100_000)
             .set_max_stack_height(64 << 20);
         Reference(wasmi::Engine::new(&config))

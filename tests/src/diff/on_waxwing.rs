@@ -9,7 +9,7 @@ use std::mem::Discriminant;
 use std::sync::Arc;
 use waxwing::{
     AsContextMut, Caller, Extern, ExternRef, ExternType, Func, Global, Instance, Memory, Module,
-    Ref, Store, StoreLimits, Table, Trap, Val, ValType,
+    Ref, Store, StoreLimits, Table, Tag, Trap, Val, ValType,
 };
 
 struct Data {
@@ -92,6 +92,7 @@ impl Machine {
                 let null = Ref::null(ty.element().heap_type());
                 Extern::Table(Table::new(&mut self.store, ty, null)?)
             }
+            ExternType::Tag(ty) => Extern::Tag(Tag::new(&mut self.store, &ty)?),
         })
     }
 }
@@ -109,7 +110,7 @@ impl observe::Machine for Machine {
                 Err(_) => return Outcome::Refused,
             }
         }
-        let imports: Vec<Extern> = self.imports.iter().map(|(_, item)| *item).collect();
+        let imports: Vec<Extern> = self.imports.iter().map(|(_, item)| item.clone()).collect();
         match Instance::new(&mut self.store, &module, &imports) {
             Ok(instance) => {
                 self.instance = Some(instance);
@@ -149,7 +150,7 @@ impl observe::Machine for Machine {
             .zip(&self.imports)
             .map(|(import, (_, item))| {
                 let name = format!("{} {}", import.module(), import.name());
-                (name, *item)
+                (name, item.clone())
             })
             .collect();
         if let Some(instance) = self.instance {
@@ -259,7 +260,7 @@ fn value(mut store: impl AsContextMut, val: &Val) -> Value {
             let data = object.data(store.as_context_mut()).ok()??;
             data.downcast_ref().copied()
         })),
-        Val::AnyRef(_) => Value::Extern(Some(u32::MAX)),
+        Val::AnyRef(_) | Val::ExnRef(_) => Value::Extern(Some(u32::MAX)),
     }
 }
 

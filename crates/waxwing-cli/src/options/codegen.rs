@@ -2,7 +2,7 @@
 
 use super::{Apply, Group, Passthrough, Row};
 use std::path::Path;
-use waxwing::{RegallocAlgorithm, Strategy};
+use waxwing::{Collector, RegallocAlgorithm, Strategy};
 
 pub static GROUP: Group = Group {
     letter: 'C',
@@ -26,6 +26,20 @@ pub static GROUP: Group = Group {
             apply: Apply::Choice(&[
                 ("auto", |s| _ = s.config.strategy(Strategy::Auto)),
                 ("cranelift", |s| _ = s.config.strategy(Strategy::Cranelift)),
+            ]),
+        },
+        Row {
+            key: "collector",
+            default: "auto",
+            help: "How garbage is collected: by moving what is alive together, by counting \
+                   references, or not at all.",
+            apply: Apply::Choice(&[
+                ("auto", |s| _ = s.config.collector(Collector::Auto)),
+                ("copying", |s| _ = s.config.collector(Collector::Copying)),
+                ("drc", |s| {
+                    _ = s.config.collector(Collector::DeferredReferenceCounting)
+                }),
+                ("null", |s| _ = s.config.collector(Collector::Null)),
             ]),
         },
         Row {

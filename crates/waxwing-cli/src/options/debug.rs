@@ -43,6 +43,12 @@ pub static GROUP: Group = Group {
             apply: Apply::Flag(|s, on| _ = s.config.generate_address_map(on)),
         },
         Row {
+            key: "gc-stress",
+            default: "n",
+            help: "Collect garbage at each allocation, to find errors of collectors and embedders.",
+            apply: Apply::Flag(|s, on| _ = s.config.gc_stress(on)),
+        },
+        Row {
             key: "logging",
             default: "off",
             help: "Log to the standard error, filtered as WAXWING_LOG would be: `info` by default, \

@@ -230,13 +230,22 @@ fn parse_size(text: &str) -> Result<u64, String> {
 
 /// A time with an optional unit; seconds without.
 fn parse_time(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let units = [
+        ("ms", 1e-3),
+        ("us", 1e-6),
+        ("ns", 1e-9),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
     let (number, unit) = units
         .iter()
         .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)))
         .unwrap_or((text, 1.0));
     // A sign or an exponent, which `f64` takes, is no part of a time.
-    let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let plain = number
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
     let seconds = number.parse::<f64>().ok().filter(|_| plain);
     seconds
         .and_then(|number| Duration::try_from_secs_f64(number * unit).ok())

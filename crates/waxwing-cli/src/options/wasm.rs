@@ -62,6 +62,49 @@ pub static GROUP: Group = Group {
             apply: Apply::Proposal(|c, on| _ = c.wasm_tail_call(on)),
         },
         Row {
+            key: "threads",
+            default: "y",
+            help: "Shared memories and atomic instructions. Needs bulk-memory.",
+            apply: Apply::Proposal(|c, on| _ = c.wasm_threads(on)),
+        },
+        Row {
+            key: "memory64",
+            default: "n",
+            help: "Memories and tables with 64-bit indices.",
+            apply: Apply::Proposal(|c, on| _ = c.wasm_memory64(on)),
+        },
+        Row {
+            key: "custom-page-sizes",
+            default: "n",
+            help: "Memories with pages of one byte.",
+            apply: Apply::Proposal(|c, on| _ = c.wasm_custom_page_sizes(on)),
+        },
+        Row {
+            key: "wide-arithmetic",
+            default: "n",
+            help: "Addition, subtraction and multiplication to 128 bits.",
+            apply: Apply::Proposal(|c, on| _ = c.wasm_wide_arithmetic(on)),
+        },
+        Row {
+            key: "function-references",
+            default: "n",
+            help: "Typed references to functions, and call_ref. Needs reference-types.",
+            apply: Apply::Proposal(|c, on| _ = c.wasm_function_references(on)),
+        },
+        Row {
+            key: "gc",
+            default: "n",
+            help: "Objects that are garbage collected: structs, arrays and i31. Needs \
+                   function-references.",
+            apply: Apply::Proposal(|c, on| _ = c.wasm_gc(on)),
+        },
+        Row {
+            key: "exceptions",
+            default: "n",
+            help: "Exceptions: tags, throw and try_table. Needs reference-types.",
+            apply: Apply::Proposal(|c, on| _ = c.wasm_exceptions(on)),
+        },
+        Row {
             key: "relaxed-simd-deterministic",
             default: "n",
             help: "Make relaxed vector instructions behave the same on all hosts.",

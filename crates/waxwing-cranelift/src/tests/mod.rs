@@ -1,5 +1,9 @@
 //! Whole functions through the compiler, with Cranelift's verifier on.
 
+mod atomics;
+mod branch_hints;
+mod exceptions;
+mod gc;
 mod operators;
 mod structure;
 
@@ -105,9 +109,14 @@ fn features() -> WasmFeatures {
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::FUNCTION_REFERENCES
+        | WasmFeatures::GC
+        | WasmFeatures::EXCEPTIONS
         | WasmFeatures::WIDE_ARITHMETIC
         | WasmFeatures::CUSTOM_PAGE_SIZES
         | WasmFeatures::THREADS
+        // Validated, but not compiled.
+        | WasmFeatures::MEMORY_CONTROL
+        | WasmFeatures::EXCEPTIONS
 }
 
 fn compile_bytes(target: &Target, wasm: &[u8]) -> Result<CompiledModule, CompileError> {

@@ -13,7 +13,9 @@ fn traps(function: &waxwing_environ::compile::CompiledFunction) -> Vec<Trap> {
     traps
 }
 
-fn builtins(function: &waxwing_environ::compile::CompiledFunction) -> Vec<BuiltinFunctionIndex> {
+pub(super) fn builtins(
+    function: &waxwing_environ::compile::CompiledFunction,
+) -> Vec<BuiltinFunctionIndex> {
     let targets = function.relocations.iter().map(|reloc| reloc.target);
     targets
         .filter_map(|target| match target {

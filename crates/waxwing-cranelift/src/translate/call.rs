@@ -1,15 +1,16 @@
 //! Calls.
 
 use super::FuncTranslator;
+use super::exception::Code;
 use crate::abi::POINTER;
 use crate::traps::trap_code;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{FuncRef, InstBuilder, SigRef, Value, types};
+use cranelift_codegen::ir::{FuncRef, InstBuilder, SigRef, Value};
 use smallvec::SmallVec;
 use wasmparser::Operator;
 use waxwing_environ::compile::{CompileError, RelocTarget};
 use waxwing_environ::{
-    FuncIndex, ModuleTypeIndex, TableIndex, Trap, TypeIndex, TypeRef, WasmHeapType,
+    FuncIndex, ModuleTypeIndex, TableIndex, Trap, TypeRef, WasmHeapType, WasmRefType,
 };
 
 type Arguments = SmallVec<[Value; 16]>;
@@ -42,10 +43,6 @@ impl FuncTranslator<'_, '_> {
             _ => return Ok(false),
         }
         Ok(true)
-    }
-
-    fn type_at(&self, index: u32) -> ModuleTypeIndex {
-        self.translation.types.by_index[TypeIndex::from_u32(index)]
     }
 
     fn call(&mut self, index: FuncIndex, is_tail: bool) -> Result<(), CompileError> {
@@ -84,37 +81,26 @@ impl FuncTranslator<'_, '_> {
         let table = TableIndex::from_u32(table_index);
         let index = self.pop();
         let func_ref = self.table_get(table, index);
-        let is_final = self.translation.types.types[ty].is_final;
-        if !is_final {
-            return Err(CompileError::Unsupported(
-                "call_indirect with a type that can have subtypes".to_string(),
-            ));
-        }
-        // Elements of a table of one type that has no subtypes are of that type.
-        let elements = self.table(table).ref_type.heap_type;
-        let known = elements == WasmHeapType::ConcreteFunc(TypeRef::Module(ty));
-        let null = Trap::IndirectCallToNull;
-        if !self.tunables().signals_based_traps {
-            self.trapz(func_ref, null);
-        }
-        if !known {
-            let ptr = self.offsets.ptr;
-            let flags = self.func_ref_flags(null);
-            let actual = self.builder.ins().load(
-                types::I32,
-                flags,
-                func_ref,
-                ptr.func_ref_type_index() as i32,
-            );
-            let type_ids = self.load_context_word(ptr.vmctx_type_ids());
-            let flags = self
-                .flags(super::Region::Context)
-                .with_readonly()
-                .with_can_move();
-            let offset = ty.as_u32() as i32 * 4;
-            let expected = self.ins().load(types::I32, flags, type_ids, offset);
-            let matches = self.ins().icmp(IntCC::Equal, actual, expected);
-            self.trapz(matches, Trap::BadSignature);
+        let elements = self.table(table).ref_type;
+        let called = WasmHeapType::ConcreteFunc(TypeRef::Module(ty));
+        let null = self.null_function(func_ref, elements, Trap::IndirectCallToNull);
+        if !self.heap_type_matches(elements.heap_type, called) {
+            let actual = self.func_type_index(func_ref, null);
+            if self.translation.types.types[ty].is_final {
+                let expected = self.type_id(ty);
+                let matches = self.ins().icmp(IntCC::Equal, actual, expected);
+                self.trapz(matches, Trap::BadSignature);
+            } else {
+                let matches = self.builder.create_block();
+                let mismatch = self.builder.create_block();
+                self.builder.set_cold_block(mismatch);
+                self.type_test(actual, ty, matches, mismatch);
+                self.builder.seal_block(matches);
+                self.builder.seal_block(mismatch);
+                self.builder.switch_to_block(mismatch);
+                self.trap(Trap::BadSignature);
+                self.builder.switch_to_block(matches);
+            }
         }
         self.call_func_ref(ty, func_ref, null, is_tail)
     }
@@ -122,34 +108,36 @@ impl FuncTranslator<'_, '_> {
     fn call_ref(&mut self, type_index: u32, is_tail: bool) -> Result<(), CompileError> {
         let ty = self.type_at(type_index);
         let func_ref = self.pop();
-        let null = Trap::NullReference;
-        if !self.tunables().signals_based_traps {
-            self.trapz(func_ref, null);
-        }
+        let null = self.null_function(func_ref, self.operand_type(0), Trap::NullReference);
         self.call_func_ref(ty, func_ref, null, is_tail)
     }
 
-    /// Flags of loads from a `VMFuncRef`, which trap with `null` when there is none: address
-    /// zero and what follows it cannot be read.
-    fn func_ref_flags(&mut self, null: Trap) -> cranelift_codegen::ir::MemFlagsData {
-        let flags = self.flags(super::Region::Context);
-        if self.tunables().signals_based_traps {
-            flags.with_trap_code(Some(trap_code(null)))
-        } else {
-            flags
+    /// Checks that a reference to a function, which is of type `ty`, is not null, unless the first load
+    /// from its `VMFuncRef` finds out: then it is to trap with what is returned. Address zero and what
+    /// follows it cannot be read.
+    fn null_function(&mut self, func_ref: Value, ty: WasmRefType, trap: Trap) -> Option<Trap> {
+        if !ty.nullable {
+            return None;
         }
+        if self.tunables().signals_based_traps {
+            return Some(trap);
+        }
+        self.trapz(func_ref, trap);
+        None
     }
 
-    /// Calls through a `VMFuncRef`.
+    /// Calls through a `VMFuncRef`, whose loads trap with `null`.
     fn call_func_ref(
         &mut self,
         ty: ModuleTypeIndex,
         func_ref: Value,
-        null: Trap,
+        null: Option<Trap>,
         is_tail: bool,
     ) -> Result<(), CompileError> {
         let ptr = self.offsets.ptr;
-        let flags = self.func_ref_flags(null);
+        let flags = self
+            .flags(super::Region::Context)
+            .with_trap_code(null.map(trap_code));
         let mut load = |offset: u32| {
             let offset = offset as i32;
             self.builder.ins().load(POINTER, flags, func_ref, offset)
@@ -172,22 +160,25 @@ impl FuncTranslator<'_, '_> {
         let (Callee::Direct(_, vmctx) | Callee::Indirect(_, _, vmctx)) = callee;
         let mut args = Arguments::from_slice(&[vmctx, self.vmctx]);
         args.extend(params);
-        let call = match callee {
-            Callee::Direct(callee, _) if is_tail => self.ins().return_call(callee, &args),
-            Callee::Direct(callee, _) => self.ins().call(callee, &args),
-            Callee::Indirect(signature, code, _) if is_tail => {
+        let code = match callee {
+            Callee::Direct(callee, _) => Code::Direct(callee),
+            Callee::Indirect(signature, code, _) => Code::Indirect(signature, code),
+        };
+        if !is_tail {
+            let results = self.call_code(code, &args)?;
+            let n = results.len();
+            self.stack.extend(results);
+            self.track(n);
+            return Ok(());
+        }
+        // Exceptions are not handled by a frame that is gone.
+        match code {
+            Code::Direct(callee) => self.ins().return_call(callee, &args),
+            Code::Indirect(signature, code) => {
                 self.ins().return_call_indirect(signature, code, &args)
             }
-            Callee::Indirect(signature, code, _) => {
-                self.ins().call_indirect(signature, code, &args)
-            }
         };
-        if is_tail {
-            self.set_unreachable();
-        } else {
-            let results = self.builder.func.dfg.inst_results(call);
-            self.stack.extend_from_slice(results);
-        }
+        self.set_unreachable();
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Control instructions: blocks, branches, returns.
 
 use super::FuncTranslator;
+use super::branch_hint::Likelihood;
 use super::interrupt::Progress;
 use super::stack::Values;
 use crate::abi;
@@ -25,6 +26,8 @@ pub(super) struct Frame {
     results: Types,
     /// Where branches out of the frame go, made at the first.
     exit: Option<Block>,
+    /// Whether all that goes there so far is unlikely.
+    exit_is_cold: bool,
     /// What is known at the beginning: of an `if` at that of both parts, of a loop at its label.
     at_start: Progress,
     /// What is known at `exit`.
@@ -38,6 +41,8 @@ enum FrameKind {
     Loop(Block),
     /// The part of an `if` before its `else`.
     Then { otherwise: Block, params: Values },
+    /// A `try_table`, by the place of its first handler in the list.
+    Try(usize),
 }
 
 impl FuncTranslator<'_, '_> {
@@ -48,6 +53,7 @@ impl FuncTranslator<'_, '_> {
             params: Types::new(),
             results: ty.results().iter().map(|ty| abi::value_type(*ty)).collect(),
             exit: None,
+            exit_is_cold: true,
             at_start: self.interruption.progress,
             at_exit: Progress::default(),
         });
@@ -64,14 +70,18 @@ impl FuncTranslator<'_, '_> {
             Operator::Loop { blockty } => self.block(*blockty, Self::begin_loop)?,
             Operator::If { blockty } => {
                 let condition = self.pop();
-                self.block(*blockty, |t, params| t.begin_if(condition, params))?;
+                let likelihood = self.branch_likelihood();
+                self.block(*blockty, |t, params| {
+                    t.begin_if(condition, params, likelihood)
+                })?;
             }
             Operator::Else => self.end_then(),
             Operator::End => self.end(),
             Operator::Br { relative_depth } => self.br(*relative_depth),
             Operator::BrIf { relative_depth } => {
                 let condition = self.pop();
-                self.br_if(condition, *relative_depth);
+                let likelihood = self.branch_likelihood();
+                self.br_if_likely(condition, *relative_depth, likelihood);
             }
             Operator::BrTable { targets } => self.br_table(targets)?,
             Operator::Return => {
@@ -136,14 +146,23 @@ impl FuncTranslator<'_, '_> {
             params,
             results,
             exit: None,
+            exit_is_cold: true,
             at_start: self.interruption.progress,
             at_exit: Progress::default(),
         });
         Ok(())
     }
 
+    /// Begins a `try_table` whose handlers are those from `first` on.
+    pub(super) fn begin_try(&mut self, ty: BlockType, first: usize) -> Result<(), CompileError> {
+        self.block(ty, |_, _| FrameKind::Try(first))
+    }
+
     fn begin_loop(&mut self, params: &[Type]) -> FrameKind {
         let header = self.new_block(params);
+        if self.is_cold() {
+            self.builder.set_cold_block(header);
+        }
         let args = self.pop_canonical(params.len());
         self.prepare_loop();
         self.ins().jump(header, &block_args(&args));
@@ -153,9 +172,9 @@ impl FuncTranslator<'_, '_> {
         FrameKind::Loop(header)
     }
 
-    fn begin_if(&mut self, condition: Value, params: &[Type]) -> FrameKind {
-        let then = self.builder.create_block();
-        let otherwise = self.builder.create_block();
+    fn begin_if(&mut self, condition: Value, params: &[Type], likelihood: Likelihood) -> FrameKind {
+        let then = self.block_as_cold(likelihood == Likelihood::Unlikely);
+        let otherwise = self.block_as_cold(likelihood == Likelihood::Likely);
         self.ins().brif(condition, then, &[], otherwise, &[]);
         self.builder.seal_block(then);
         self.builder.seal_block(otherwise);
@@ -197,14 +216,21 @@ impl FuncTranslator<'_, '_> {
             self.end_then();
         }
         let frame = self.control.last().expect(IN_FRAME);
-        if self.reachable && frame.exit.is_some() {
+        // Landing blocks are filled between the end of the body and what follows.
+        let has_landings = matches!(frame.kind, FrameKind::Try(first) if self.has_landings(first));
+        if self.reachable && (frame.exit.is_some() || has_landings) {
             self.jump_to_exit();
         }
         let frame = self.control.pop().expect(IN_FRAME);
-        if let FrameKind::Loop(header) = frame.kind {
-            self.builder.seal_block(header);
+        match frame.kind {
+            FrameKind::Loop(header) => self.builder.seal_block(header),
+            FrameKind::Try(first) => self.end_handlers(first),
+            FrameKind::Block | FrameKind::Then { .. } => {}
         }
         if let Some(exit) = frame.exit {
+            if frame.exit_is_cold {
+                self.builder.set_cold_block(exit);
+            }
             self.builder.seal_block(exit);
             self.builder.switch_to_block(exit);
             self.stack.truncate(frame.height);
@@ -222,7 +248,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    fn new_block(&mut self, params: &[Type]) -> Block {
+    pub(super) fn new_block(&mut self, params: &[Type]) -> Block {
         let block = self.builder.create_block();
         for ty in params {
             self.builder.append_block_param(block, *ty);
@@ -232,35 +258,45 @@ impl FuncTranslator<'_, '_> {
 
     fn push_block_params(&mut self, block: Block) {
         let params = self.builder.block_params(block);
+        let n = params.len();
         self.stack.extend_from_slice(params);
+        self.track(n);
     }
 
-    /// The block of a label and the number of its arguments. Before the branch to it that follows goes what
-    /// branches to this label have to do.
+    /// The block of a label and the number of its arguments. What branches to this label have to do is done here: the
+    /// branch has to follow.
     fn label(&mut self, depth: u32, of: LabelOf) -> (Block, usize) {
-        let index = self.control.len() - 1 - depth as usize;
-        let frame = &self.control[index];
-        match (&frame.kind, frame.exit, of) {
-            (FrameKind::Loop(header), _, LabelOf::Branch) => {
-                let label = (*header, frame.params.len());
-                self.prepare_branch(frame.at_start, true);
-                label
-            }
-            (_, Some(exit), _) => {
-                let label = (exit, frame.results.len());
-                let at_exit = frame.at_exit;
-                self.prepare_branch(at_exit, false);
-                self.control[index].at_exit = self.meet(at_exit);
-                label
-            }
-            (_, None, _) => {
-                let results = frame.results.clone();
-                let exit = self.new_block(&results);
-                self.control[index].exit = Some(exit);
-                self.control[index].at_exit = self.interruption.progress;
-                (exit, results.len())
-            }
+        self.label_of_frame(self.control.len() - 1 - depth as usize, of)
+    }
+
+    /// As [`Self::label`], of the frame at `index`, counted from the outermost.
+    pub(super) fn label_of_frame(&mut self, index: usize, of: LabelOf) -> (Block, usize) {
+        let is_cold = self.is_cold();
+        self.label_as_cold(index, of, is_cold)
+    }
+
+    /// Like [`Self::label_of_frame`], for a branch that is perhaps unlikely.
+    fn label_as_cold(&mut self, index: usize, of: LabelOf, is_cold: bool) -> (Block, usize) {
+        let frame = &mut self.control[index];
+        if let (FrameKind::Loop(header), LabelOf::Branch) = (&frame.kind, of) {
+            let label = (*header, frame.params.len());
+            let at_start = frame.at_start;
+            self.prepare_branch(at_start, true);
+            return label;
         }
+        frame.exit_is_cold &= is_cold;
+        let arity = frame.results.len();
+        let at_exit = frame.at_exit;
+        if let Some(exit) = frame.exit {
+            self.prepare_branch(at_exit, false);
+            self.control[index].at_exit = self.meet(at_exit);
+            return (exit, arity);
+        }
+        let results = frame.results.clone();
+        let exit = self.new_block(&results);
+        self.control[index].exit = Some(exit);
+        self.control[index].at_exit = self.interruption.progress;
+        (exit, arity)
     }
 
     /// Whether [`Self::label`] puts nothing before a branch to the label.
@@ -287,18 +323,44 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    fn br(&mut self, depth: u32) {
+    /// Whether a branch goes back to the start of a loop, or out of one.
+    fn decides_loop(&self, depth: u32) -> bool {
+        let index = self.control.len() - 1 - depth as usize;
+        let mut frames = self.control[index..].iter();
+        frames.any(|frame| matches!(frame.kind, FrameKind::Loop(_)))
+    }
+
+    pub(super) fn br(&mut self, depth: u32) {
+        self.jump_to_label(depth);
+        self.set_unreachable();
+    }
+
+    /// Ends the block with a jump to a label; its arguments stay on the stack.
+    pub(super) fn jump_to_label(&mut self, depth: u32) {
+        // Code that is on another way goes on from here.
+        let progress = self.interruption.progress;
         let (block, arity) = self.label(depth, LabelOf::Branch);
         let args = self.peek_canonical(arity);
         self.ins().jump(block, &block_args(&args));
-        self.set_unreachable();
+        self.interruption.progress = progress;
     }
 
     /// Branches if `condition` is not zero; the label's arguments stay on the stack.
     pub(super) fn br_if(&mut self, condition: Value, depth: u32) {
-        let (block, arity) = self.label(depth, LabelOf::Branch);
+        self.br_if_likely(condition, depth, Likelihood::Unknown);
+    }
+
+    fn br_if_likely(&mut self, condition: Value, depth: u32, likelihood: Likelihood) {
+        // A loop's branch tells how often the loop runs, not how often what follows it does.
+        let likelihood = match self.decides_loop(depth) {
+            true => Likelihood::Unknown,
+            false => likelihood,
+        };
+        let is_cold = self.is_cold() || likelihood == Likelihood::Unlikely;
+        let index = self.control.len() - 1 - depth as usize;
+        let (block, arity) = self.label_as_cold(index, LabelOf::Branch, is_cold);
         let args = self.peek_canonical(arity);
-        let next = self.builder.create_block();
+        let next = self.block_as_cold(likelihood == Likelihood::Likely);
         self.ins()
             .brif(condition, block, &block_args(&args), next, &[]);
         self.builder.seal_block(next);
@@ -357,19 +419,20 @@ impl FuncTranslator<'_, '_> {
         );
         let value = self.ins().select(condition, a, b);
         self.push(value);
+        self.track(1);
     }
 }
 
 /// Which block of a frame is meant.
 #[derive(Copy, Clone)]
-enum LabelOf {
+pub(super) enum LabelOf {
     /// Where branches to the frame go.
     Branch,
     /// What follows the frame's end.
     End,
 }
 
-fn block_args(values: &[Value]) -> BlockArgs {
+pub(super) fn block_args(values: &[Value]) -> BlockArgs {
     values.iter().map(|value| BlockArg::Value(*value)).collect()
 }
 

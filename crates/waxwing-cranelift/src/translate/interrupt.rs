@@ -33,6 +33,9 @@ use waxwing_environ::{BuiltinFunctionIndex, DefinedFuncIndex, StoreContextOffset
 /// What entering a function costs, in units of fuel.
 const ENTRY_COST: i64 = 1;
 
+/// The bytes of a new array that cost one unit of fuel, as a power of two.
+const ARRAY_UNIT_LOG2: u32 = 6;
+
 /// What an operator costs, in units of fuel, beside what the runtime charges for the size of its operands.
 fn cost(op: &Operator<'_>) -> i64 {
     match op {
@@ -79,7 +82,13 @@ fn outlook(op: &Operator<'_>) -> Outlook {
         | Operator::TableCopy { .. }
         | Operator::TableFill { .. }
         | Operator::TableInit { .. }
-        | Operator::TableGrow { .. } => Outlook::Counter,
+        | Operator::TableGrow { .. }
+        | Operator::ArrayNewData { .. }
+        | Operator::ArrayNewElem { .. }
+        | Operator::ArrayFill { .. }
+        | Operator::ArrayCopy { .. }
+        | Operator::ArrayInitData { .. }
+        | Operator::ArrayInitElem { .. } => Outlook::Counter,
         _ => Outlook::Local,
     }
 }
@@ -225,6 +234,35 @@ impl FuncTranslator<'_, '_> {
         if self.interruption.fuel.is_some() {
             self.interruption.progress.fuel_is_stale = true;
         }
+    }
+
+    /// Begins a landing block, where exceptions of calls arrive.
+    pub(super) fn land(&mut self) {
+        // The way here is through the host, which has the fuel. Calls are preceded by charging for all.
+        if self.interruption.fuel.is_some() && self.isa().flags().enable_pinned_reg() {
+            let fuel = self.load_store_context(PTR.store_context_fuel());
+            self.ins().set_pinned_reg(fuel);
+        }
+        self.interruption.progress = Progress {
+            pending: 0,
+            fuel_is_stale: self.interruption.fuel.is_some(),
+            deadline_is_stale: self.interruption.deadline.is_some(),
+        };
+    }
+
+    /// Charges for a new array of `len` elements of `size` bytes. It is not checked whether there is so much fuel: the
+    /// next check will.
+    pub(super) fn charge_for_array(&mut self, len: Value, size: u32) {
+        let Some(variable) = self.interruption.fuel else {
+            return;
+        };
+        let fuel = self.fuel(variable);
+        let len = self.ins().uextend(types::I64, len);
+        let shift = ARRAY_UNIT_LOG2 - size.trailing_zeros();
+        let units = self.ins().ushr_imm_u(len, i64::from(shift));
+        let fuel = self.ins().isub(fuel, units);
+        self.builder.def_var(variable, fuel);
+        self.write_fuel(fuel);
     }
 
     /// What is known where a way on which `self` is known meets the way that is being translated, from which

@@ -127,7 +127,7 @@ impl FuncTranslator<'_, '_> {
             Operator::MemorySize { mem } => {
                 let index = MemoryIndex::from_u32(mem);
                 let memory = self.translation.module.memories[index];
-                let length = self.memory_length(index);
+                let length = self.memory_length_in_order(index);
                 let pages = self
                     .ins()
                     .ushr_imm_u(length, i64::from(memory.page_size_log2));

@@ -4,8 +4,12 @@
 //! is a module with a table from operators to what they build; [`FuncTranslator::operator`] asks
 //! one after the other. Code that validation calls unreachable is validated but not translated.
 
+mod atomic;
+mod branch_hint;
 mod call;
 mod control;
+mod exception;
+mod gc;
 mod interrupt;
 mod memory;
 mod numeric;
@@ -23,17 +27,20 @@ use control::Frame;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AliasRegion, AliasRegionData, ExtFuncData, ExternalName, FuncRef, GlobalValueData, InstBuilder,
-    MemFlagsData, SigRef, SourceLoc, Type, Value, types,
+    MemFlagsData, SigRef, SourceLoc, StackSlot, Type, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
+use exception::Handler;
 use interrupt::Interruption;
 use std::collections::HashMap;
 use wasmparser::{
     FuncValidator, FuncValidatorAllocations, Operator, OperatorsReaderAllocations,
     ValidatorResources,
 };
-use waxwing_environ::compile::{CompileError, FunctionBodyData, ModuleTranslation, RelocTarget};
+use waxwing_environ::compile::{
+    BranchHint, CompileError, FunctionBodyData, ModuleTranslation, RelocTarget,
+};
 use waxwing_environ::{
     BuiltinFunctionIndex, DefinedFuncIndex, FuncIndex, ModuleTypeIndex, StoreContextOffsets, Trap,
     Tunables, VMOffsets, WasmValType,
@@ -46,6 +53,7 @@ pub(crate) struct TranslateScratch {
     operators: OperatorsReaderAllocations,
     stack: Vec<Value>,
     control: Vec<Frame>,
+    handlers: Vec<Handler>,
     references: References,
 }
 
@@ -67,7 +75,6 @@ impl References {
 
 /// Parts of memory that no two accesses of different parts share.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-#[repr(u32)]
 pub(crate) enum Region {
     /// Records of the runtime, which wasm only reads.
     Context,
@@ -77,6 +84,53 @@ pub(crate) enum Region {
     Heap,
     /// Elements of tables.
     Table,
+    /// Where the next object of the GC heap is made.
+    GcNext,
+    /// Headers of objects.
+    GcHeader,
+    /// The collector's part of headers, where generated code changes it.
+    GcBits,
+    /// Lengths of arrays.
+    GcLength,
+    /// Elements of arrays.
+    GcElement,
+    /// Fields of structs at this offset. Whatever the types that a struct is accessed by, it has one field
+    /// there, and other offsets are other fields.
+    GcField(u32),
+    /// The place of a reference in the frame.
+    Spill(StackSlot),
+}
+
+/// Of regions that there are many of, so many are told apart.
+const REGIONS_OF_A_KIND: u32 = 64;
+
+impl Region {
+    fn data(self) -> AliasRegionData {
+        let (user_id, description) = match self {
+            Region::Context => (0, "context"),
+            Region::Global => (1, "global"),
+            Region::Heap => (2, "heap"),
+            Region::Table => (3, "table"),
+            Region::GcNext => (4, "gc next"),
+            Region::GcHeader => (5, "gc header"),
+            Region::GcBits => (6, "gc bits"),
+            Region::GcLength => (7, "gc length"),
+            Region::GcElement => (8, "gc element"),
+            Region::GcField(offset) => {
+                // A field that others follow in the same word is accessed at its own offset.
+                let id = (offset / 4) % REGIONS_OF_A_KIND;
+                (REGIONS_OF_A_KIND + id, "gc field")
+            }
+            Region::Spill(slot) => {
+                let id = slot.as_u32() % REGIONS_OF_A_KIND;
+                (2 * REGIONS_OF_A_KIND + id, "spill")
+            }
+        };
+        AliasRegionData {
+            user_id,
+            description: description.into(),
+        }
+    }
 }
 
 pub(crate) struct FuncTranslator<'a, 'data> {
@@ -89,10 +143,22 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     references: &'a mut References,
     stack: Vec<Value>,
     control: Vec<Frame>,
+    /// The handlers of exceptions that the next operator is in reach of, the innermost last.
+    handlers: Vec<Handler>,
+    /// How many handlers are in the tables of calls.
+    table_items: usize,
     /// Whether the next operator can be reached.
     reachable: bool,
     /// How many blocks have begun in the code that cannot be reached.
     skipped_blocks: usize,
+    /// What the module says of the branches that are still to come.
+    branch_hints: &'a [BranchHint],
+    /// Where the function's body begins in the binary.
+    body_start: u32,
+    /// The types of the operands from the top, before the operator, of operators that want to know.
+    operand_types: [Option<wasmparser::ValType>; gc::KNOWN_OPERANDS],
+    /// Whether GC references have to be in stack maps.
+    tracks: bool,
     interruption: Interruption,
 }
 
@@ -131,20 +197,32 @@ pub(crate) fn translate(
         references: &mut space.references,
         stack: std::mem::take(&mut space.stack),
         control: std::mem::take(&mut space.control),
+        handlers: std::mem::take(&mut space.handlers),
+        table_items: 0,
         reachable: true,
         skipped_blocks: 0,
+        branch_hints: translation.branch_hints.of(index),
+        body_start: u32::try_from(body.range().start).unwrap_or(u32::MAX),
+        operand_types: [None; gc::KNOWN_OPERANDS],
+        tracks: gc::needs_stack_maps(translation.tunables.collector),
         interruption: Interruption::default(),
     };
+    if t.tracks {
+        t.builder
+            .make_stack_map_alias_region(Box::new(|regions, _, slot, _| {
+                Some(regions.insert(Region::Spill(slot).data()))
+            }));
+    }
     t.stack.clear();
     t.control.clear();
+    t.handlers.clear();
     t.check_simd(ty.params().iter().chain(ty.results()))?;
     for (i, param) in ty.params().iter().enumerate() {
-        let var = t.builder.declare_var(abi::value_type(*param));
+        let var = t.declare_local(*param);
         let value = t.builder.block_params(entry)[2 + i];
         t.builder.def_var(var, value);
     }
-    let offset = u32::try_from(body.range().start).unwrap_or(u32::MAX);
-    t.builder.set_srcloc(SourceLoc::new(offset));
+    t.builder.set_srcloc(SourceLoc::new(t.body_start));
     t.check_stack();
     t.declare_locals(&body)?;
     // Variables from here on are no locals.
@@ -156,6 +234,7 @@ pub(crate) fn translate(
     let mut reader = wasmparser::OperatorsReader::new_with_allocs(reader, allocations);
     while !reader.eof() {
         let (op, offset) = reader.read_with_offset()?;
+        t.note_operand_types(&op);
         t.validator.op(offset, &op)?;
         let location = u32::try_from(offset).unwrap_or(u32::MAX);
         t.builder.set_srcloc(SourceLoc::new(location));
@@ -167,6 +246,7 @@ pub(crate) fn translate(
     space.validator = t.validator.into_allocations();
     space.stack = t.stack;
     space.control = t.control;
+    space.handlers = t.handlers;
     t.builder.finalize(compiler.isa().frontend_config());
     Ok(())
 }
@@ -183,10 +263,13 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             || self.numeric_operator(op)
             || self.memory_operator(op)?
             || self.call_operator(op)?
+            || self.exception_operator(op)?
             || self.reference_operator(op)?
             || self.table_operator(op)?
+            || self.gc_operator(op)?
             || self.simd_operator(op)?
-            || self.relaxed_operator(op)?;
+            || self.relaxed_operator(op)?
+            || self.atomic_operator(op)?;
         if handled {
             return Ok(());
         }
@@ -248,16 +331,26 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             let (count, ty) = locals.read()?;
             // The validator limits the number of locals.
             self.validator.define_locals(offset, count, ty)?;
-            let ty = self.clif_type(ty)?;
+            let converter = &self.translation.type_converter;
+            let ty = converter.val_type(ty, &self.translation.types)?;
+            self.check_simd(&[ty])?;
             if count > 0 {
-                let zero = self.zero(ty);
+                let zero = self.zero(abi::value_type(ty));
                 for _ in 0..count {
-                    let var: Variable = self.builder.declare_var(ty);
+                    let var = self.declare_local(ty);
                     self.builder.def_var(var, zero);
                 }
             }
         }
         Ok(())
+    }
+
+    fn declare_local(&mut self, ty: WasmValType) -> Variable {
+        let var = self.builder.declare_var(abi::value_type(ty));
+        if self.is_tracked(ty) {
+            self.builder.declare_var_needs_stack_map(var);
+        }
+        var
     }
 
     /// Makes the function trap when there is too little stack left for it.
@@ -300,16 +393,8 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
     }
 
     fn region(&mut self, region: Region) -> AliasRegion {
-        let description = match region {
-            Region::Context => "context",
-            Region::Global => "global",
-            Region::Heap => "heap",
-            Region::Table => "table",
-        };
-        self.builder.func.dfg.alias_regions.insert(AliasRegionData {
-            user_id: region as u32,
-            description: description.into(),
-        })
+        let regions = &mut self.builder.func.dfg.alias_regions;
+        regions.insert(region.data())
     }
 
     /// Flags of aligned accesses in `region` that never trap.
@@ -364,9 +449,8 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
 
     /// A trap as a branch and a call; each has its own call, for the address that it is at.
     fn explicit_trap(&mut self, condition: Value, trap: Trap, when: bool) {
-        let traps = self.builder.create_block();
-        let next = self.builder.create_block();
-        self.builder.set_cold_block(traps);
+        let traps = self.block_as_cold(true);
+        let next = self.block_as_cold(false);
         let (then, otherwise) = if when { (traps, next) } else { (next, traps) };
         self.ins().brif(condition, then, &[], otherwise, &[]);
         self.builder.seal_block(traps);
@@ -382,7 +466,17 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         builtin: BuiltinFunctionIndex,
         args: &[Value],
     ) -> Option<Value> {
-        let callee = match self.references.builtins.get(&builtin) {
+        let callee = self.builtin(builtin);
+        let mut all = smallvec::SmallVec::<[Value; 8]>::new();
+        all.push(self.vmctx);
+        all.extend_from_slice(args);
+        let call = self.ins().call(callee, &all);
+        self.builder.inst_results(call).first().copied()
+    }
+
+    /// The trampoline to a builtin.
+    fn builtin(&mut self, builtin: BuiltinFunctionIndex) -> FuncRef {
+        match self.references.builtins.get(&builtin) {
             Some(callee) => *callee,
             None => {
                 let signature = abi::builtin_wasm_signature(builtin);
@@ -391,12 +485,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
                 self.references.builtins.insert(builtin, callee);
                 callee
             }
-        };
-        let mut all = smallvec::SmallVec::<[Value; 8]>::new();
-        all.push(self.vmctx);
-        all.extend_from_slice(args);
-        let call = self.ins().call(callee, &all);
-        self.builder.inst_results(call).first().copied()
+        }
     }
 
     /// Like [`Self::call_builtin`], of a builtin that has a result.

@@ -1,5 +1,6 @@
 //! Tables: elements, size, growth and bulk operations.
 
+use super::gc::Place;
 use super::{FuncTranslator, Region};
 use crate::abi::{POINTER, reference_type};
 use crate::traps::trap_code;
@@ -20,6 +21,7 @@ impl FuncTranslator<'_, '_> {
                 let index = self.pop();
                 let value = self.table_get(TableIndex::from_u32(table), index);
                 self.push(value);
+                self.track(1);
             }
             Operator::TableSet { table } => {
                 let (index, value) = self.pop2();
@@ -202,10 +204,9 @@ impl FuncTranslator<'_, '_> {
             return value;
         }
         let masked = self.ins().band_imm_s(value, !INITIALIZED);
-        let uninitialized = self.builder.create_block();
-        let next = self.builder.create_block();
+        let uninitialized = self.block_as_cold(true);
+        let next = self.block_as_cold(false);
         let result = self.builder.append_block_param(next, POINTER);
-        self.builder.set_cold_block(uninitialized);
         self.ins()
             .brif(value, next, &[masked.into()], uninitialized, &[]);
         self.builder.seal_block(uninitialized);
@@ -226,6 +227,13 @@ impl FuncTranslator<'_, '_> {
         } else {
             value
         };
-        self.ins().store(flags, value, address, 0);
+        let ty = self.table(table).ref_type;
+        if ty.heap_type.top() == WasmHeapTop::Func {
+            self.ins().store(flags, value, address, 0);
+        } else {
+            let place = Place::new(address, 0, flags, ty);
+            let value_type = self.operand_type(0);
+            self.collector().write_root(self, place, value, value_type);
+        }
     }
 }

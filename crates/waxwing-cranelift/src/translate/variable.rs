@@ -1,5 +1,6 @@
 //! Locals, globals, constants and what else moves values around.
 
+use super::gc::Place;
 use super::{FuncTranslator, Region};
 use crate::abi;
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
@@ -7,7 +8,7 @@ use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_frontend::Variable;
 use wasmparser::Operator;
 use waxwing_environ::compile::CompileError;
-use waxwing_environ::{ConstOp, GlobalIndex};
+use waxwing_environ::{ConstOp, GlobalIndex, WasmValType};
 
 impl FuncTranslator<'_, '_> {
     pub(super) fn variable_operator(&mut self, op: &Operator<'_>) -> Result<bool, CompileError> {
@@ -79,7 +80,8 @@ impl FuncTranslator<'_, '_> {
             }
         };
         let flags = self.flags(Region::Global);
-        let flags = if global.mutability {
+        // A collector may move what the global refers to.
+        let flags = if global.mutability || self.is_tracked(global.wasm_ty) {
             flags
         } else {
             flags.with_readonly().with_can_move()
@@ -96,6 +98,7 @@ impl FuncTranslator<'_, '_> {
             }
         };
         self.push(value);
+        self.track(1);
         Ok(())
     }
 
@@ -124,8 +127,17 @@ impl FuncTranslator<'_, '_> {
     fn global_set(&mut self, index: GlobalIndex) -> Result<(), CompileError> {
         let value = self.pop();
         let value = self.canonical(value);
-        let (base, offset, _, flags) = self.global(index)?;
-        self.ins().store(flags, value, base, offset);
+        let (base, offset, ty, flags) = self.global(index)?;
+        match self.translation.module.globals[index].wasm_ty {
+            WasmValType::Ref(global) if ty == types::I32 => {
+                let place = Place::new(base, offset as u32, flags, global);
+                let value_type = self.operand_type(0);
+                self.collector().write_root(self, place, value, value_type);
+            }
+            _ => {
+                self.ins().store(flags, value, base, offset);
+            }
+        }
         Ok(())
     }
 }

@@ -8,6 +8,8 @@
 //! | `.waxwing.funcs` | the [function table](FunctionTable) |
 //! | `.waxwing.traps` | the [trap table](crate::TrapTable) |
 //! | `.waxwing.addrmap` | the [address map](crate::address_map::AddressMap), if configured |
+//! | `.waxwing.stackmaps` | the [stack maps](crate::call_sites::StackMaps), if there are any |
+//! | `.waxwing.handlers` | the [exception handlers](crate::call_sites::Handlers), if there are any |
 //! | `.waxwing.names` | the [function names](crate::FunctionNames) |
 //! | `.waxwing.data` | data segments and memory images, page-aligned |
 //! | `.waxwing.check` | the [checksum] of the sections that loading relies on |
@@ -38,6 +40,10 @@ pub const SECTION_FUNCTIONS: &str = ".waxwing.funcs";
 pub const SECTION_TRAPS: &str = ".waxwing.traps";
 /// The section of the [`AddressMap`](crate::address_map::AddressMap).
 pub const SECTION_ADDRESS_MAP: &str = ".waxwing.addrmap";
+/// The section of the [`StackMaps`](crate::call_sites::StackMaps), absent if there are none.
+pub const SECTION_STACK_MAPS: &str = ".waxwing.stackmaps";
+/// The section of the [`Handlers`](crate::call_sites::Handlers), absent if there are none.
+pub const SECTION_HANDLERS: &str = ".waxwing.handlers";
 /// The section of the [`FunctionNames`](crate::FunctionNames).
 pub const SECTION_NAMES: &str = ".waxwing.names";
 /// The section of data segments and memory images.

@@ -3,6 +3,7 @@
 use super::{CompileError, CompiledFunction, Compiler, ModuleTranslation, RelocTarget};
 use crate::address_map::encode_address_map;
 use crate::artifact::{self, ArtifactHeader, ArtifactInfo, FunctionLoc, FunctionTableBuilder};
+use crate::call_sites::{encode_handlers, encode_stack_maps};
 use crate::{
     BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, ModuleTypeIndex, PrimaryMap, Trap,
     encode_function_names, encode_traps,
@@ -82,6 +83,22 @@ pub fn link(
     sections.add_metadata(artifact::SECTION_TRAPS, traps(&placed));
     if translation.tunables.generate_address_map {
         sections.add_metadata(artifact::SECTION_ADDRESS_MAP, address_map(&placed));
+    }
+    if pieces.iter().any(|piece| !piece.stack_maps.is_empty()) {
+        let maps = encode_stack_maps(
+            placed
+                .iter()
+                .flat_map(|(start, f)| f.stack_maps.iter().map(|map| (*start as u32, map))),
+        );
+        sections.add_metadata(artifact::SECTION_STACK_MAPS, maps);
+    }
+    if pieces.iter().any(|piece| !piece.handlers.is_empty()) {
+        let handlers = encode_handlers(
+            placed
+                .iter()
+                .flat_map(|(start, f)| f.handlers.iter().map(|table| (*start as u32, table))),
+        );
+        sections.add_metadata(artifact::SECTION_HANDLERS, handlers);
     }
     if !translation.function_names.is_empty() {
         let names = encode_function_names(&translation.function_names);

@@ -28,10 +28,11 @@ pub(super) fn build(
             return Ok(None);
         };
         let size = module.memories[*memory].minimum_byte_size();
-        let in_bounds = start
-            .checked_add(data.len() as u64)
-            .zip(size)
-            .is_some_and(|(end, size)| end <= size);
+        let end = start.checked_add(data.len() as u64);
+        let in_bounds = end.zip(size).is_some_and(|(end, size)| {
+            // A memory of 64-bit indices and small pages may end within the last page of all.
+            end <= size && end.checked_next_multiple_of(tunables.page_align).is_some()
+        });
         if module.is_imported_memory(*memory) || !in_bounds {
             return Ok(None);
         }

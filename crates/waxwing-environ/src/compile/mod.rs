@@ -1,16 +1,19 @@
 //! What a compiler is: from a [`ModuleTranslation`] to [`CompiledFunction`]s to an artifact.
 
+mod branch_hints;
 mod link;
 mod memory_image;
 mod table_image;
 mod translate;
 mod types;
 
+pub use branch_hints::{BranchHint, BranchHints};
 pub use link::{Artifact, CompiledModule, link};
 pub use translate::{FunctionBodyData, ModuleTranslation};
 pub use types::TypeConverter;
 
 use crate::artifact::FlagValue;
+use crate::call_sites::{HandlerTable, StackMap};
 use crate::{BuiltinFunctionIndex, DefinedFuncIndex, Trap, WasmFuncType};
 use core::any::Any;
 use core::fmt;
@@ -94,6 +97,10 @@ pub struct CompiledFunction {
     /// Pairs of code offset and offset in the wasm binary
     /// ([`NO_WASM_OFFSET`](crate::address_map::NO_WASM_OFFSET) for none), sorted by code offset.
     pub address_map: Vec<(u32, u32)>,
+    /// Calls across which GC references are alive, sorted by offset.
+    pub stack_maps: Vec<StackMap>,
+    /// Calls within reach of exception handlers, sorted by offset.
+    pub handlers: Vec<HandlerTable>,
     /// Unwind information, in the compiler's own form.
     pub unwind: Option<Box<dyn Any + Send + Sync>>,
     /// The compiler's intermediate representation as text, when it was asked for.

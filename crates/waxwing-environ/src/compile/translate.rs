@@ -1,12 +1,13 @@
 //! From the bytes of a module to its facts and function bodies.
 
+use super::branch_hints::BranchHints;
 use super::types::{TypeConverter, memory};
 use super::{CompileError, memory_image, table_image};
 use crate::{
     ConstExpr, ConstOp, DataSegment, DefinedFuncIndex, ElementSegment, EntityIndex, EntityType,
     Export, FuncIndex, FuncRefIndex, FunctionFacts, Global, GlobalIndex, Import, MemoryIndex,
-    MemoryInitialization, Module, ModuleTypes, PrimaryMap, TableIndex, TableInitialValue,
-    TableSegment, Tag, TagIndex, Tunables, TypeIndex, TypeRef,
+    MemoryInitialization, Module, ModuleTypeIndex, ModuleTypes, PrimaryMap, TableIndex,
+    TableInitialValue, TableSegment, Tag, TagIndex, Tunables, TypeIndex, TypeRef,
 };
 use core::ops::Range;
 use smallvec::SmallVec;
@@ -42,6 +43,8 @@ pub struct ModuleTranslation<'data> {
     pub tunables: Tunables,
     /// Function names of the name section, sorted by index.
     pub function_names: Vec<(FuncIndex, &'data str)>,
+    /// Which way branches are likely to go.
+    pub branch_hints: BranchHints,
     /// The contents of the artifact's data section, in pieces.
     pub data: DataSection<'data>,
     /// DWARF sections of the binary, by name. They become sections of the artifact.
@@ -98,6 +101,7 @@ impl<'data> ModuleTranslation<'data> {
             bodies: PrimaryMap::new(),
             types_of: TypeConverter::default(),
             function_names: Vec::new(),
+            branch_hints: BranchHints::default(),
             data: Vec::new(),
             debug_sections: Vec::new(),
         };
@@ -129,6 +133,7 @@ struct Translator<'data> {
     bodies: PrimaryMap<DefinedFuncIndex, FunctionBodyData<'data>>,
     types_of: TypeConverter,
     function_names: Vec<(FuncIndex, &'data str)>,
+    branch_hints: BranchHints,
     data: Vec<SegmentData<'data>>,
     debug_sections: Vec<(&'data str, &'data [u8])>,
 }
@@ -186,7 +191,7 @@ impl<'data> Translator<'data> {
             }
             Payload::TagSection(section) => {
                 for tag in section {
-                    let signature = self.types.by_index[TypeIndex::from_u32(tag?.func_type_idx)];
+                    let signature = self.type_at(tag?.func_type_idx);
                     self.module.tags.push(Tag {
                         signature: TypeRef::Module(signature),
                     });
@@ -272,7 +277,7 @@ impl<'data> Translator<'data> {
                 (EntityIndex::Global(index), EntityType::Global(ty))
             }
             T::Tag(ty) => {
-                let signature = self.types.by_index[TypeIndex::from_u32(ty.func_type_idx)];
+                let signature = self.type_at(ty.func_type_idx);
                 let tag = Tag {
                     signature: TypeRef::Module(signature),
                 };
@@ -293,7 +298,7 @@ impl<'data> Translator<'data> {
     fn function(&mut self, ty: u32) -> FuncIndex {
         self.module.num_functions += 1;
         self.functions.push(FunctionFacts {
-            signature: self.types.by_index[TypeIndex::from_u32(ty)],
+            signature: self.type_at(ty),
             func_ref: None,
         })
     }
@@ -305,6 +310,10 @@ impl<'data> Translator<'data> {
             facts.func_ref = Some(FuncRefIndex::from_u32(self.module.num_escaped_funcs as u32));
             self.module.num_escaped_funcs += 1;
         }
+    }
+
+    fn type_at(&self, index: u32) -> ModuleTypeIndex {
+        self.types.by_index[TypeIndex::from_u32(index)]
     }
 
     fn global_type(&self, ty: wasmparser::GlobalType) -> Result<Global, CompileError> {
@@ -360,6 +369,24 @@ impl<'data> Translator<'data> {
                 Operator::I64Add => ConstOp::I64Add,
                 Operator::I64Sub => ConstOp::I64Sub,
                 Operator::I64Mul => ConstOp::I64Mul,
+                Operator::RefI31 => ConstOp::RefI31,
+                Operator::StructNew { struct_type_index } => {
+                    ConstOp::StructNew(self.type_at(struct_type_index))
+                }
+                Operator::StructNewDefault { struct_type_index } => {
+                    ConstOp::StructNewDefault(self.type_at(struct_type_index))
+                }
+                Operator::ArrayNew { array_type_index } => {
+                    ConstOp::ArrayNew(self.type_at(array_type_index))
+                }
+                Operator::ArrayNewDefault { array_type_index } => {
+                    ConstOp::ArrayNewDefault(self.type_at(array_type_index))
+                }
+                Operator::ArrayNewFixed {
+                    array_type_index,
+                    array_size,
+                } => ConstOp::ArrayNewFixed(self.type_at(array_type_index), array_size),
+                Operator::AnyConvertExtern | Operator::ExternConvertAny => ConstOp::ConvertExtern,
                 Operator::End => break,
                 other => {
                     return Err(CompileError::Unsupported(format!(
@@ -426,15 +453,20 @@ impl<'data> Translator<'data> {
         Ok(())
     }
 
-    /// Reads names, and finds DWARF; a malformed name section is ignored, as the specification
-    /// asks.
+    /// Reads names and branch hints, and finds DWARF; malformed sections of these are ignored, as
+    /// the specification asks.
     fn custom_section(&mut self, section: CustomSectionReader<'data>) {
         if section.name().starts_with(".debug_") {
             self.debug_sections.push((section.name(), section.data()));
             return;
         }
-        let KnownCustom::Name(names) = section.as_known() else {
-            return;
+        let names = match section.as_known() {
+            KnownCustom::Name(names) => names,
+            KnownCustom::BranchHints(hints) => {
+                self.branch_hints.read(hints, &self.module);
+                return;
+            }
+            _ => return,
         };
         for name in names {
             match name {
@@ -459,6 +491,12 @@ impl<'data> Translator<'data> {
         wasm_types: wasmparser::types::Types,
         tunables: &Tunables,
     ) -> Result<ModuleTranslation<'data>, CompileError> {
+        self.module.needs_gc_heap = self.needs_gc_heap();
+        if self.module.needs_gc_heap && tunables.collector.is_none() {
+            return Err(CompileError::Unsupported(
+                "objects of the GC heap in an engine without a garbage collector".to_string(),
+            ));
+        }
         self.function_names.sort_by_key(|(index, _)| *index);
         self.function_names.dedup_by_key(|(index, _)| *index);
         let data = self.place_data(tunables)?;
@@ -472,9 +510,16 @@ impl<'data> Translator<'data> {
             wasm_types,
             tunables: tunables.clone(),
             function_names: self.function_names,
+            branch_hints: self.branch_hints,
             data,
             debug_sections: self.debug_sections,
         })
+    }
+
+    /// Whether code of the module can make objects.
+    fn needs_gc_heap(&self) -> bool {
+        let mut types = self.types.types.values();
+        types.any(|ty| ty.as_func().is_none()) || !self.module.tags.is_empty()
     }
 
     /// Lays out the data section: images or active segments, then passive segments.

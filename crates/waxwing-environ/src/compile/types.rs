@@ -49,8 +49,17 @@ impl TypeConverter {
             let index = ModuleTypeIndex::new(start.index() + i);
             self.interned.insert(*member, index);
         }
+        let kinds: Vec<Kind> = group
+            .iter()
+            .map(|member| Kind::of_parsed(&validator[*member].composite_type.inner))
+            .collect();
         for member in &group {
-            let ty = self.sub_type(&validator[*member], start, types)?;
+            let scope = Scope {
+                start,
+                group: &kinds,
+                types,
+            };
+            let ty = self.sub_type(&validator[*member], &scope)?;
             types.types.push(ty);
         }
         types.rec_groups.push(start..types.types.next_key());
@@ -60,10 +69,8 @@ impl TypeConverter {
     fn sub_type(
         &self,
         ty: &wasmparser::SubType,
-        group: ModuleTypeIndex,
-        types: &ModuleTypes,
+        scope: &Scope<'_>,
     ) -> Result<WasmSubType, CompileError> {
-        let kinds = GroupKinds { group, types };
         if ty.composite_type.shared {
             return Err(CompileError::Unsupported("shared types".to_string()));
         }
@@ -73,7 +80,7 @@ impl TypeConverter {
                     wasmparser::StorageType::I8 => WasmStorageType::I8,
                     wasmparser::StorageType::I16 => WasmStorageType::I16,
                     wasmparser::StorageType::Val(ty) => {
-                        WasmStorageType::Val(self.val_type_in(ty, &kinds)?)
+                        WasmStorageType::Val(self.val_type_in(ty, scope)?)
                     }
                 },
                 mutable: field.mutable,
@@ -82,7 +89,7 @@ impl TypeConverter {
         let composite = match &ty.composite_type.inner {
             CompositeInnerType::Func(ty) => {
                 let convert = |list: &[wasmparser::ValType]| {
-                    let types = list.iter().map(|ty| self.val_type_in(*ty, &kinds));
+                    let types = list.iter().map(|ty| self.val_type_in(*ty, scope));
                     types.collect::<Result<Vec<_>, _>>()
                 };
                 WasmCompositeType::Func(WasmFuncType::new(
@@ -100,7 +107,7 @@ impl TypeConverter {
             }
         };
         let supertype = match ty.supertype_idxs.first() {
-            Some(index) => Some(self.type_ref(index.unpack(), &kinds)?),
+            Some(index) => Some(self.type_ref(index.unpack(), scope)?),
             None => None,
         };
         Ok(WasmSubType {
@@ -110,15 +117,11 @@ impl TypeConverter {
         })
     }
 
-    fn type_ref(
-        &self,
-        index: UnpackedIndex,
-        kinds: &GroupKinds<'_>,
-    ) -> Result<TypeRef, CompileError> {
+    fn type_ref(&self, index: UnpackedIndex, scope: &Scope<'_>) -> Result<TypeRef, CompileError> {
         let index = match index {
-            UnpackedIndex::Module(i) => kinds.types.by_index.get(TypeIndex::from_u32(i)).copied(),
+            UnpackedIndex::Module(i) => scope.types.by_index.get(TypeIndex::from_u32(i)).copied(),
             UnpackedIndex::RecGroup(i) => {
-                Some(ModuleTypeIndex::new(kinds.group.index() + i as usize))
+                Some(ModuleTypeIndex::new(scope.start.index() + i as usize))
             }
             UnpackedIndex::Id(id) => self.interned.get(&id).copied(),
         };
@@ -131,7 +134,7 @@ impl TypeConverter {
     fn val_type_in(
         &self,
         ty: wasmparser::ValType,
-        kinds: &GroupKinds<'_>,
+        scope: &Scope<'_>,
     ) -> Result<WasmValType, CompileError> {
         Ok(match ty {
             wasmparser::ValType::I32 => WasmValType::I32,
@@ -141,25 +144,21 @@ impl TypeConverter {
             wasmparser::ValType::V128 => WasmValType::V128,
             wasmparser::ValType::Ref(ty) => WasmValType::Ref(WasmRefType {
                 nullable: ty.is_nullable(),
-                heap_type: self.heap_type_in(ty.heap_type(), kinds)?,
+                heap_type: self.heap_type_in(ty.heap_type(), scope)?,
             }),
         })
     }
 
-    fn heap_type_in(
-        &self,
-        ty: HeapType,
-        kinds: &GroupKinds<'_>,
-    ) -> Result<WasmHeapType, CompileError> {
+    fn heap_type_in(&self, ty: HeapType, scope: &Scope<'_>) -> Result<WasmHeapType, CompileError> {
         let unsupported = |what: &str| Err(CompileError::Unsupported(what.to_string()));
         Ok(match ty {
             HeapType::Concrete(index) => {
-                let ty = self.type_ref(index, kinds)?;
-                match kinds.kind(ty.unwrap_module()) {
-                    Some(WasmCompositeType::Array(_)) => WasmHeapType::ConcreteArray(ty),
-                    Some(WasmCompositeType::Struct(_)) => WasmHeapType::ConcreteStruct(ty),
-                    Some(WasmCompositeType::Func(_)) => WasmHeapType::ConcreteFunc(ty),
-                    None => return unsupported("references within a recursion group"),
+                let ty = self.type_ref(index, scope)?;
+                match scope.kind(ty.unwrap_module()) {
+                    Kind::Array => WasmHeapType::ConcreteArray(ty),
+                    Kind::Struct => WasmHeapType::ConcreteStruct(ty),
+                    Kind::Func => WasmHeapType::ConcreteFunc(ty),
+                    Kind::Cont => return unsupported("continuation references"),
                 }
             }
             HeapType::Exact(_) => return unsupported("exact reference types"),
@@ -190,7 +189,7 @@ impl TypeConverter {
         ty: wasmparser::ValType,
         types: &ModuleTypes,
     ) -> Result<WasmValType, CompileError> {
-        self.val_type_in(ty, &GroupKinds::outside(types))
+        self.val_type_in(ty, &Scope::outside(types))
     }
 
     /// Converts a heap type of the module.
@@ -199,7 +198,7 @@ impl TypeConverter {
         ty: HeapType,
         types: &ModuleTypes,
     ) -> Result<WasmHeapType, CompileError> {
-        self.heap_type_in(ty, &GroupKinds::outside(types))
+        self.heap_type_in(ty, &Scope::outside(types))
     }
 
     /// Converts a reference type of the module.
@@ -252,21 +251,56 @@ fn index_type(is_64: bool) -> IndexType {
     }
 }
 
-/// Answers what kind of type an index has, while a rec group is being interned.
-struct GroupKinds<'a> {
-    group: ModuleTypeIndex,
+/// What a defined type is.
+#[derive(Copy, Clone)]
+enum Kind {
+    Func,
+    Array,
+    Struct,
+    Cont,
+}
+
+impl Kind {
+    fn of_parsed(ty: &CompositeInnerType) -> Kind {
+        match ty {
+            CompositeInnerType::Func(_) => Kind::Func,
+            CompositeInnerType::Array(_) => Kind::Array,
+            CompositeInnerType::Struct(_) => Kind::Struct,
+            CompositeInnerType::Cont(_) => Kind::Cont,
+        }
+    }
+
+    fn of(ty: &WasmCompositeType) -> Kind {
+        match ty {
+            WasmCompositeType::Func(_) => Kind::Func,
+            WasmCompositeType::Array(_) => Kind::Array,
+            WasmCompositeType::Struct(_) => Kind::Struct,
+        }
+    }
+}
+
+/// The types that a type can refer to: all that are interned, and those of the rec group that is being
+/// interned, of which no more than the kind is known.
+struct Scope<'a> {
+    /// The index of the first type of the group.
+    start: ModuleTypeIndex,
+    group: &'a [Kind],
     types: &'a ModuleTypes,
 }
 
-impl<'a> GroupKinds<'a> {
+impl<'a> Scope<'a> {
     fn outside(types: &'a ModuleTypes) -> Self {
-        GroupKinds {
-            group: types.types.next_key(),
+        Scope {
+            start: types.types.next_key(),
+            group: &[],
             types,
         }
     }
 
-    fn kind(&self, index: ModuleTypeIndex) -> Option<&WasmCompositeType> {
-        self.types.types.get(index).map(|ty| &ty.composite)
+    fn kind(&self, index: ModuleTypeIndex) -> Kind {
+        match index.index().checked_sub(self.start.index()) {
+            Some(position) => self.group[position],
+            None => Kind::of(&self.types.types[index].composite),
+        }
     }
 }

@@ -32,6 +32,30 @@ pub(crate) unsafe fn resume_to_handler(pc: usize, sp: usize, fp: usize) -> ! {
     }
 }
 
+/// Continues at `pc` with the given stack and frame pointers, and a word for the handler of an exception that is
+/// there; abandons all younger frames.
+///
+/// # Safety
+///
+/// `pc` is a landing block of generated code for a call by the function whose live frame on this stack the two
+/// pointers are those of, and no frame between it and the caller has anything to clean up.
+pub(crate) unsafe fn resume_to_landing(pc: usize, sp: usize, fp: usize, payload: u64) -> ! {
+    // SAFETY: required of the caller. The payload is where the `tail` convention has it.
+    unsafe {
+        asm!(
+            "mov rsp, rcx",
+            "mov rbp, r8",
+            "jmp r9",
+            in("rcx") sp,
+            in("r8") fp,
+            in("r9") pc,
+            in("rax") payload,
+            in("rdx") 0_u64,
+            options(noreturn),
+        )
+    }
+}
+
 /// Where the function whose frame is at `fp` returns to.
 ///
 /// # Safety

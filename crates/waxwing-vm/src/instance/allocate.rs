@@ -1,14 +1,15 @@
 //! Allocation of instances with their contexts.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, ensure};
 use cranelift_entity::EntitySet;
 use waxwing_environ::{
-    DefinedMemoryIndex, DefinedTableIndex, EntityRef, FuncIndex, GlobalIndex, MemoryIndex,
-    PrimaryMap, TableIndex, TagIndex,
+    DefinedMemoryIndex, DefinedTableIndex, DefinedTagIndex, EntityRef, FuncIndex, GlobalIndex,
+    MemoryIndex, PrimaryMap, TableIndex, TagIndex,
 };
 
 use super::{Instance, InstanceId};
@@ -34,6 +35,13 @@ fn layout(module: &LoadedModule) -> Result<Layout> {
         .map_err(|_| anyhow!("an instance of {size:#x} bytes exceeds the address space"))
 }
 
+/// What an instance owns: memories, tables, and the numbers that stand for its tags.
+pub(crate) type OwnedItems = (
+    PrimaryMap<DefinedMemoryIndex, Memory>,
+    PrimaryMap<DefinedTableIndex, Table>,
+    PrimaryMap<DefinedTagIndex, u32>,
+);
+
 /// An instance, owned.
 pub(crate) struct InstanceHandle(NonNull<Instance>);
 
@@ -54,8 +62,7 @@ impl InstanceHandle {
         store_context: NonNull<VMStoreContext>,
         module: &Arc<LoadedModule>,
         imports: Imports<'_>,
-        memories: PrimaryMap<DefinedMemoryIndex, Memory>,
-        tables: PrimaryMap<DefinedTableIndex, Table>,
+        (memories, tables, tag_ids): OwnedItems,
     ) -> Result<InstanceHandle> {
         check_imports(module, &imports)?;
         let layout = layout(module)?;
@@ -76,6 +83,7 @@ impl InstanceHandle {
             module: Arc::clone(module),
             memories,
             tables,
+            passive_elements: HashMap::new(),
             dropped_elements: EntitySet::new(),
             dropped_data: EntitySet::new(),
         };
@@ -89,7 +97,7 @@ impl InstanceHandle {
             ));
         }
         let mut handle = InstanceHandle(pointer);
-        handle.instance().write_context(imports);
+        handle.instance().write_context(imports, &tag_ids);
         Ok(handle)
     }
 
@@ -142,7 +150,7 @@ fn check_imports(module: &LoadedModule, imports: &Imports<'_>) -> Result<()> {
 
 impl Instance {
     /// Writes imports and definitions to the context.
-    fn write_context(&mut self, imports: Imports<'_>) {
+    fn write_context(&mut self, imports: Imports<'_>, tag_ids: &PrimaryMap<DefinedTagIndex, u32>) {
         let module = Arc::clone(&self.module);
         let offsets = module.offsets();
         // SAFETY: the layout has room for as many imports of each kind as the module has, which was
@@ -168,6 +176,7 @@ impl Instance {
             if let Some(defined) = facts.defined_tag_index(tag) {
                 let definition = VMTagDefinition {
                     type_index: module.tag_type(tag).signature.unwrap_engine(),
+                    id: tag_ids[defined],
                 };
                 // SAFETY: the record is part of the context, which nobody else uses yet.
                 unsafe {

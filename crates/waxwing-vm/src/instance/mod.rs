@@ -16,9 +16,9 @@ mod exports;
 mod initialize;
 mod segments;
 
+use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use cranelift_entity::{EntitySet, entity_impl};
@@ -31,13 +31,13 @@ use waxwing_environ::{
 
 pub(crate) use allocate::InstanceHandle;
 pub use exports::VMExport;
-pub(crate) use initialize::initialize;
+pub(crate) use initialize::InstanceEnv;
+pub(crate) use initialize::{initialize, is_gc_type};
 
-use crate::const_eval::ConstEnv;
 use crate::loaded_module::LoadedModule;
-use crate::memory::Memory;
+use crate::memory::{Memory, SharedMemory, declared_maximum, size_after_growth};
 use crate::store::VMStore;
-use crate::table::{Table, TableElement};
+use crate::table::{Table, TableElement, TableElements};
 use crate::val_raw::ValRaw;
 use crate::vmcontext::{
     VMArrayCall, VMContext, VMFuncRef, VMFunctionImport, VMGlobalDefinition, VMGlobalImport,
@@ -58,6 +58,8 @@ pub struct Instance {
     module: Arc<LoadedModule>,
     memories: PrimaryMap<DefinedMemoryIndex, Memory>,
     tables: PrimaryMap<DefinedTableIndex, Table>,
+    /// The elements of passive segments of GC references, until they are dropped.
+    passive_elements: HashMap<ElemIndex, Box<[u32]>>,
     dropped_elements: EntitySet<ElemIndex>,
     dropped_data: EntitySet<DataIndex>,
 }
@@ -174,6 +176,7 @@ impl Instance {
             wasm_call: Some(self.module.func_code(defined)?),
             vmctx: VMContext::opaque(self.vmctx),
             type_index,
+            gc_id: 0,
         })
     }
 
@@ -199,7 +202,10 @@ impl Instance {
         let offsets = self.module.offsets();
         match self.module.module().defined_memory_index(index) {
             Some(index) => VMMemoryImport {
-                from: self.record(offsets.memory_definition(index)),
+                from: match &self.memories[index] {
+                    Memory::Unshared(_) => self.record(offsets.memory_definition(index)),
+                    Memory::Shared(memory) => memory.definition(),
+                },
                 vmctx: self.vmctx,
                 index,
             },
@@ -242,6 +248,13 @@ impl Instance {
         }
     }
 
+    /// What stands for an exception tag in the store's GC heap; `None` if the module has no such tag.
+    pub(crate) fn tag_id(&self, index: waxwing_environ::TagIndex) -> Option<u32> {
+        self.module.module().tags.get(index)?;
+        // SAFETY: tags live as long as the store, and do not change.
+        Some(unsafe { self.tag_import(index).from.as_ref() }.id)
+    }
+
     /// The address of a global, imported or defined.
     pub fn global(&self, index: GlobalIndex) -> NonNull<VMGlobalDefinition> {
         self.global_import(index).from
@@ -271,17 +284,45 @@ impl Instance {
         &self.tables[index]
     }
 
+    /// Calls `visit` with the address and number of references in each global, table and element segment
+    /// that the instance owns.
+    pub(crate) fn visit_gc_roots(&mut self, visit: &mut dyn FnMut(NonNull<u32>, usize)) {
+        let roots = self.module.gc_roots();
+        for global in &roots.globals {
+            let offset = self.module.offsets().global_definition(*global);
+            visit(self.record(offset), 1);
+        }
+        for table in &roots.tables {
+            if let TableElements::GcRefs { start, len } = self.tables[*table].elements() {
+                visit(start, len);
+            }
+        }
+        for elements in self.passive_elements.values_mut() {
+            visit(NonNull::from(&mut **elements).cast(), elements.len());
+        }
+    }
+
     /// Tells generated code where a memory is, and how large.
     fn publish_memory(&mut self, index: DefinedMemoryIndex) {
-        let definition = self.memories[index].definition();
-        let offset = self.module.offsets().memory_definition(index);
-        let record = self.record::<VMMemoryDefinition>(offset).as_ptr();
-        // SAFETY: the record is part of the context. The base is read by this thread alone, unless the
-        // memory is shared, when it never changes; the length is atomic.
-        unsafe {
-            (&raw mut (*record).base).write(definition.base);
-            let length = definition.current_length.into_inner();
-            (*record).current_length.store(length, Ordering::Release);
+        let offsets = self.module.offsets();
+        match &self.memories[index] {
+            Memory::Unshared(memory) => {
+                let offset = offsets.memory_definition(index);
+                let record = self.record::<VMMemoryDefinition>(offset);
+                let definition = VMMemoryDefinition {
+                    base: memory.base(),
+                    current_length: memory.byte_size().into(),
+                };
+                // SAFETY: the record is part of the context, which nobody has references to. Whoever
+                // uses it has exclusive use of the store.
+                unsafe { record.write(definition) };
+            }
+            Memory::Shared(memory) => {
+                let offset = offsets.shared_memory_pointer(index);
+                let record = self.record::<NonNull<VMMemoryDefinition>>(offset);
+                // SAFETY: as above.
+                unsafe { record.write(memory.definition()) };
+            }
         }
     }
 
@@ -324,25 +365,6 @@ impl Instance {
         Ok(element)
     }
 
-    /// Sets an element of a table that the instance owns.
-    ///
-    /// # Errors
-    ///
-    /// Traps if there is no such element.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the reference is not of the table's kind. That it is of the table's type is for the
-    /// caller to know.
-    pub fn table_set(
-        &mut self,
-        table: DefinedTableIndex,
-        index: u64,
-        element: TableElement,
-    ) -> Result<(), Trap> {
-        self.table_fill(table, index, element, 1)
-    }
-
     /// Sets `len` elements from `start` on of a table that the instance owns.
     ///
     /// # Errors
@@ -351,8 +373,9 @@ impl Instance {
     ///
     /// # Panics
     ///
-    /// As for [`Self::table_set`].
-    pub fn table_fill(
+    /// Panics if the reference is not of the table's kind. That it is of the table's type, and counted where
+    /// references are, is for the caller to see to.
+    pub(crate) fn table_fill(
         &mut self,
         table: DefinedTableIndex,
         start: u64,
@@ -419,27 +442,31 @@ impl Instance {
         index: DefinedMemoryIndex,
         delta: u64,
     ) -> Result<Option<u64>> {
-        let (pages, current, desired, maximum) = {
+        let (ty, current) = {
             // SAFETY: required of the caller; the reference ends before the limiter is asked.
             let memory = unsafe { instance.as_ref() }.memory(index);
-            (
-                memory.pages(),
-                memory.byte_size(),
-                memory.size_after_growth(delta),
-                memory.declared_maximum(),
-            )
+            if let Memory::Shared(memory) = memory {
+                let memory = memory.clone();
+                return grow_shared_memory(&memory, store, delta);
+            }
+            (*memory.ty(), memory.byte_size())
         };
+        let pages = current as u64 >> ty.page_size_log2;
         // Growing by nothing always succeeds.
         if delta == 0 {
             return Ok(Some(pages));
         }
-        if !store.memory_growing(current, desired, maximum)? {
+        let desired = size_after_growth(&ty, current, delta);
+        if !store.memory_growing(current, desired, declared_maximum(&ty))? {
             return Ok(None);
         }
         let grown = {
             // SAFETY: required of the caller; the reference ends before the limiter is told.
             let instance = unsafe { &mut *instance.as_ptr() };
-            let grown = instance.memories[index].grow_to(desired);
+            let grown = match &mut instance.memories[index] {
+                Memory::Unshared(memory) => memory.grow_to(desired),
+                Memory::Shared(_) => unreachable!("was not shared above"),
+            };
             instance.publish_memory(index);
             grown
         };
@@ -501,12 +528,32 @@ impl Instance {
     }
 }
 
-impl ConstEnv for Instance {
-    fn global(&self, index: GlobalIndex) -> ValRaw {
-        self.global_value(index)
-    }
-
-    fn func_ref(&self, index: FuncIndex) -> Option<NonNull<VMFuncRef>> {
-        Instance::func_ref(self, index)
+/// Grows a shared memory by `delta` pages, as far as the limiter of the store that asks for it allows.
+/// Returns the previous number of pages, or `None` if it cannot grow so far.
+fn grow_shared_memory(
+    memory: &SharedMemory,
+    store: &mut dyn VMStore,
+    delta: u64,
+) -> Result<Option<u64>> {
+    let ty = memory.ty();
+    loop {
+        let current = memory.byte_size();
+        let pages = current as u64 >> ty.page_size_log2;
+        if delta == 0 {
+            return Ok(Some(pages));
+        }
+        let desired = size_after_growth(ty, current, delta);
+        if !store.memory_growing(current, desired, declared_maximum(ty))? {
+            return Ok(None);
+        }
+        match memory.grow_from(current, desired) {
+            Ok(true) => return Ok(Some(pages)),
+            // Another thread grew it meanwhile: the limiter has to be asked for another size.
+            Ok(false) => {}
+            Err(error) => {
+                store.memory_grow_failed(error)?;
+                return Ok(None);
+            }
+        }
     }
 }

@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use waxwing_environ::{
-    DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex, EntityRef, Global, Memory, Module,
-    PrimaryMap, Table, TableInitialValue, TypeRef, WasmValType,
+    DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex, DefinedTagIndex, EntityRef, Global,
+    Memory, Module, PrimaryMap, Table, TableInitialValue, Tag, TypeRef, WasmValType,
 };
 
-use super::{Counts, VMStore};
+use super::{Counts, StoreCore, VMStore};
 use crate::imports::Imports;
 use crate::instance::{self, InstanceHandle, InstanceId};
 use crate::loaded_module::LoadedModule;
-use crate::memory::{self, InitialContents};
+use crate::memory::{self, InitialContents, SharedMemory};
 use crate::table::{self, TableElement};
 use crate::type_registry::RegisteredType;
 use crate::val_raw::ValRaw;
-use crate::vmcontext::VMGlobalDefinition;
+use crate::vmcontext::VMMemoryImport;
 
 /// Instantiates a module: everything but running its start function.
 ///
@@ -42,9 +42,7 @@ pub unsafe fn instantiate(
     // SAFETY: required of the caller.
     let id = unsafe { allocate(store, module, imports)? };
     store.core_mut().counts = counts;
-    let instance = store.core().instances[id].as_ptr();
-    // SAFETY: the instance is new, and its store is borrowed exclusively.
-    unsafe { instance::initialize(instance)? };
+    instance::initialize(store, id)?;
     Ok(id)
 }
 
@@ -76,7 +74,8 @@ fn count(store: &dyn VMStore, module: &Module) -> Result<Counts> {
     })
 }
 
-/// Makes an instance, with everything but its globals and segments initialised.
+/// Makes an instance, with new memories and tables, and everything but its globals and segments
+/// initialised.
 ///
 /// # Safety
 ///
@@ -95,16 +94,44 @@ unsafe fn allocate(
     for index in (0..facts.num_defined_tables()).map(DefinedTableIndex::new) {
         tables.push(make_table(store, module, index)?);
     }
-    let core = store.core_mut();
+    // SAFETY: required of the caller.
+    unsafe { add_instance(store.core_mut(), module, imports, memories, tables) }
+}
+
+/// Makes an instance of these memories and tables.
+///
+/// # Safety
+///
+/// As for [`instantiate`]. The memories and tables are those that the module defines.
+unsafe fn add_instance(
+    core: &mut StoreCore,
+    module: &Arc<LoadedModule>,
+    imports: Imports<'_>,
+    memories: PrimaryMap<DefinedMemoryIndex, memory::Memory>,
+    tables: PrimaryMap<DefinedTableIndex, table::Table>,
+) -> Result<InstanceId> {
+    let facts = module.module();
+    if facts.needs_gc_heap {
+        core.gc.ensure_heap()?;
+    }
     let this = core
         .this
         .expect("`set_self` is called before anything is created");
     let id = core.instances.next_key();
     let context = core.vm_store_context();
+    let mut tag_ids = PrimaryMap::with_capacity(facts.num_defined_tags());
+    for tag in (0..facts.num_defined_tags()).map(DefinedTagIndex::new) {
+        tag_ids.push(core.gc.add_tag(id, tag)?);
+    }
     // SAFETY: the instance goes to this store, which drops it before its context; the rest is required
     // of the caller.
-    let handle =
-        unsafe { InstanceHandle::new(id, this, context, module, imports, memories, tables)? };
+    let handle = unsafe {
+        let items = (memories, tables, tag_ids);
+        InstanceHandle::new(id, this, context, module, imports, items)?
+    };
+    if !module.gc_roots().is_empty() {
+        core.gc.add_rooted_instance(id);
+    }
     Ok(core.instances.push(handle))
 }
 
@@ -178,6 +205,36 @@ fn create_host_item(
     unsafe { allocate(store, &module, Imports::default()) }
 }
 
+/// The record to import a shared memory with, which the store keeps from here on.
+///
+/// # Errors
+///
+/// Fails if memory is lacking.
+pub fn import_shared_memory(
+    store: &mut StoreCore,
+    memory: &SharedMemory,
+) -> Result<VMMemoryImport> {
+    let identity = memory.identity();
+    let owner = match store.shared_memories.get(&identity) {
+        Some(owner) => *owner,
+        None => {
+            let mut module = Module::default();
+            module.memories.push(*memory.ty());
+            let module = LoadedModule::synthetic(module, &store.registry, Vec::new())?;
+            let mut memories = PrimaryMap::new();
+            memories.push(memory::Memory::Shared(memory.clone()));
+            let imports = Imports::default();
+            // SAFETY: the module has no imports, this memory and no tables.
+            let owner =
+                unsafe { add_instance(store, &module, imports, memories, PrimaryMap::new())? };
+            store.shared_memories.insert(identity, owner);
+            owner
+        }
+    };
+    let index = DefinedMemoryIndex::new(0);
+    Ok(store.instance(owner).defined_memory(index))
+}
+
 /// Makes a linear memory of the host, of its minimal size.
 ///
 /// # Errors
@@ -216,11 +273,28 @@ pub fn create_host_table(
     let instance = create_host_item(store, module, [ty.ref_type.heap_type.type_ref()])?;
     let index = DefinedTableIndex::new(0);
     if !init.is_null() {
-        let owner = store.core_mut().instance_mut(instance);
-        let size = owner.table(index).size() as u64;
-        owner.table_fill(index, 0, init, size)?;
+        let size = store.core().instance(instance).table(index).size() as u64;
+        let core = store.core_mut();
+        core.table_fill(instance, index, 0, init, size)?;
     }
     Ok((instance, index))
+}
+
+/// Makes an exception tag of the host, whose type is a function type without results.
+///
+/// # Errors
+///
+/// Fails if memory is lacking.
+pub fn create_host_tag(
+    store: &mut dyn VMStore,
+    ty: &RegisteredType,
+) -> Result<(InstanceId, DefinedTagIndex)> {
+    let mut module = Module::default();
+    let signature = TypeRef::Engine(ty.index());
+    module.tags.push(Tag { signature });
+    store.core_mut().gc.add_registered_type(ty)?;
+    let instance = create_host_item(store, module, [Some(signature)])?;
+    Ok((instance, DefinedTagIndex::new(0)))
 }
 
 /// Makes a global of the host. Types that `ty` refers to are the engine's.
@@ -245,8 +319,7 @@ pub unsafe fn create_host_global(
     };
     let instance = create_host_item(store, module, [reference])?;
     let index = DefinedGlobalIndex::new(0);
-    let record = store.core().instance(instance).defined_global(index).from;
-    // SAFETY: the global is new, and the store is borrowed exclusively.
-    unsafe { record.write(VMGlobalDefinition::new(ty.wasm_ty, value)) };
+    // SAFETY: required of the caller.
+    unsafe { store.core_mut().global_set(instance, index, value) };
     Ok((instance, index))
 }

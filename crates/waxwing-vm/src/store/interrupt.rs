@@ -18,18 +18,41 @@ pub(crate) struct Granularity {
     per_unit: u64,
     /// How many bytes or elements are worked on before the epoch is looked at.
     part: u64,
+    is_charged: bool,
 }
 
 /// Bytes of linear memories: a part takes some ten microseconds.
 pub(crate) const BYTES: Granularity = Granularity {
     per_unit: 64,
     part: 1 << 20,
+    is_charged: true,
 };
+
+impl Granularity {
+    /// Elements of arrays, of `size` bytes each: as many bytes.
+    pub(crate) fn elements_of(size: u32) -> Granularity {
+        let size = u64::from(size);
+        Granularity {
+            per_unit: BYTES.per_unit / size,
+            part: BYTES.part / size,
+            is_charged: true,
+        }
+    }
+
+    /// The same for work that has been paid for.
+    pub(crate) fn free(self) -> Granularity {
+        Granularity {
+            is_charged: false,
+            ..self
+        }
+    }
+}
 
 /// Elements of tables, of which each may have to be made first.
 pub(crate) const ELEMENTS: Granularity = Granularity {
     per_unit: 8,
     part: 1 << 13,
+    is_charged: true,
 };
 
 impl StoreCore {
@@ -46,17 +69,15 @@ impl StoreCore {
         self.context().fuel.set(fuel);
     }
 
-    /// Takes the engine's epoch, from which the deadline counts. Before, it is always zero.
+    /// Takes the engine's epoch, that deadlines are of. Before, it is always zero.
     pub fn watch_epoch(&mut self, epoch: Arc<AtomicU64>) {
-        let counter = Arc::as_ptr(&epoch);
-        self.context().epoch_counter.set(counter);
-        self.epoch = Some(epoch);
+        self.context().epoch_counter.set(Arc::as_ptr(&epoch));
+        self.epoch = epoch;
     }
 
     /// The engine's epoch.
     pub fn epoch(&self) -> u64 {
-        let epoch = self.epoch.as_deref();
-        epoch.map_or(0, |epoch| epoch.load(Ordering::Relaxed))
+        self.epoch.load(Ordering::Relaxed)
     }
 
     /// The epoch from which on code is interrupted.
@@ -120,7 +141,7 @@ impl Granularity {
     /// Fails if there is not as much fuel.
     pub(crate) fn charge(&self, store: &mut dyn VMStore, len: u64) -> Result<()> {
         let units = len / self.per_unit;
-        if units == 0 || !store.core().tunables().consume_fuel {
+        if units == 0 || !self.is_charged || !store.core().tunables().consume_fuel {
             return Ok(());
         }
         let left = store.core().fuel().saturating_sub_unsigned(units);

@@ -3,7 +3,7 @@
 mod create;
 pub(crate) mod interrupt;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
@@ -14,24 +14,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
-use waxwing_environ::artifact::TrampolineKind;
 use waxwing_environ::{
-    DefinedMemoryIndex, DefinedTableIndex, EngineTypeIndex, PrimaryMap, Tunables,
+    DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex, EngineTypeIndex, PrimaryMap, Trap,
+    Tunables,
 };
 
-pub use create::{create_host_global, create_host_memory, create_host_table, instantiate};
+pub use create::{
+    create_host_global, create_host_memory, create_host_table, create_host_tag,
+    import_shared_memory, instantiate,
+};
 
-use crate::extern_refs::ExternRefs;
+use crate::gc::{GcOptions, GcStore};
 use crate::host_func::HostFunc;
-use crate::instance::{Instance, InstanceHandle, InstanceId};
+use crate::instance::{Instance, InstanceHandle, InstanceId, is_gc_type};
 use crate::loaded_module::LoadedModule;
 use crate::store_context::VMStoreContext;
 use crate::sys::faults::SignalHandler;
 use crate::table::TableElement;
 use crate::traps::{EntryOptions, UnwindReason, enter_wasm};
-use crate::type_registry::TypeRegistry;
+use crate::type_registry::{RegisteredType, TypeRegistry};
 use crate::val_raw::ValRaw;
-use crate::vmcontext::{VMFuncRef, VMWasmCode};
+use crate::vmcontext::{VMFuncRef, VMGcRef, VMGlobalDefinition, VMWasmCode};
 
 /// The identity of a store: no two stores of a process have the same.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -115,6 +118,14 @@ pub trait VMStore {
 
     /// How many tables the instances of the store may define.
     fn tables_limit(&self) -> usize;
+
+    /// A collection begins. Roots that the host gave up without telling the store may end here, and no
+    /// others until the collection has ended.
+    fn prepare_collection(&mut self) {}
+
+    /// Calls `visit` with every reference that the host holds on to, in an order that is the same each
+    /// time as long as nothing else is done with the store. `visit` may change references.
+    fn trace_host_roots(&mut self, visit: &mut dyn FnMut(&mut VMGcRef));
 }
 
 /// A record that generated code works on, at one address as long as the store.
@@ -174,7 +185,9 @@ pub struct StoreCore {
     host_funcs: Vec<HostFunc>,
     shared_host_funcs: HashMap<*const HostFunc, (NonNull<VMFuncRef>, Arc<HostFunc>)>,
     func_refs: FuncRefs,
-    extern_refs: ExternRefs,
+    /// The instances that own what the host has of shared memories, by the memories' identity.
+    shared_memories: HashMap<usize, InstanceId>,
+    gc: GcStore,
     kept_alive: HashMap<*const (), Arc<dyn Any + Send + Sync>>,
     modules: Modules,
     /// Entries for WebAssembly to host functions, by type, as far as they were looked for.
@@ -184,7 +197,7 @@ pub struct StoreCore {
     counts: Counts,
     context: PinnedContext,
     /// What the context points to.
-    epoch: Option<Arc<AtomicU64>>,
+    epoch: Arc<AtomicU64>,
     /// What the context points to.
     signal_handler: Option<Arc<SignalHandler>>,
     this: Option<NonNull<dyn VMStore>>,
@@ -208,27 +221,32 @@ impl StoreCore {
         registry: &Arc<TypeRegistry>,
         tunables: &Tunables,
         entry_options: EntryOptions,
+        gc_options: GcOptions,
     ) -> StoreCore {
-        StoreCore {
+        let context = PinnedContext(NonNull::from(Box::leak(Box::default())));
+        let mut core = StoreCore {
             instances: PrimaryMap::new(),
             host_funcs: Vec::new(),
             shared_host_funcs: HashMap::new(),
             func_refs: FuncRefs::default(),
-            extern_refs: ExternRefs::default(),
+            shared_memories: HashMap::new(),
+            gc: GcStore::new(tunables.collector, gc_options, context.0),
             kept_alive: HashMap::new(),
             modules: Modules::default(),
             wasm_calls: HashMap::new(),
             holes: Vec::new(),
             counts: Counts::default(),
-            context: PinnedContext(NonNull::from(Box::leak(Box::default()))),
-            epoch: None,
+            context,
+            epoch: Arc::default(),
             signal_handler: None,
             this: None,
             id: StoreId::allocate(),
             entry_options,
             tunables: tunables.clone(),
             registry: Arc::clone(registry),
-        }
+        };
+        core.watch_epoch(Arc::default());
+        core
     }
 
     /// Says which object this is the core of, for limits to be asked for.
@@ -279,14 +297,31 @@ impl StoreCore {
         &self.registry
     }
 
-    /// The host values that WebAssembly refers to.
-    pub fn extern_refs(&self) -> &ExternRefs {
-        &self.extern_refs
+    /// The garbage-collected heap.
+    #[inline]
+    pub fn gc(&self) -> &GcStore {
+        &self.gc
     }
 
-    /// The host values that WebAssembly refers to.
-    pub fn extern_refs_mut(&mut self) -> &mut ExternRefs {
-        &mut self.extern_refs
+    /// The garbage-collected heap.
+    #[inline]
+    pub fn gc_mut(&mut self) -> &mut GcStore {
+        &mut self.gc
+    }
+
+    /// Makes `exception` the one that no handler caught, for the host to take. It stays alive until then.
+    pub fn set_pending_exception(&mut self, exception: VMGcRef) {
+        self.gc.set_pending_exception(Some(exception));
+    }
+
+    /// The exception that no handler caught, if there is one. From now on the host keeps it alive.
+    pub fn take_pending_exception(&mut self) -> Option<VMGcRef> {
+        self.gc.take_pending_exception()
+    }
+
+    /// Whether there is an exception that no handler caught.
+    pub fn has_pending_exception(&self) -> bool {
+        self.gc.has_pending_exception()
     }
 
     /// An instance of the store.
@@ -325,6 +360,7 @@ impl StoreCore {
             return;
         }
         self.modules.all.insert(key, Arc::clone(module));
+        self.add_types_of(module);
         if module.has_code() && !module.code().text().is_empty() {
             let end = module.code().text_range().end;
             self.modules.by_end.insert(end, Arc::clone(module));
@@ -332,10 +368,148 @@ impl StoreCore {
         self.holes.retain(|hole| {
             // SAFETY: the store owns these records, and nobody has references to them.
             let func_ref = unsafe { &mut *hole.as_ptr() };
-            func_ref.wasm_call =
-                module.trampoline(TrampolineKind::WasmToArray, func_ref.type_index);
+            func_ref.wasm_call = module.host_call(&self.registry, func_ref.type_index);
             func_ref.wasm_call.is_none()
         });
+    }
+
+    /// Makes the types of a module known to generated code and the collector, if any module of the store
+    /// asks for them.
+    fn add_types_of(&mut self, module: &LoadedModule) {
+        if self.gc.is_active() {
+            self.gc.add_types(module.gc_types());
+        } else if module.needs_gc_types() {
+            self.gc.activate();
+            for module in self.modules.all.values() {
+                self.gc.add_types(module.gc_types());
+            }
+            let shared = self.shared_host_funcs.values().map(|(_, func)| &**func);
+            for func in self.host_funcs.iter().chain(shared) {
+                add_registered_type(&mut self.gc, func.ty());
+            }
+        }
+    }
+
+    fn add_func_type(&mut self, ty: &RegisteredType) {
+        if self.gc.is_active() {
+            add_registered_type(&mut self.gc, ty);
+        }
+    }
+
+    /// Gives a global that an instance owns another value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the store has no such global.
+    ///
+    /// # Safety
+    ///
+    /// The value is of the global's type, and the store's if it is a reference.
+    pub unsafe fn global_set(
+        &mut self,
+        instance: InstanceId,
+        index: DefinedGlobalIndex,
+        value: ValRaw,
+    ) {
+        let owner = self.instance(instance);
+        let ty = owner.defined_global_type(index).wasm_ty;
+        let record = owner.defined_global(index).from;
+        if is_gc_type(ty) {
+            // SAFETY: globals live as long as their store, which is borrowed exclusively.
+            let old = unsafe { record.read() }.value(ty).get_anyref();
+            self.gc.replace_root(old, value.get_anyref());
+        }
+        // SAFETY: as above.
+        unsafe { record.write(VMGlobalDefinition::new(ty, value)) };
+    }
+
+    /// Sets an element of a table that an instance owns.
+    ///
+    /// # Errors
+    ///
+    /// Traps if there is no such element.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the store has no such table, or the reference is not of its kind. That it is of the
+    /// table's type is for the caller to know.
+    pub fn table_set(
+        &mut self,
+        instance: InstanceId,
+        table: DefinedTableIndex,
+        index: u64,
+        element: TableElement,
+    ) -> Result<(), Trap> {
+        self.table_fill(instance, table, index, element, 1)
+    }
+
+    /// Sets `len` elements from `start` on of a table that an instance owns.
+    ///
+    /// # Errors
+    ///
+    /// Traps, before anything is changed, if they are not all within the table.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Self::table_set`].
+    pub fn table_fill(
+        &mut self,
+        instance: InstanceId,
+        table: DefinedTableIndex,
+        start: u64,
+        element: TableElement,
+        len: u64,
+    ) -> Result<(), Trap> {
+        let range = self
+            .instance(instance)
+            .table(table)
+            .check_range(start, len)?;
+        if let TableElement::GcRef(new) = element
+            && self.gc.counts_references()
+        {
+            let new = new.map_or(0, VMGcRef::get);
+            for index in range {
+                let old = self.gc_element(instance, table, index as u64);
+                self.gc.replace_root(old, new);
+            }
+        }
+        let owner = self.instance_mut(instance);
+        owner.table_fill(table, start, element, len)
+    }
+
+    /// An element of a table of GC references, zero if it is null.
+    fn gc_element(&self, instance: InstanceId, table: DefinedTableIndex, index: u64) -> u32 {
+        match self.instance(instance).table(table).get(index) {
+            Ok(Some(TableElement::GcRef(Some(reference)))) => reference.get(),
+            _ => 0,
+        }
+    }
+
+    /// Counts what copying between tables overwrites and what it adds.
+    fn count_table_copy(
+        &mut self,
+        (dst, dst_table): (InstanceId, DefinedTableIndex),
+        dst_index: u64,
+        (src, src_table): (InstanceId, DefinedTableIndex),
+        src_index: u64,
+        len: u64,
+    ) -> Result<(), Trap> {
+        let from = self.instance(src).table(src_table);
+        from.check_range(src_index, len)?;
+        let to = self.instance(dst).table(dst_table);
+        to.check_range(dst_index, len)?;
+        if !matches!(to.null(), TableElement::GcRef(_)) {
+            return Ok(());
+        }
+        for i in 0..len {
+            let new = self.gc_element(src, src_table, src_index + i);
+            self.gc.count_up(new);
+        }
+        for i in 0..len {
+            let old = self.gc_element(dst, dst_table, dst_index + i);
+            self.gc.count_down(old);
+        }
+        Ok(())
     }
 
     /// The module whose code contains the address `pc`.
@@ -356,7 +530,7 @@ impl StoreCore {
             .modules
             .all
             .values()
-            .find_map(|module| module.trampoline(TrampolineKind::WasmToArray, ty))?;
+            .find_map(|module| module.host_call(&self.registry, ty))?;
         self.wasm_calls.insert(ty, code);
         Some(code)
     }
@@ -375,6 +549,7 @@ impl StoreCore {
     /// Takes a function of the host over, and returns the store's reference to it.
     pub fn add_host_func(&mut self, func: HostFunc) -> NonNull<VMFuncRef> {
         let func_ref = func.func_ref();
+        self.add_func_type(func.ty());
         self.host_funcs.push(func);
         self.fill_or_remember(func_ref);
         func_ref
@@ -386,6 +561,7 @@ impl StoreCore {
         if let Some((func_ref, _)) = self.shared_host_funcs.get(&key) {
             return *func_ref;
         }
+        self.add_func_type(func.ty());
         // SAFETY: the function is alive, and its record is not changed while it is shared.
         let func_ref = self.func_refs.push(unsafe { func.func_ref().read() });
         self.shared_host_funcs
@@ -399,6 +575,11 @@ impl StoreCore {
         let key = Arc::as_ptr(&value).cast::<()>();
         self.kept_alive.entry(key).or_insert(value);
     }
+}
+
+fn add_registered_type(gc: &mut GcStore, ty: &RegisteredType) {
+    gc.add_registered_type(ty)
+        .expect("a registered type keeps those registered that it refers to");
 }
 
 /// Grows a linear memory by `delta` pages. Returns the previous number of pages, or `None` if the memory
@@ -439,9 +620,18 @@ pub fn table_grow(
     delta: u64,
     init: TableElement,
 ) -> Result<Option<u64>> {
-    let instance = store.core_mut().instances[instance].as_ptr();
+    let pointer = store.core_mut().instances[instance].as_ptr();
     // SAFETY: the instance is the store's, which is borrowed exclusively.
-    unsafe { Instance::table_grow(instance, store, index, delta, init) }
+    let grown = unsafe { Instance::table_grow(pointer, store, index, delta, init)? };
+    if let (Some(_), TableElement::GcRef(Some(init))) = (grown, init)
+        && store.core().gc.counts_references()
+    {
+        let gc = &mut store.core_mut().gc;
+        for _ in 0..delta {
+            gc.count_up(init.get());
+        }
+    }
+    Ok(grown)
 }
 
 /// Copies elements between tables, which may be the same.
@@ -460,7 +650,16 @@ pub fn table_copy(
     (src, src_table): (InstanceId, DefinedTableIndex),
     src_index: u64,
     len: u64,
-) -> Result<(), waxwing_environ::Trap> {
+) -> Result<(), Trap> {
+    if store.gc.counts_references() {
+        store.count_table_copy(
+            (dst, dst_table),
+            dst_index,
+            (src, src_table),
+            src_index,
+            len,
+        )?;
+    }
     let dst = (store.instances[dst].as_ptr(), dst_table);
     let src = (store.instances[src].as_ptr(), src_table);
     // SAFETY: the instances are the store's, which is borrowed exclusively.

@@ -164,6 +164,75 @@ impl Activation {
         unsafe { *self.reason.get() = Some(reason) };
     }
 
+    /// The youngest frame of WebAssembly code, and the frame pointer of the entry trampoline, while
+    /// WebAssembly code has left for the host by a trampoline.
+    ///
+    /// # Safety
+    ///
+    /// This is the innermost activation of the calling thread.
+    pub(super) unsafe fn frames(&self) -> Option<(RawFrame, usize)> {
+        let store = self.context();
+        let exit_fp = store.last_wasm_exit_fp.get();
+        (exit_fp != 0).then(|| {
+            let frame = RawFrame {
+                pc: store.last_wasm_exit_pc.get(),
+                // SAFETY: the trampoline is on the stack.
+                fp: unsafe { arch::caller_fp(exit_fp) },
+            };
+            (frame, store.last_wasm_entry_fp.get())
+        })
+    }
+
+    /// Whether the recorded reason is that an exception was thrown.
+    ///
+    /// # Safety
+    ///
+    /// This is the innermost activation of the calling thread.
+    pub(super) unsafe fn is_throwing(&self) -> bool {
+        // SAFETY: this thread alone uses the cell, and nobody keeps references into it.
+        let reason = unsafe { &*self.reason.get() };
+        matches!(
+            reason,
+            Some(UnwindReason::Trap {
+                reason: TrapReason::Exception { .. },
+                ..
+            })
+        )
+    }
+
+    /// Forgets the recorded reason.
+    ///
+    /// # Safety
+    ///
+    /// This is the innermost activation of the calling thread.
+    pub(super) unsafe fn forget(&self) {
+        // SAFETY: this thread alone uses the cell, and nobody keeps references into it.
+        drop(unsafe { (*self.reason.get()).take() });
+    }
+
+    /// Gives the recorded exception, for which there is no handler, its backtrace.
+    ///
+    /// # Safety
+    ///
+    /// This is the innermost activation of the calling thread, and the frames in which the exception was
+    /// thrown are still there.
+    pub(super) unsafe fn trace_exception(&self) {
+        // SAFETY: this thread alone uses the cell, and nobody keeps references into it.
+        let reason = unsafe { &mut *self.reason.get() };
+        if let Some(UnwindReason::Trap {
+            reason:
+                TrapReason::Exception {
+                    has_backtrace: false,
+                    ..
+                },
+            backtrace,
+        }) = reason
+        {
+            // SAFETY: required of the caller.
+            *backtrace = unsafe { BacktraceOf(self).capture(None) };
+        }
+    }
+
     /// The trap handler of the entry trampoline, if this is the innermost activation of the calling
     /// thread and its entry trampoline ran.
     pub(super) fn resume_point(&self) -> Resume {
@@ -331,11 +400,13 @@ fn recorded(activation: &Activation) -> Box<UnwindReason> {
 pub fn record_trap(reason: impl Into<TrapReason>) {
     let reason = reason.into();
     let activation = innermost().expect("builtins and host functions run within `enter_wasm`");
+    // Exceptions get theirs when it is known that nobody handles them.
+    let is_traced = !matches!(reason, TrapReason::Exception { .. });
     // SAFETY: it is the innermost activation, and this function runs on top of its frames.
     unsafe {
         activation.record(|backtrace| UnwindReason::Trap {
             reason,
-            backtrace: backtrace.capture(None),
+            backtrace: is_traced.then(|| backtrace.capture(None)).flatten(),
         });
     }
 }
@@ -346,7 +417,7 @@ pub fn record_trap(reason: impl Into<TrapReason>) {
 ///
 /// A reason was recorded. The caller is a builtin called by generated code of the innermost activation,
 /// and it and everything that it called own nothing that has to be dropped.
-pub unsafe fn raise() -> ! {
+pub(crate) unsafe fn unwind() -> ! {
     match innermost().map(Activation::resume_point) {
         // SAFETY: the trampoline of the innermost activation is on the stack, and the caller guarantees
         // that nothing younger needs cleaning up.
@@ -357,7 +428,8 @@ pub unsafe fn raise() -> ! {
 }
 
 /// Runs the body of a builtin or host function that generated code called. `None` means that a trap, an
-/// error or a panic was recorded, and that the caller has to [`raise`] it, after it has dropped all.
+/// error or a panic was recorded, and that the caller, after it has dropped all, has to let generated code
+/// call the builtin `raise`.
 ///
 /// # Panics
 ///

@@ -16,10 +16,13 @@
 //! - A hardware fault of generated code is recorded by the fault handler, which makes the interrupted
 //!   thread continue at the trap handler.
 //! - A builtin or host function that fails is wrapped in [`catch_host`], which records the trap, error
-//!   or panic. Its caller, generated code, sees that and calls the builtin whose body is [`raise`].
+//!   or panic. Its caller, generated code, sees that and calls the builtin `raise`.
+//! - An exception is thrown by the builtin `throw_ref`, or by a host function that fails with
+//!   [`TrapReason::Exception`]. The frames of the newest activation are searched for a handler first; see
+//!   the module `exception`. Only if there is none does it go the way of the others.
 //!
 //! Unwinding restores three registers: the trampoline saved all that its own caller wants preserved.
-//! The frames that it abandons are those of generated code, which own nothing, and of [`raise`]. Frames
+//! The frames that it abandons are those of generated code, which own nothing, and of `raise`. Frames
 //! of Rust code are left by returning. So neither `setjmp` nor a personality routine is needed, and a
 //! call that succeeds pays for a few stores.
 //!
@@ -30,6 +33,7 @@
 //! entry, and a backtrace finds the frames of all.
 
 mod activation;
+mod exception;
 mod fault;
 mod stack;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
@@ -42,15 +46,16 @@ use waxwing_environ::Trap;
 
 use crate::backtrace::RawBacktrace;
 
-pub(crate) use activation::activations;
 pub use activation::{
-    EntryOptions, catch_host, enter_wasm, raise, record_panic, record_trap, stack_limit_for_entry,
+    EntryOptions, catch_host, enter_wasm, record_panic, record_trap, stack_limit_for_entry,
     tls_eager_initialize,
 };
+pub(crate) use activation::{activations, unwind};
+pub(crate) use exception::Thrower;
 pub use fault::ProcessHandlers;
-pub(crate) use fault::{Fault, Interrupted, Resume, handle_fault};
 #[cfg(unix)]
 pub(crate) use fault::signal_handler;
+pub(crate) use fault::{Fault, Interrupted, Resume, handle_fault};
 
 /// What ended the execution of WebAssembly code.
 pub enum UnwindReason {
@@ -96,6 +101,13 @@ pub enum TrapReason {
     },
     /// The host failed.
     Host(anyhow::Error),
+    /// The store's pending exception was thrown. It is not pending any more if a handler was found.
+    Exception {
+        /// The error that stands for it, if a host function returned one.
+        error: Option<anyhow::Error>,
+        /// Whether the error comes with a backtrace.
+        has_backtrace: bool,
+    },
 }
 
 impl From<Trap> for TrapReason {

@@ -7,7 +7,7 @@ mod parallel;
 
 pub use code_builder::{CodeBuilder, CodeHint};
 
-use crate::config::wasm_features;
+use crate::config::{Proposals, wasm_features};
 use crate::{Engine, Result};
 use anyhow::{Context, Error};
 use clif::ClifFiles;
@@ -36,7 +36,7 @@ pub(crate) struct CompiledArtifact {
 
 /// Compiles a module in the binary format.
 pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<CompiledArtifact> {
-    let features = wasm_features(engine.proposals());
+    let features = wasm_features(engine.proposals(), engine.tunables().collector.is_some());
     let mut translation = ModuleTranslation::new(wasm, features, engine.tunables())
         .context("failed to compile a WebAssembly module")?;
     if !engine.backtrace_details() {
@@ -63,7 +63,7 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<CompiledArtifact> 
 /// Fails unless `wasm` is a valid module in the binary format.
 #[cfg(feature = "runtime")]
 pub(crate) fn validate(engine: &Engine, wasm: &[u8]) -> Result<()> {
-    let features = wasm_features(engine.proposals());
+    let features = wasm_features(engine.proposals(), engine.tunables().collector.is_some());
     wasmparser::Validator::new_with_features(features)
         .validate_all(wasm)
         .map_err(CompileError::from)
@@ -77,6 +77,8 @@ struct Driver<'a, 'data> {
     bodies: PrimaryMap<DefinedFuncIndex, FunctionBodyData<'data>>,
     clif: Option<ClifFiles<'a>>,
     parallel: bool,
+    /// Whether functions can be called through references.
+    has_call_ref: bool,
 }
 
 impl<'a, 'data> Driver<'a, 'data> {
@@ -88,6 +90,7 @@ impl<'a, 'data> Driver<'a, 'data> {
             translation,
             bodies,
             clif: clif.map(ClifFiles::new).transpose()?,
+            has_call_ref: engine.proposals().contains(Proposals::FUNCTION_REFERENCES),
             #[cfg(feature = "parallel-compilation")]
             parallel: engine.config().parallel_compilation,
             #[cfg(not(feature = "parallel-compilation"))]
@@ -185,13 +188,13 @@ impl<'a, 'data> Driver<'a, 'data> {
         };
         // The host gets hold of functions that escape.
         let entered = signatures(&|_, facts| facts.func_ref.is_some());
-        // Functions of the host are imported, or called through a table.
+        // Functions of the host are imported, or called through a table or reference.
         let mut left = signatures(&|index, _| module.is_imported_function(index));
         let has_function_table = module
             .tables
             .values()
             .any(|table| table.ref_type.heap_type.top() == WasmHeapTop::Func);
-        if has_function_table {
+        if has_function_table || self.has_call_ref {
             let types = self.translation.types.types.iter();
             left.extend(
                 types

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cranelift")]
 mod compiler;
+mod gc;
 mod memory;
 mod options;
 mod proposals;
@@ -9,6 +10,7 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
+pub use gc::Collector;
 pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
 #[cfg(feature = "cranelift")]
 pub use options::{OptLevel, RegallocAlgorithm, Strategy};
@@ -58,6 +60,7 @@ pub struct Config {
     #[cfg(feature = "parallel-compilation")]
     pub(crate) parallel_compilation: bool,
     pub(crate) proposals: Proposals,
+    pub(crate) gc: gc::GcConfig,
     pub(crate) memory: memory::MemoryConfig,
     pub(crate) max_wasm_stack: usize,
     pub(crate) wasm_backtrace: bool,
@@ -87,6 +90,7 @@ impl fmt::Debug for Config {
         #[cfg(feature = "parallel-compilation")]
         f.field("parallel_compilation", &self.parallel_compilation);
         f.field("proposals", &self.proposals)
+            .field("gc", &self.gc)
             .field("memory", &self.memory)
             .field("max_wasm_stack", &self.max_wasm_stack)
             .field("wasm_backtrace", &self.wasm_backtrace)
@@ -114,6 +118,7 @@ impl Config {
             #[cfg(feature = "parallel-compilation")]
             parallel_compilation: true,
             proposals: Proposals::default(),
+            gc: gc::GcConfig::default(),
             memory: memory::MemoryConfig::default(),
             max_wasm_stack: DEFAULT_MAX_WASM_STACK,
             wasm_backtrace: true,

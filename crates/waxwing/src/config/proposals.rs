@@ -16,19 +16,41 @@ bitflags::bitflags! {
         const MULTI_MEMORY = 1 << 5;
         const TAIL_CALL = 1 << 6;
         const EXTENDED_CONST = 1 << 7;
+        const THREADS = 1 << 8;
+        const MEMORY64 = 1 << 9;
+        const CUSTOM_PAGE_SIZES = 1 << 10;
+        const WIDE_ARITHMETIC = 1 << 11;
+        const FUNCTION_REFERENCES = 1 << 12;
+        const GC = 1 << 13;
+        const EXCEPTIONS = 1 << 14;
     }
 }
 
+/// The proposals that are not on unless they are asked for.
+const OFF_BY_DEFAULT: Proposals = Proposals::FUNCTION_REFERENCES
+    .union(Proposals::MEMORY64)
+    .union(Proposals::CUSTOM_PAGE_SIZES)
+    .union(Proposals::WIDE_ARITHMETIC)
+    .union(Proposals::GC)
+    .union(Proposals::EXCEPTIONS);
+
+/// The proposals whose values a collector manages, and their names as a user knows them.
+const NEED_COLLECTOR: [(Proposals, &str); 2] = [
+    (Proposals::GC, "wasm_gc"),
+    (Proposals::EXCEPTIONS, "wasm_exceptions"),
+];
+
 impl Default for Proposals {
     fn default() -> Self {
-        let mut all = Proposals::all();
-        all.set(Proposals::REFERENCE_TYPES, cfg!(feature = "gc"));
-        all
+        let mut on = Proposals::all() - OFF_BY_DEFAULT;
+        on.set(Proposals::REFERENCE_TYPES, cfg!(feature = "gc"));
+        on.set(Proposals::THREADS, cfg!(feature = "threads"));
+        on
     }
 }
 
 /// A proposal that builds on another: what is on, what it needs, and both as a user knows them.
-const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 2] = [
+const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 6] = [
     (
         Proposals::REFERENCE_TYPES,
         Proposals::BULK_MEMORY,
@@ -36,10 +58,34 @@ const DEPENDENCIES: [(Proposals, Proposals, &str, &str); 2] = [
         "wasm_bulk_memory",
     ),
     (
+        Proposals::FUNCTION_REFERENCES,
+        Proposals::REFERENCE_TYPES,
+        "wasm_function_references",
+        "wasm_reference_types",
+    ),
+    (
+        Proposals::GC,
+        Proposals::FUNCTION_REFERENCES,
+        "wasm_gc",
+        "wasm_function_references",
+    ),
+    (
+        Proposals::EXCEPTIONS,
+        Proposals::REFERENCE_TYPES,
+        "wasm_exceptions",
+        "wasm_reference_types",
+    ),
+    (
         Proposals::RELAXED_SIMD,
         Proposals::SIMD,
         "wasm_relaxed_simd",
         "wasm_simd",
+    ),
+    (
+        Proposals::THREADS,
+        Proposals::BULK_MEMORY,
+        "wasm_threads",
+        "wasm_bulk_memory",
     ),
 ];
 
@@ -52,13 +98,21 @@ impl Proposals {
             .map(move |(name, flag)| (name.to_lowercase(), self.contains(flag)))
     }
 
-    /// Fails if a proposal is on without one that it needs.
-    pub(super) fn check(self) -> Result<()> {
+    /// Fails if a proposal is on without what it needs: another one, or a collector.
+    pub(super) fn check(self, has_collector: bool) -> Result<()> {
         for (proposal, needed, name, needed_name) in DEPENDENCIES {
             if self.contains(proposal) && !self.contains(needed) {
                 bail!(
                     "`Config::{name}(true)` needs `Config::{needed_name}(true)`: \
                      switch both on or both off"
+                );
+            }
+        }
+        for (proposal, name) in NEED_COLLECTOR {
+            if self.contains(proposal) && !has_collector {
+                bail!(
+                    "`Config::{name}(true)` needs a collector: leave out \
+                     `Config::gc_support(false)`, or switch both off"
                 );
             }
         }
@@ -95,9 +149,52 @@ proposal_options! {
     /// # Errors
     ///
     /// The proposal builds on bulk memory operations: [`Engine::new`](crate::Engine::new) fails
-    /// if this is on and [`Config::wasm_bulk_memory`] is off.
+    /// if this is on and [`Config::wasm_bulk_memory`] is off, or if this is off while
+    /// [`Config::wasm_function_references`], which builds on it, is on.
     #[cfg(feature = "gc")]
     wasm_reference_types = REFERENCE_TYPES;
+
+    /// Whether modules can use the typed function references proposal: references to functions of
+    /// one type, references that cannot be null, and calls through references, which need no check
+    /// of the function's type.
+    ///
+    /// Default: `false`.
+    ///
+    /// # Errors
+    ///
+    /// The proposal builds on reference types: [`Engine::new`](crate::Engine::new) fails if this
+    /// is on and [`Config::wasm_reference_types`] is off, or if this is off while
+    /// [`Config::wasm_gc`], which builds on it, is on.
+    #[cfg(feature = "gc")]
+    wasm_function_references = FUNCTION_REFERENCES;
+
+    /// Whether modules can use the garbage collection proposal: structs and arrays that a
+    /// [collector](Config::collector) manages, `i31` numbers, subtyping, and casts.
+    ///
+    /// Default: `false`.
+    ///
+    /// # Errors
+    ///
+    /// The proposal builds on typed function references: [`Engine::new`](crate::Engine::new) fails
+    /// if this is on and [`Config::wasm_function_references`] or [`Config::gc_support`] is off.
+    #[cfg(feature = "gc")]
+    wasm_gc = GC;
+
+    /// Whether modules can use the exception handling proposal: tags, the instructions `try_table`,
+    /// `throw` and `throw_ref`, and references to exceptions, which a [collector](Config::collector)
+    /// manages.
+    ///
+    /// Code that does not throw is as fast as without handlers. The instructions of the proposal's first version, `try`
+    /// and `catch`, are not part of it.
+    ///
+    /// Default: `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if this is on and [`Config::wasm_reference_types`]
+    /// or [`Config::gc_support`] is off.
+    #[cfg(feature = "gc")]
+    wasm_exceptions = EXCEPTIONS;
 
     /// Whether modules can use the SIMD proposal: the type `v128` and its instructions.
     ///
@@ -131,8 +228,8 @@ proposal_options! {
     ///
     /// # Errors
     ///
-    /// [`Engine::new`](crate::Engine::new) fails if this is off while the reference types
-    /// proposal, which builds on it, is on.
+    /// [`Engine::new`](crate::Engine::new) fails if this is off while the reference types or the
+    /// threads proposal, which build on it, is on.
     wasm_bulk_memory = BULK_MEMORY;
 
     /// Whether modules can use the multi-value proposal: functions and blocks with several
@@ -151,6 +248,47 @@ proposal_options! {
     ///
     /// Default: `true`.
     wasm_extended_const = EXTENDED_CONST;
+
+    /// Whether modules can use the threads proposal: shared linear memories, atomic instructions,
+    /// and waiting and notifying.
+    ///
+    /// Despite its name the proposal does not let modules start threads. It is the host that runs
+    /// instances on several threads, each in a store of its own, and gives them a
+    /// [`SharedMemory`](crate::SharedMemory) as an import.
+    ///
+    /// Default: `true`.
+    ///
+    /// # Errors
+    ///
+    /// The proposal builds on bulk memory operations: [`Engine::new`](crate::Engine::new) fails
+    /// if this is on and [`Config::wasm_bulk_memory`] is off.
+    #[cfg(feature = "threads")]
+    wasm_threads = THREADS;
+
+    /// Whether modules can use the memory64 proposal: linear memories and tables with 64-bit
+    /// indices.
+    ///
+    /// Accesses to such memories are checked by code where those to memories with 32-bit indices
+    /// are caught by guard pages, so that they are slower.
+    ///
+    /// Default: `false`.
+    wasm_memory64 = MEMORY64;
+
+    /// Whether modules can use the custom page sizes proposal: linear memories whose pages are not
+    /// 64 KiB large.
+    ///
+    /// The page size is part of a memory's type, and memories of one module can have different
+    /// ones. The proposal allows 64 KiB and one byte. With small pages WebAssembly can run where
+    /// there are less than 64 KiB of memory.
+    ///
+    /// Default: `false`.
+    wasm_custom_page_sizes = CUSTOM_PAGE_SIZES;
+
+    /// Whether modules can use the wide arithmetic proposal: addition and subtraction of 128-bit
+    /// integers, and multiplication of 64-bit integers to 128 bits.
+    ///
+    /// Default: `false`.
+    wasm_wide_arithmetic = WIDE_ARITHMETIC;
 }
 
 impl Config {

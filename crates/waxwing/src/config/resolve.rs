@@ -51,7 +51,7 @@ impl Config {
                 || self.wasm_backtrace_details != WasmBacktraceDetails::Enable,
             "`Config::wasm_backtrace_details` needs the Cargo feature `addr2line` of this crate"
         );
-        self.proposals.check()
+        self.proposals.check(self.gc.support)
     }
 
     /// The settings that the compiler and the runtime share, but for the target's page size.
@@ -90,6 +90,7 @@ impl Config {
             signals_based_traps: self.signals_based_traps,
             page_align,
             relaxed_simd_deterministic: self.relaxed_simd_deterministic,
+            collector: self.gc.collector(),
             consume_fuel: self.consume_fuel,
             epoch_interruption: self.epoch_interruption,
         })
@@ -192,14 +193,15 @@ impl Config {
     }
 }
 
-/// The features with which modules are validated.
+/// The features with which modules are validated. References to what a collector manages are among
+/// them only if there is one.
 #[cfg(feature = "cranelift")]
-pub(crate) fn wasm_features(proposals: Proposals) -> WasmFeatures {
+pub(crate) fn wasm_features(proposals: Proposals, has_collector: bool) -> WasmFeatures {
     let mut features = WasmFeatures::MUTABLE_GLOBAL
         | WasmFeatures::SATURATING_FLOAT_TO_INT
         | WasmFeatures::SIGN_EXTENSION
-        | WasmFeatures::FLOATS
-        | WasmFeatures::GC_TYPES;
+        | WasmFeatures::FLOATS;
+    features.set(WasmFeatures::GC_TYPES, has_collector);
     for (proposal, feature) in [
         (Proposals::BULK_MEMORY, WasmFeatures::BULK_MEMORY),
         (Proposals::REFERENCE_TYPES, WasmFeatures::REFERENCE_TYPES),
@@ -209,6 +211,19 @@ pub(crate) fn wasm_features(proposals: Proposals) -> WasmFeatures {
         (Proposals::MULTI_MEMORY, WasmFeatures::MULTI_MEMORY),
         (Proposals::TAIL_CALL, WasmFeatures::TAIL_CALL),
         (Proposals::EXTENDED_CONST, WasmFeatures::EXTENDED_CONST),
+        (Proposals::THREADS, WasmFeatures::THREADS),
+        (Proposals::MEMORY64, WasmFeatures::MEMORY64),
+        (
+            Proposals::CUSTOM_PAGE_SIZES,
+            WasmFeatures::CUSTOM_PAGE_SIZES,
+        ),
+        (Proposals::WIDE_ARITHMETIC, WasmFeatures::WIDE_ARITHMETIC),
+        (
+            Proposals::FUNCTION_REFERENCES,
+            WasmFeatures::FUNCTION_REFERENCES,
+        ),
+        (Proposals::GC, WasmFeatures::GC),
+        (Proposals::EXCEPTIONS, WasmFeatures::EXCEPTIONS),
     ] {
         features.set(feature, proposals.contains(proposal));
     }

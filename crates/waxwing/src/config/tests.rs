@@ -27,12 +27,18 @@ fn contradictions_are_named() {
     assert!(error(|c| c.memory_guard_size(1 << 62)).contains("address space"));
 }
 
-#[cfg(feature = "gc")]
+#[cfg(all(feature = "gc", feature = "threads"))]
 #[test]
-fn reference_types_need_bulk_memory() {
+fn reference_types_and_threads_need_bulk_memory() {
     let message = error(|c| c.wasm_bulk_memory(false));
     assert!(message.contains("wasm_reference_types"), "{message}");
-    accepted(|c| c.wasm_bulk_memory(false).wasm_reference_types(false));
+    let message = error(|c| c.wasm_bulk_memory(false).wasm_reference_types(false));
+    assert!(message.contains("wasm_threads"), "{message}");
+    accepted(|c| {
+        c.wasm_bulk_memory(false)
+            .wasm_reference_types(false)
+            .wasm_threads(false)
+    });
 }
 
 #[test]

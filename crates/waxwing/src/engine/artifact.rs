@@ -16,8 +16,8 @@ use {
     super::host,
     anyhow::{anyhow, bail, ensure},
     target_lexicon::Triple,
-    waxwing_environ::Tunables,
     waxwing_environ::artifact::FlagValue,
+    waxwing_environ::{GcCollector, Tunables},
 };
 
 /// The length of the header of a 64-bit ELF file.
@@ -162,6 +162,17 @@ impl Engine {
     }
 }
 
+/// How to speak of a collector, or of its absence.
+#[cfg(feature = "runtime")]
+fn collector_name(collector: Option<GcCollector>) -> &'static str {
+    match collector {
+        Some(GcCollector::Null) => "`Collector::Null`",
+        Some(GcCollector::DeferredReferenceCounting) => "`Collector::DeferredReferenceCounting`",
+        Some(GcCollector::Copying) => "`Collector::Copying`",
+        None => "no collector, `Config::gc_support(false)`",
+    }
+}
+
 #[cfg(feature = "runtime")]
 impl Engine {
     fn check_processor(&self, flags: &[(String, FlagValue)]) -> Result<()> {
@@ -216,6 +227,7 @@ impl Engine {
             signals_based_traps,
             page_align,
             relaxed_simd_deterministic,
+            collector,
             consume_fuel,
             epoch_interruption,
         } = self.tunables();
@@ -235,6 +247,12 @@ impl Engine {
             guard_before_linear_memory memory_init_cow table_lazy_init generate_address_map
             signals_based_traps relaxed_simd_deterministic consume_fuel epoch_interruption
         }
+        ensure!(
+            found.collector == *collector,
+            "compiled for {}, but this engine has {}",
+            collector_name(found.collector),
+            collector_name(*collector)
+        );
         ensure!(
             found.page_align == *page_align,
             "compiled for pages of {:#x} bytes, but this engine needs {page_align:#x}",

@@ -98,11 +98,11 @@ pub(super) fn check_target(target: &Triple) -> Result<()> {
 
 /// Fails unless code with these settings, which do not depend on the target, keeps to what the
 /// runtime relies on. Code that consumes fuel keeps it in the pinned register, of every target that this engine runs on.
-pub(super) fn check_shared_flags(
-    flags: &[(String, FlagValue)],
-    consume_fuel: bool,
-) -> Result<()> {
-    let pinned_reg = ("enable_pinned_reg", if consume_fuel { "true" } else { "false" });
+pub(super) fn check_shared_flags(flags: &[(String, FlagValue)], consume_fuel: bool) -> Result<()> {
+    let pinned_reg = (
+        "enable_pinned_reg",
+        if consume_fuel { "true" } else { "false" },
+    );
     for (name, required) in REQUIRED.iter().chain([&pinned_reg]) {
         let found = flags.iter().find(|(flag, _)| flag == name);
         let value = found.map(|(_, value)| display(value));

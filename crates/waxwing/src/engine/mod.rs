@@ -200,6 +200,14 @@ impl Engine {
         }
     }
 
+    /// The collector of the engine's stores: one of those that are built in, never
+    /// [`Collector::Auto`](crate::Collector::Auto). `None` if
+    /// [`Config::gc_support`] is off.
+    pub fn get_collector(&self) -> Option<crate::Collector> {
+        let collector = self.inner.tunables.collector?;
+        Some(crate::Collector::of_tunables(collector))
+    }
+
     /// The types of all modules of the engine.
     #[cfg(feature = "runtime")]
     #[inline]

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use waxwing_environ::DefinedGlobalIndex;
-use waxwing_vm::{InstanceId, StoreId, VMGlobalDefinition, VMGlobalImport};
+use waxwing_vm::{InstanceId, StoreId, VMGlobalImport};
 
 use super::handle;
 use crate::store::StoreOpaque;
@@ -117,9 +117,9 @@ impl Global {
         val.ensure_matches(store, &ty)
             .context("type mismatch: attempt to set global to value of wrong type")?;
         let raw = val.to_raw_in(store)?;
-        let definition = VMGlobalDefinition::new(vm_type.wasm_ty, raw);
-        // SAFETY: globals live as long as their store, which this is; the value is of the right type.
-        unsafe { self.vm_import(store).from.write(definition) };
+        let core = store.core_mut();
+        // SAFETY: the value is of the global's type and of this store.
+        unsafe { core.global_set(self.instance, self.index, raw) };
         Ok(())
     }
 }

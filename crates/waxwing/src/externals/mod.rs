@@ -2,20 +2,24 @@
 
 mod global;
 mod memory;
+mod shared_memory;
 mod table;
+mod tag;
 
 use waxwing_environ::{EntityType, TypeRef};
 use waxwing_vm::VMExport;
 
 use crate::store::StoreOpaque;
-use crate::{AsContext, ExternType, Func};
+use crate::{AsContext, Engine, ExternType, Func};
 
 pub use global::Global;
 pub use memory::{Memory, MemoryAccessError};
+pub use shared_memory::{SharedMemory, WaitResult};
 pub use table::Table;
+pub use tag::Tag;
 
 /// An item that a module can import or export.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Extern {
     /// A function.
     Func(Func),
@@ -25,6 +29,11 @@ pub enum Extern {
     Table(Table),
     /// A linear memory.
     Memory(Memory),
+    /// A linear memory that is shared between threads. Unlike all other items it belongs to no
+    /// store.
+    SharedMemory(SharedMemory),
+    /// An exception tag.
+    Tag(Tag),
 }
 
 macro_rules! extern_accessors {
@@ -65,6 +74,8 @@ extern_accessors! {
     "global", Global, into_global;
     "table", Table, into_table;
     "linear memory", Memory, into_memory;
+    "shared linear memory", SharedMemory, into_shared_memory;
+    "tag", Tag, into_tag;
 }
 
 impl Extern {
@@ -81,6 +92,8 @@ impl Extern {
             Extern::Global(item) => ExternType::Global(item.ty(store)),
             Extern::Table(item) => ExternType::Table(item.ty(store)),
             Extern::Memory(item) => ExternType::Memory(item.ty(store)),
+            Extern::SharedMemory(item) => ExternType::Memory(item.ty()),
+            Extern::Tag(item) => ExternType::Tag(item.ty(store)),
         }
     }
 
@@ -90,6 +103,9 @@ impl Extern {
             Extern::Global(item) => item.comes_from_same_store(store),
             Extern::Table(item) => item.comes_from_same_store(store),
             Extern::Memory(item) => item.comes_from_same_store(store),
+            // Of the same engine: shared memories belong to no store.
+            Extern::SharedMemory(item) => Engine::same(item.engine(), store.engine()),
+            Extern::Tag(item) => item.comes_from_same_store(store),
         }
     }
 
@@ -100,17 +116,17 @@ impl Extern {
             Extern::Global(item) => EntityType::Global(item.vm_type(store)),
             Extern::Table(item) => EntityType::Table(item.current_type(store)),
             Extern::Memory(item) => EntityType::Memory(item.current_type(store)),
+            Extern::SharedMemory(item) => EntityType::Memory(item.current_type()),
+            Extern::Tag(item) => EntityType::Tag(item.vm_type(store)),
         }
     }
 
-    /// `None` for an item that the host cannot handle: an exception tag.
-    ///
     /// # Safety
     ///
     /// `item` is one of `store`.
-    pub(crate) unsafe fn from_vm(store: &StoreOpaque, item: VMExport) -> Option<Extern> {
+    pub(crate) unsafe fn from_vm(store: &StoreOpaque, item: VMExport) -> Extern {
         let owner = store.id();
-        Some(match item {
+        match item {
             // SAFETY: required of the caller; functions of instances live as long as the store.
             VMExport::Function(func_ref) => unsafe { Func::from_vm(store, func_ref) }.into(),
             VMExport::Global { instance, index } => {
@@ -118,10 +134,13 @@ impl Extern {
             }
             VMExport::Table { instance, index } => Table::new_handle(owner, instance, index).into(),
             VMExport::Memory { instance, index } => {
-                Memory::new_handle(owner, instance, index).into()
+                match store.core().instance(instance).memory(index).as_shared() {
+                    Some(memory) => SharedMemory::from_vm(store.engine(), memory).into(),
+                    None => Memory::new_handle(owner, instance, index).into(),
+                }
             }
-            VMExport::Tag { .. } => return None,
-        })
+            VMExport::Tag { instance, index } => Tag::new_handle(owner, instance, index).into(),
+        }
     }
 }
 

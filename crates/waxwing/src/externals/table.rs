@@ -1,7 +1,7 @@
 //! [`Table`].
 
 use anyhow::{Context, Result, anyhow, bail};
-use waxwing_environ::{DefinedTableIndex, Trap};
+use waxwing_environ::{DefinedTableIndex, Trap, WasmHeapTop};
 use waxwing_vm::{InstanceId, StoreId, TableElement, VMTableImport};
 
 use super::handle;
@@ -93,8 +93,7 @@ impl Table {
     /// Panics if the table belongs to another store.
     pub fn get(&self, mut store: impl AsContextMut, index: u64) -> Option<Ref> {
         let store = store.as_context_mut().0;
-        let is_extern =
-            self.vm_type(store).ref_type.heap_type.top() == waxwing_environ::WasmHeapTop::Extern;
+        let top = self.vm_type(store).ref_type.heap_type.top();
         let element = store
             .core_mut()
             .instance_mut(self.instance)
@@ -105,8 +104,11 @@ impl Table {
                 // SAFETY: functions in tables are of the table's store, and live as long as it.
                 Ref::Func(func.map(|func| unsafe { Func::from_vm(store, func) }))
             }
-            TableElement::GcRef(gc_ref) if is_extern => {
+            TableElement::GcRef(gc_ref) if top == WasmHeapTop::Extern => {
                 Ref::Extern(gc_ref.map(|gc_ref| Rooted::new(store, gc_ref)))
+            }
+            TableElement::GcRef(gc_ref) if top == WasmHeapTop::Exn => {
+                Ref::Exn(gc_ref.map(|gc_ref| Rooted::new(store, gc_ref)))
             }
             TableElement::GcRef(gc_ref) => {
                 Ref::Any(gc_ref.map(|gc_ref| Rooted::new(store, gc_ref)))
@@ -131,8 +133,7 @@ impl Table {
         let size = self.owner(store).table(self.index).size();
         store
             .core_mut()
-            .instance_mut(self.instance)
-            .table_set(self.index, index, element)
+            .table_set(self.instance, self.index, index, element)
             .map_err(|_| {
                 anyhow!("table element index out of bounds: no element {index} among {size}")
             })
@@ -226,8 +227,7 @@ impl Table {
             .context("type mismatch: value does not match table element type")?;
         store
             .core_mut()
-            .instance_mut(self.instance)
-            .table_fill(self.index, dst, element, len)
+            .table_fill(self.instance, self.index, dst, element, len)
             .map_err(|trap: Trap| trap.into())
     }
 }
@@ -237,10 +237,11 @@ fn element_of(store: &StoreOpaque, reference: &Ref, ty: &RefType) -> Result<Tabl
     reference.ensure_matches(store, ty)?;
     Ok(match reference {
         Ref::Func(func) => TableElement::FuncRef(func.map(|func| func.vm_func_ref(store))),
-        Ref::Extern(None) | Ref::Any(None) => TableElement::GcRef(None),
+        Ref::Extern(None) | Ref::Any(None) | Ref::Exn(None) => TableElement::GcRef(None),
         Ref::Extern(Some(reference)) => {
             TableElement::GcRef(Some(reference.root_index().get(store)?))
         }
         Ref::Any(Some(reference)) => TableElement::GcRef(Some(reference.root_index().get(store)?)),
+        Ref::Exn(Some(reference)) => TableElement::GcRef(Some(reference.root_index().get(store)?)),
     })
 }

@@ -14,7 +14,7 @@ use waxwing_vm::{HostFunc, VMContext, VMFuncRef, VMHostFuncContext, ValRaw, call
 
 use super::lists::for_each_arity;
 use super::{WasmRet, WasmTy, WasmTyList};
-use crate::store::{CallHook, CallValues, StoreInner, StoreOpaque};
+use crate::store::{CallHook, CallValues, StoreInner, StoreOpaque, trap_reason};
 use crate::{Caller, Engine, FuncType, StoreContextMut, Val};
 
 thread_local! {
@@ -74,7 +74,7 @@ unsafe fn run<T, S>(
     // SAFETY: the store is alive, and whoever called has given up exclusive use of it for the
     // duration of the call. The same holds for the next block.
     let scope = unsafe { roots(store) }.roots().enter_scope();
-    let result = catch_host(|| {
+    let run = || {
         let call = CallValues::new(callee, values);
         // SAFETY: as above. The array holds the parameters at first, and the results after `body` has
         // succeeded.
@@ -84,7 +84,8 @@ unsafe fn run<T, S>(
         // SAFETY: as above; `body`'s borrows of the store have ended.
         unsafe { (*store.as_ptr()).call_hook(CallHook::ReturningFromHost, call)? };
         result
-    });
+    };
+    let result = catch_host(|| run().map_err(trap_reason));
     // SAFETY: as above; `body`'s borrows of the store have ended.
     unsafe { roots(store) }.roots_mut().leave_scope(scope);
     result.is_some()

@@ -8,7 +8,7 @@ use waxwing_vm::ValRaw;
 
 use super::WasmTy;
 use crate::store::StoreOpaque;
-use crate::{Engine, FuncType, HeapType, ValType};
+use crate::{Engine, FuncType, ValType};
 
 /// A tuple of up to 17 [`WasmTy`]s: the parameters of a host function.
 ///
@@ -123,10 +123,10 @@ fn check_param(given: &ValType, actual: &ValType) -> Result<bool> {
     if given.matches(actual) {
         return Ok(false);
     }
-    // A reference to any function may well be one to a function of the right type.
+    // A reference to any struct, for example, may well be one to a struct of the right type.
     if let (ValType::Ref(given), ValType::Ref(actual)) = (given, actual)
         && actual.heap_type().is_concrete()
-        && HeapType::eq(given.heap_type(), &actual.heap_type().top())
+        && actual.heap_type().matches(given.heap_type())
     {
         return Ok(true);
     }
@@ -137,7 +137,10 @@ fn check_value<T: WasmTy>(value: &T, store: &StoreOpaque, actual: &ValType) -> R
     if let ValType::Ref(ty) = actual
         && !value.matches(store, ty)?
     {
-        bail!("argument type mismatch: the reference is not of the type {actual}");
+        bail!(
+            "argument type mismatch: expected {actual}, found another {}",
+            T::valtype()
+        );
     }
     Ok(())
 }

@@ -1,16 +1,14 @@
 //! The host types that have a WebAssembly type known at compile time, and lists of them.
 
-use std::num::NonZeroU32;
-
 use anyhow::Result;
-use waxwing_vm::ValRaw;
+use waxwing_vm::{VMGcRef, ValRaw};
 
 use super::Func;
-use crate::gc::sealed::GcRefImpl;
+use crate::gc::{GcRootIndex, is_of_type, sealed::GcRefImpl};
 use crate::store::StoreOpaque;
 use crate::{
-    AnyRef, ExternRef, HeapType, ManuallyRooted, NoExtern, NoFunc, NoneRef, RefType, Rooted, V128,
-    ValType,
+    AnyRef, ArrayRef, EqRef, ExnRef, ExternRef, HeapType, I31, ManuallyRooted, NoExtern, NoFunc,
+    NoneRef, OwnedRooted, RefType, Rooted, StructRef, V128, ValType,
 };
 
 /// A host type that stands for a WebAssembly type: a parameter or result of closures passed to
@@ -24,11 +22,19 @@ use crate::{
 /// | `f64` | `f64` |
 /// | `v128` | [`V128`] |
 /// | `funcref`, `(ref func)` | `Option<Func>`, [`Func`] |
-/// | `externref`, `(ref extern)` | `Option<Rooted<ExternRef>>`, `Rooted<ExternRef>`, or with [`ManuallyRooted`] |
-/// | `anyref`, `(ref any)` | `Option<Rooted<AnyRef>>`, `Rooted<AnyRef>`, or with [`ManuallyRooted`] |
+/// | `externref`, `(ref extern)` | `Option<Rooted<ExternRef>>`, `Rooted<ExternRef>` |
+/// | `anyref`, `(ref any)` | `Option<Rooted<AnyRef>>`, `Rooted<AnyRef>` |
+/// | `eqref`, `(ref eq)` | `Option<Rooted<EqRef>>`, `Rooted<EqRef>` |
+/// | `structref`, `(ref struct)` | `Option<Rooted<StructRef>>`, `Rooted<StructRef>` |
+/// | `arrayref`, `(ref array)` | `Option<Rooted<ArrayRef>>`, `Rooted<ArrayRef>` |
+/// | `i31ref`, `(ref i31)` | `Option<I31>`, [`I31`] |
 /// | `nullfuncref`, `(ref nofunc)` | `Option<NoFunc>`, [`NoFunc`] |
 /// | `nullexternref`, `(ref noextern)` | `Option<NoExtern>`, [`NoExtern`] |
 /// | `nullref`, `(ref none)` | `Option<NoneRef>`, [`NoneRef`] |
+///
+/// Wherever there is [`Rooted`] in the table, there can be [`ManuallyRooted`] or [`OwnedRooted`]
+/// too. References to one type of functions, structs or arrays are passed by the type above it:
+/// each call of a [`TypedFunc`](crate::TypedFunc) checks them.
 ///
 /// # Safety
 ///
@@ -154,6 +160,16 @@ impl NonNullRef for Func {
     }
 }
 
+/// Whether what a root's reference refers to, by the type `T`, is of the type `ty`.
+fn root_matches<T: GcRefImpl>(
+    root: GcRootIndex,
+    store: &StoreOpaque,
+    ty: &HeapType,
+) -> Result<bool> {
+    let actual = T::type_of(store, root.get(store)?);
+    Ok(is_of_type(store, actual, ty))
+}
+
 impl<T: GcRefImpl> NonNullRef for Rooted<T> {
     #[inline]
     fn heap_type() -> HeapType {
@@ -166,8 +182,7 @@ impl<T: GcRefImpl> NonNullRef for Rooted<T> {
     }
 
     fn matches(&self, store: &StoreOpaque, ty: &HeapType) -> Result<bool> {
-        self.root_index().get(store)?;
-        Ok(T::heap_type().matches(ty))
+        root_matches::<T>(self.root_index(), store, ty)
     }
 
     #[inline]
@@ -177,7 +192,7 @@ impl<T: GcRefImpl> NonNullRef for Rooted<T> {
 
     #[inline]
     unsafe fn from_raw(store: &mut StoreOpaque, raw: ValRaw) -> Option<Rooted<T>> {
-        NonZeroU32::new(raw.get_externref()).map(|gc_ref| Rooted::new(store, gc_ref))
+        VMGcRef::new(raw.get_externref()).map(|gc_ref| Rooted::new(store, gc_ref))
     }
 }
 
@@ -194,8 +209,7 @@ impl<T: GcRefImpl> NonNullRef for ManuallyRooted<T> {
     }
 
     fn matches(&self, store: &StoreOpaque, ty: &HeapType) -> Result<bool> {
-        self.root_index().get(store)?;
-        Ok(T::heap_type().matches(ty))
+        root_matches::<T>(self.root_index(), store, ty)
     }
 
     #[inline]
@@ -207,7 +221,60 @@ impl<T: GcRefImpl> NonNullRef for ManuallyRooted<T> {
 
     #[inline]
     unsafe fn from_raw(store: &mut StoreOpaque, raw: ValRaw) -> Option<ManuallyRooted<T>> {
-        NonZeroU32::new(raw.get_externref()).map(|gc_ref| ManuallyRooted::new(store, gc_ref))
+        VMGcRef::new(raw.get_externref()).map(|gc_ref| ManuallyRooted::new(store, gc_ref))
+    }
+}
+
+/// Passing an owned reference gives up the owner.
+impl<T: GcRefImpl> NonNullRef for OwnedRooted<T> {
+    #[inline]
+    fn heap_type() -> HeapType {
+        T::heap_type()
+    }
+
+    #[inline]
+    fn comes_from_same_store(&self, store: &StoreOpaque) -> bool {
+        self.root_index().comes_from(store)
+    }
+
+    fn matches(&self, store: &StoreOpaque, ty: &HeapType) -> Result<bool> {
+        root_matches::<T>(self.root_index(), store, ty)
+    }
+
+    #[inline]
+    fn into_raw(self, store: &mut StoreOpaque) -> Result<ValRaw> {
+        Ok(ValRaw::externref(self.root_index().get(store)?.get()))
+    }
+
+    #[inline]
+    unsafe fn from_raw(store: &mut StoreOpaque, raw: ValRaw) -> Option<OwnedRooted<T>> {
+        VMGcRef::new(raw.get_externref()).map(|gc_ref| OwnedRooted::new(store, gc_ref))
+    }
+}
+
+impl NonNullRef for I31 {
+    #[inline]
+    fn heap_type() -> HeapType {
+        HeapType::I31
+    }
+
+    #[inline]
+    fn comes_from_same_store(&self, _: &StoreOpaque) -> bool {
+        true
+    }
+
+    fn matches(&self, _: &StoreOpaque, ty: &HeapType) -> Result<bool> {
+        Ok(HeapType::I31.matches(ty))
+    }
+
+    #[inline]
+    fn into_raw(self, _: &mut StoreOpaque) -> Result<ValRaw> {
+        Ok(ValRaw::anyref(self.to_gc_ref().get()))
+    }
+
+    #[inline]
+    unsafe fn from_raw(_: &mut StoreOpaque, raw: ValRaw) -> Option<I31> {
+        I31::of_gc_ref(VMGcRef::new(raw.get_anyref())?)
     }
 }
 
@@ -319,11 +386,19 @@ macro_rules! references {
 
 references! {
     Func,
-    Rooted<ExternRef>,
-    Rooted<AnyRef>,
-    ManuallyRooted<ExternRef>,
-    ManuallyRooted<AnyRef>,
+    I31,
     NoFunc,
     NoExtern,
     NoneRef,
 }
+
+/// References to what a store manages, by each kind of root.
+macro_rules! rooted_references {
+    ($($ty:ident)*) => {
+        references! {
+            $(Rooted<$ty>, ManuallyRooted<$ty>, OwnedRooted<$ty>,)*
+        }
+    };
+}
+
+rooted_references!(ExternRef AnyRef EqRef StructRef ArrayRef ExnRef);

@@ -8,8 +8,8 @@ use waxwing_vm::{Imports, InstanceId, OwnedImports, StoreId};
 
 use crate::store::{StoreInner, StoreOpaque};
 use crate::{
-    AsContextMut, Engine, Export, Extern, Func, Global, Memory, Module, ModuleExport, StoreContext,
-    StoreContextMut, Table, TypedFunc, WasmParams, WasmResults, matching,
+    AsContextMut, Engine, Export, Extern, Func, Global, Memory, Module, ModuleExport, SharedMemory,
+    StoreContext, StoreContextMut, Table, Tag, TypedFunc, WasmParams, WasmResults, matching,
 };
 
 pub(crate) use pre::ImportSource;
@@ -122,7 +122,7 @@ impl Instance {
     fn item(&self, store: &StoreOpaque, index: EntityIndex) -> Option<Extern> {
         let item = self.vm(store).export(index)?;
         // SAFETY: an item of an instance of this store.
-        unsafe { Extern::from_vm(store, item) }
+        Some(unsafe { Extern::from_vm(store, item) })
     }
 
     /// The module that the instance was made of.
@@ -229,13 +229,23 @@ impl Instance {
         self.get_export(store, name)?.into_table()
     }
 
-    /// The exported linear memory `name`, `None` if there is no such memory.
+    /// The exported linear memory `name`, `None` if there is no such memory, or if it is a
+    /// [shared](Self::get_shared_memory) one.
     ///
     /// # Panics
     ///
     /// Panics if the instance belongs to another store.
     pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
         self.get_export(store, name)?.into_memory()
+    }
+
+    /// The exported shared linear memory `name`, `None` if there is no such memory.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the instance belongs to another store.
+    pub fn get_shared_memory(&self, store: impl AsContextMut, name: &str) -> Option<SharedMemory> {
+        self.get_export(store, name)?.into_shared_memory()
     }
 
     /// The exported global `name`, `None` if there is no such global.
@@ -246,10 +256,19 @@ impl Instance {
     pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
         self.get_export(store, name)?.into_global()
     }
+
+    /// The exported exception tag `name`, `None` if there is no such tag.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the instance belongs to another store.
+    pub fn get_tag(&self, store: impl AsContextMut, name: &str) -> Option<Tag> {
+        self.get_export(store, name)?.into_tag()
+    }
 }
 
 /// Why an export can always be had.
-const EXPORTED: &str = "exports are never tags, and exported functions have records";
+const EXPORTED: &str = "exported functions have records";
 
 /// Fails unless an item of the type `actual` can be what `wanted` of `module` imports.
 pub(crate) fn check_import(
@@ -282,7 +301,12 @@ pub(crate) fn push_import(
         }
         Extern::Table(item) => imports.tables.push(item.vm_import(store)),
         Extern::Memory(item) => imports.memories.push(item.vm_import(store)),
+        Extern::SharedMemory(item) => {
+            let import = waxwing_vm::import_shared_memory(store.core_mut(), item.vm())?;
+            imports.memories.push(import);
+        }
         Extern::Global(item) => imports.globals.push(item.vm_import(store)),
+        Extern::Tag(item) => imports.tags.push(item.vm_import(store)),
     }
     Ok(())
 }

@@ -6,7 +6,6 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use waxwing_environ::artifact::TrampolineKind;
 use waxwing_vm::{HostFunc, Imports, OwnedImports, VMFuncRef, VMFunctionImport};
 
 use super::{Instance, push_import};
@@ -104,7 +103,7 @@ impl<T> InstancePre<T> {
                 let mut func_ref = unsafe { func.func_ref().read() };
                 let trampoline = module
                     .loaded()
-                    .trampoline(TrampolineKind::WasmToArray, func_ref.type_index)
+                    .host_call(module.engine().type_registry(), func_ref.type_index)
                     .context("the artifact lacks a trampoline; compile the module again")?;
                 func_ref.wasm_call = Some(trampoline.cast());
                 func_refs.push(func_ref);

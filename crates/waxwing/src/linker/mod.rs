@@ -97,15 +97,18 @@ impl Definition {
                     item.comes_from_same_store(store),
                     "object used with the wrong store"
                 );
-                *item
+                item.clone()
             }
             ImportSource::HostFunc(func) => Func::from_shared_host(store, func).into(),
         }
     }
 
-    /// The type, with the size that a memory or table has by now if it is one of `store`.
+    /// The type, with the size that a memory or table has by now if it is one of `store`, or of none.
     fn current_type(&self, store: Option<&StoreOpaque>) -> EntityType {
         match (&self.source, store) {
+            (ImportSource::Extern(Extern::SharedMemory(item)), _) => {
+                EntityType::Memory(item.current_type())
+            }
             (ImportSource::Extern(item), Some(store)) if item.comes_from_same_store(store) => {
                 item.current_type(store)
             }

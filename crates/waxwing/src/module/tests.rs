@@ -307,7 +307,7 @@ fn the_first_error_is_told_whatever_finishes_first() {
 
 #[test]
 fn proposals_that_are_off_are_refused() {
-    let cases: [(Change, &str); 7] = [
+    let cases: [(Change, &str); 8] = [
         (|c| c.wasm_tail_call(false), "(func return_call 0)"),
         (|c| c.wasm_multi_memory(false), "(memory 1) (memory 1)"),
         (
@@ -327,9 +327,14 @@ fn proposals_that_are_off_are_refused() {
             "(global i32 i32.const 1 i32.const 2 i32.add)",
         ),
         (
-            |c| c.wasm_bulk_memory(false).wasm_reference_types(false),
+            |c| {
+                c.wasm_bulk_memory(false)
+                    .wasm_reference_types(false)
+                    .wasm_threads(false)
+            },
             "(memory 1) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)))",
         ),
+        (|c| c.wasm_threads(false), "(memory 1 1 shared)"),
     ];
     for (change, text) in cases {
         let text = format!("(module {text})");
@@ -341,6 +346,40 @@ fn proposals_that_are_off_are_refused() {
         let engine = Engine::new(&config).unwrap();
         assert!(Module::validate(&engine, &wasm).is_err(), "{text}");
         assert!(Module::new(&engine, &wasm).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn proposals_that_are_off_by_default_can_be_switched_on() {
+    let cases: [(Change, &str); 4] = [
+        (|c| c.wasm_memory64(true), "(memory i64 1)"),
+        (|c| c.wasm_memory64(true), "(table i64 1 funcref)"),
+        (
+            |c| c.wasm_custom_page_sizes(true),
+            "(memory 1 (pagesize 1))",
+        ),
+        (
+            |c| c.wasm_wide_arithmetic(true),
+            "(func (param i64 i64) (result i64 i64)
+                (i64.mul_wide_u (local.get 0) (local.get 1)))",
+        ),
+    ];
+    for (change, text) in cases {
+        let text = format!("(module {text})");
+        let mut config = Config::new();
+        let off = Engine::new(&config).unwrap();
+        assert!(Module::new(&off, &text).is_err(), "{text}");
+        change(&mut config);
+        let engine = Engine::new(&config).unwrap();
+        let module = Module::new(&engine, &text).expect(&text);
+        // The artifact says what it was compiled with.
+        let artifact = module.serialize().unwrap();
+        // SAFETY: the artifact was made by this process.
+        let error = unsafe { Module::deserialize(&off, &artifact) }.unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("(true)`, but this engine has it"), "{error}");
+        // SAFETY: as above.
+        unsafe { Module::deserialize(&engine, &artifact) }.unwrap();
     }
 }
 

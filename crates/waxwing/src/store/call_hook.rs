@@ -59,7 +59,8 @@ impl<T> StoreInner<T> {
 }
 
 /// The hook of a store.
-pub(super) type Hook<T> = Box<dyn FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync>;
+pub(super) type Hook<T> =
+    Box<dyn FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync>;
 
 impl CallHook {
     /// Whether the host goes on after the transition: a host function is called, or WebAssembly

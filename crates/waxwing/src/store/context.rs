@@ -71,6 +71,17 @@ impl<'a, T> StoreContextMut<'a, T> {
     pub fn engine(&self) -> &Engine {
         &self.0.engine
     }
+
+    /// Collects garbage; see [`Store::gc`].
+    pub fn gc(&mut self) {
+        self.0.collect_garbage();
+    }
+
+    /// The bytes of memory that the store's heap for garbage-collected values has; see
+    /// [`Store::gc_heap_capacity`].
+    pub fn gc_heap_capacity(&self) -> usize {
+        self.0.gc_heap_capacity()
+    }
 }
 
 impl<T> AsContext for Store<T> {

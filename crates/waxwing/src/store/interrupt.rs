@@ -292,11 +292,11 @@ impl<T> StoreContextMut<'_, T> {
 
 impl<T> Caller<'_, T> {
     fn opaque(&self) -> &StoreOpaque {
-        &self.store_inner().opaque
+        &self.context().0.opaque
     }
 
     fn opaque_mut(&mut self) -> &mut StoreOpaque {
-        &mut self.store_inner_mut().opaque
+        &mut self.context_mut().0.opaque
     }
 
     fuel_methods!(get);

@@ -8,6 +8,7 @@
 #[cfg_attr(not(feature = "call-hook"), path = "no_call_hook.rs")]
 mod call_hook;
 mod context;
+mod exceptions;
 mod interrupt;
 
 use std::fmt;
@@ -20,12 +21,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use waxwing_environ::EngineTypeIndex;
 use waxwing_vm::traps::EntryOptions;
-use waxwing_vm::{LoadedModule, StoreCore, StoreId, VMStore, ValRaw};
+use waxwing_vm::{GcOptions, LoadedModule, StoreCore, StoreId, VMGcRef, VMStore, ValRaw};
 
 use crate::gc::RootSet;
-use interrupt::EpochBehavior;
 use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
 use crate::{Engine, FuncType, Module, ResourceLimiter, Val};
+use interrupt::EpochBehavior;
 
 #[cfg(feature = "call-hook")]
 pub use call_hook::CallHook;
@@ -33,6 +34,8 @@ pub use call_hook::CallHook;
 pub(crate) use call_hook::CallHook;
 pub(crate) use call_hook::CallValues;
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+pub use exceptions::ThrownException;
+pub(crate) use exceptions::trap_reason;
 pub use interrupt::UpdateDeadline;
 
 /// A collection of WebAssembly instances and of the host's state.
@@ -44,7 +47,8 @@ pub use interrupt::UpdateDeadline;
 /// The store also holds a value of the type `T` of the embedder's choice, which host functions
 /// reach by [`Caller::data`] and [`Caller::data_mut`].
 ///
-/// Nothing in a store is freed before the store itself is dropped. A store is cheap to make, so it
+/// Nothing in a store but garbage-collected values is freed before the store itself is dropped. A
+/// store is cheap to make, so it
 /// should live no longer than the instances in it are of use: a new one for each request of a
 /// server, for example.
 ///
@@ -121,6 +125,10 @@ impl<T> StoreInner<T> {
     pub(crate) fn split(&mut self) -> (&mut StoreOpaque, &mut T) {
         (&mut self.opaque, &mut self.data)
     }
+
+    fn collect_garbage(&mut self) {
+        waxwing_vm::collect(self);
+    }
 }
 
 impl<T> Store<T> {
@@ -134,6 +142,9 @@ impl<T> Store<T> {
                     EntryOptions {
                         max_wasm_stack: engine.config().max_wasm_stack,
                         backtraces: engine.config().wasm_backtrace,
+                    },
+                    GcOptions {
+                        stress: engine.config().gc.stress,
                     },
                 ),
                 engine: engine.clone(),
@@ -204,6 +215,38 @@ impl<T> Store<T> {
     /// The engine that the store was made with.
     pub fn engine(&self) -> &Engine {
         &self.inner().engine
+    }
+
+    /// Collects garbage: frees the objects and the values of the host that neither WebAssembly nor a
+    /// root of the host refers to any more, as far as the engine's
+    /// [collector](crate::Config::collector) finds them.
+    ///
+    /// There is no need to call this: stores collect garbage when they run out of room. It is for
+    /// programs that know a good moment for it, or wait for values of the host to be dropped.
+    ///
+    /// ```
+    /// # use waxwing::*;
+    /// # use std::sync::Arc;
+    /// # fn main() -> Result<()> {
+    /// let mut store = Store::<()>::default();
+    /// let value = Arc::new("shared with the store");
+    /// {
+    ///     let mut scope = RootScope::new(&mut store);
+    ///     ExternRef::new(&mut scope, Arc::clone(&value))?;
+    ///     assert_eq!(Arc::strong_count(&value), 2);
+    /// }
+    /// store.gc();
+    /// assert_eq!(Arc::strong_count(&value), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn gc(&mut self) {
+        self.inner_mut().collect_garbage();
+    }
+
+    /// The bytes of memory that the store's heap for garbage-collected values has, in use or not.
+    pub fn gc_heap_capacity(&self) -> usize {
+        self.inner().gc_heap_capacity()
     }
 
     /// Installs a limiter that decides what the store's instances may allocate from here on.
@@ -320,6 +363,14 @@ impl<T> VMStore for StoreInner<T> {
     fn tables_limit(&self) -> usize {
         self.table_limit
     }
+
+    fn prepare_collection(&mut self) {
+        self.opaque.roots.trim();
+    }
+
+    fn trace_host_roots(&mut self, visit: &mut dyn FnMut(&mut VMGcRef)) {
+        self.opaque.roots.trace(visit);
+    }
 }
 
 impl StoreOpaque {
@@ -341,6 +392,10 @@ impl StoreOpaque {
     #[inline]
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    fn gc_heap_capacity(&self) -> usize {
+        self.core.gc().capacity()
     }
 
     #[inline]

@@ -327,6 +327,11 @@ macro_rules! registered_type {
                 }
             }
 
+            /// What keeps the type registered.
+            pub(crate) fn registered_type(&self) -> &RegisteredType {
+                &self.registered
+            }
+
             /// The index by which the engine knows the type.
             pub(crate) fn type_index(&self) -> EngineTypeIndex {
                 self.registered.index()
@@ -474,11 +479,6 @@ impl FuncType {
             .ty()
             .as_func()
             .expect("a function type is registered as one")
-    }
-
-    /// What keeps the type registered.
-    pub(crate) fn registered_type(&self) -> &RegisteredType {
-        &self.registered
     }
 }
 

@@ -1,9 +1,9 @@
 //! Types of what modules import and export.
 
-use super::{FuncType, MemoryType, Mutability, RefType, ValType};
+use super::{FuncType, MemoryType, Mutability, RefType, TagType, ValType};
 use crate::Engine;
 use waxwing_environ as env;
-use waxwing_environ::{EntityType, IndexType, Limits};
+use waxwing_environ::{EntityType, IndexType, Limits, TypeRef};
 
 /// The type of an import or export.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub enum ExternType {
     Table(TableType),
     /// A linear memory.
     Memory(MemoryType),
+    /// An exception tag.
+    Tag(TagType),
 }
 
 macro_rules! extern_type_accessors {
@@ -59,28 +61,29 @@ extern_type_accessors! {
     Global GlobalType "global" global unwrap_global;
     Table TableType "table" table unwrap_table;
     Memory MemoryType "memory" memory unwrap_memory;
+    Tag TagType "tag" tag unwrap_tag;
 }
 
 impl ExternType {
     /// The descriptor of a type of `engine`.
-    ///
-    /// Tags cannot be described: no module that has any passes validation, as the exception
-    /// handling proposal is never on.
     pub(crate) fn from_wasm(engine: &Engine, ty: &EntityType) -> ExternType {
         match ty {
-            EntityType::Function(ty) => {
-                let registered = engine
-                    .type_registry()
-                    .lookup(ty.unwrap_engine())
-                    .expect("whatever has a function type keeps it registered");
-                FuncType::from_registered(engine, registered).into()
-            }
+            EntityType::Function(ty) => func_type(engine, *ty).into(),
             EntityType::Global(ty) => GlobalType::from_wasm(engine, ty).into(),
             EntityType::Memory(ty) => MemoryType::from_wasm(ty).into(),
             EntityType::Table(ty) => TableType::from_wasm(engine, ty).into(),
-            EntityType::Tag(_) => unreachable!("no engine compiles or loads modules with tags"),
+            EntityType::Tag(ty) => TagType::new(func_type(engine, ty.signature)).into(),
         }
     }
+}
+
+/// The descriptor of a function type of `engine`.
+fn func_type(engine: &Engine, ty: TypeRef) -> FuncType {
+    let registered = engine
+        .type_registry()
+        .lookup(ty.unwrap_engine())
+        .expect("whatever has a function type keeps it registered");
+    FuncType::from_registered(engine, registered)
 }
 
 /// The type of a global: of its value, and whether that can change.

@@ -1,6 +1,7 @@
 //! [`RefType`] and [`HeapType`].
 
 use super::concrete::{ArrayType, FuncType, StructType};
+use super::tag::ExnType;
 use crate::{Engine, matching};
 use std::fmt;
 use waxwing_environ::{TypeRef, WasmCompositeType, WasmHeapTop, WasmHeapType, WasmRefType};
@@ -48,6 +49,8 @@ nullable_constants! {
     ARRAYREF Array "arrayref";
     STRUCTREF Struct "structref";
     NULLREF None "nullref";
+    EXNREF Exn "exnref";
+    NULLEXNREF NoExn "nullexnref";
 }
 
 impl fmt::Debug for RefType {
@@ -114,7 +117,7 @@ impl RefType {
 /// ```text
 ///          any                extern     func        exn
 ///           │                   │         │           │
-///           eq                  │    concrete func    │
+///           eq                  │    concrete func  concrete exn
 ///      ┌────┼──────┐            │         │           │
 ///    i31  struct  array         │         │           │
 ///      │    │      │            │         │           │
@@ -152,6 +155,8 @@ pub enum HeapType {
     None,
     /// Any exception.
     Exn,
+    /// An exception of one type.
+    ConcreteExn(ExnType),
     /// No value: the bottom below `exn`.
     NoExn,
 }
@@ -176,6 +181,8 @@ is_heap_type! {
     is_any Any "any";
     is_i31 I31 "i31";
     is_none None "none";
+    is_exn Exn "exn";
+    is_no_exn NoExn "noexn";
 }
 
 macro_rules! concrete_heap_type {
@@ -223,6 +230,7 @@ concrete_heap_type! {
     ConcreteFunc FuncType "functions" is_concrete_func as_concrete_func unwrap_concrete_func;
     ConcreteArray ArrayType "arrays" is_concrete_array as_concrete_array unwrap_concrete_array;
     ConcreteStruct StructType "structs" is_concrete_struct as_concrete_struct unwrap_concrete_struct;
+    ConcreteExn ExnType "exceptions" is_concrete_exn as_concrete_exn unwrap_concrete_exn;
 }
 
 impl HeapType {
@@ -280,6 +288,12 @@ impl HeapType {
     /// Panics if both types belong to engines, and not to the same.
     pub fn matches(&self, other: &HeapType) -> bool {
         let engine = HeapType::common_engine(self, other);
+        if let HeapType::ConcreteExn(other) = other {
+            return match self {
+                HeapType::ConcreteExn(ty) => ty.matches(other),
+                other => other.is_no_exn(),
+            };
+        }
         matching::heap_type(self.to_wasm(), other.to_wasm(), &|a, b| {
             engine.is_some_and(|engine| engine.type_registry().is_subtype(a, b))
         })
@@ -292,7 +306,11 @@ impl HeapType {
     /// Panics if both types belong to engines, and not to the same.
     pub fn eq(a: &HeapType, b: &HeapType) -> bool {
         HeapType::common_engine(a, b);
-        a.to_wasm() == b.to_wasm()
+        match (a, b) {
+            (HeapType::ConcreteExn(a), HeapType::ConcreteExn(b)) => a.matches(b),
+            (HeapType::ConcreteExn(_), _) | (_, HeapType::ConcreteExn(_)) => false,
+            _ => a.to_wasm() == b.to_wasm(),
+        }
     }
 
     fn common_engine<'a>(a: &'a HeapType, b: &'a HeapType) -> Option<&'a Engine> {
@@ -311,6 +329,7 @@ impl HeapType {
             HeapType::ConcreteFunc(ty) => Some(ty.engine()),
             HeapType::ConcreteArray(ty) => Some(ty.engine()),
             HeapType::ConcreteStruct(ty) => Some(ty.engine()),
+            HeapType::ConcreteExn(ty) => Some(ty.engine()),
             _ => None,
         }
     }
@@ -354,6 +373,7 @@ impl HeapType {
         }
     }
 
+    /// The type as WebAssembly knows it, where there are no types of exceptions but `exn`.
     pub(crate) fn to_wasm(&self) -> WasmHeapType {
         use WasmHeapType as W;
         match self {
@@ -367,7 +387,7 @@ impl HeapType {
             HeapType::Array => W::Array,
             HeapType::Struct => W::Struct,
             HeapType::None => W::None,
-            HeapType::Exn => W::Exn,
+            HeapType::Exn | HeapType::ConcreteExn(_) => W::Exn,
             HeapType::NoExn => W::NoExn,
             HeapType::ConcreteFunc(ty) => W::ConcreteFunc(TypeRef::Engine(ty.type_index())),
             HeapType::ConcreteArray(ty) => W::ConcreteArray(TypeRef::Engine(ty.type_index())),
@@ -383,6 +403,7 @@ impl fmt::Display for HeapType {
             HeapType::ConcreteFunc(ty) => write!(f, "(concrete {ty})"),
             HeapType::ConcreteArray(ty) => write!(f, "(concrete {ty})"),
             HeapType::ConcreteStruct(ty) => write!(f, "(concrete {ty})"),
+            HeapType::ConcreteExn(ty) => write!(f, "(concrete {ty})"),
             other => fmt::Display::fmt(&other.to_wasm(), f),
         }
     }

@@ -14,6 +14,7 @@ mod external;
 mod heap;
 mod import_export;
 mod memory;
+mod tag;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -23,4 +24,5 @@ pub use external::{ExternType, GlobalType, TableType};
 pub use heap::{HeapType, RefType};
 pub use import_export::{ExportType, ImportType};
 pub use memory::{MemoryType, MemoryTypeBuilder};
+pub use tag::{ExnType, TagType};
 pub use value::ValType;

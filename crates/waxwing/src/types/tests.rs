@@ -69,10 +69,7 @@ fn references_are_displayed_as_in_the_text_format() {
     assert_eq!(ValType::EXTERNREF.to_string(), "externref");
     assert_eq!(ValType::NULLREF.to_string(), "nullref");
     assert_eq!(RefType::new(false, HeapType::Any).to_string(), "(ref any)");
-    assert_eq!(
-        RefType::new(true, HeapType::Exn).to_string(),
-        "(ref null exn)"
-    );
+    assert_eq!(RefType::new(true, HeapType::Exn).to_string(), "exnref");
     assert_eq!(format!("{:?}", ValType::I64), "i64");
     let engine = Engine::default();
     let concrete = RefType::new(true, func(&engine, &[], &[]).into());

@@ -1,7 +1,7 @@
 //! [`ValType`].
 
 use super::{HeapType, RefType};
-use crate::Engine;
+use crate::{Engine, Val};
 use std::fmt;
 use waxwing_environ::WasmValType;
 
@@ -48,6 +48,8 @@ reference_constants! {
     ARRAYREF "arrayref";
     STRUCTREF "structref";
     NULLREF "nullref";
+    EXNREF "exnref";
+    NULLEXNREF "nullexnref";
 }
 
 impl ValType {
@@ -107,6 +109,12 @@ impl ValType {
     fn is_nullable_to(&self, to: fn(&HeapType) -> bool) -> bool {
         self.as_ref()
             .is_some_and(|ty| ty.is_nullable() && to(ty.heap_type()))
+    }
+
+    /// Zero if this is a number or vector, null if it is a nullable reference; `None` for a
+    /// reference type that has no null. As [`Val::default_for_ty`].
+    pub fn default_value(&self) -> Option<Val> {
+        Val::default_for_ty(self)
     }
 
     /// The reference type, if this is one.

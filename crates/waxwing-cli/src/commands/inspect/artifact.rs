@@ -4,6 +4,9 @@ use waxwing::{
     ExternType, FuncType, GlobalType, MemoryType, Module, Mutability, TableType, ValType,
 };
 
+/// The page size of memories whose type does not say another.
+const DEFAULT_PAGE_SIZE: u64 = 64 << 10;
+
 /// What the loaded artifact says about the module that it was made from.
 pub fn inspect(file: &Path, module: &Module) -> Report {
     let image = module.image_range();
@@ -44,6 +47,7 @@ fn describe(ty: &ExternType) -> String {
         ExternType::Global(ty) => format!("global {}", global(ty)),
         ExternType::Table(ty) => format!("table {}", table(ty)),
         ExternType::Memory(ty) => format!("memory {}", memory(ty)),
+        ExternType::Tag(ty) => format!("tag {}", function(ty.ty())),
     }
 }
 
@@ -65,11 +69,18 @@ fn global(ty: &GlobalType) -> String {
 fn table(ty: &TableType) -> String {
     format!(
         "{} {}",
-        super::wasm::limits(ty.is_64(), ty.minimum(), ty.maximum()),
+        super::types::limits(ty.is_64(), ty.minimum(), ty.maximum()),
         ty.element()
     )
 }
 
 fn memory(ty: &MemoryType) -> String {
-    super::wasm::limits(ty.is_64(), ty.minimum(), ty.maximum())
+    let mut text = super::types::limits(ty.is_64(), ty.minimum(), ty.maximum());
+    if ty.is_shared() {
+        text += " shared";
+    }
+    if ty.page_size() != DEFAULT_PAGE_SIZE {
+        text += &format!(" (pagesize {})", ty.page_size());
+    }
+    text
 }

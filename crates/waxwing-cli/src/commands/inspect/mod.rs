@@ -2,6 +2,7 @@
 
 mod artifact;
 mod text;
+mod types;
 mod wasm;
 
 use crate::load::Source;
@@ -64,6 +65,8 @@ struct Report {
     imports: Vec<Import>,
     exports: Vec<Export>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    types: Option<Types>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     functions: Option<Functions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memories: Option<Vec<Item>>,
@@ -71,6 +74,8 @@ struct Report {
     tables: Option<Vec<Item>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     globals: Option<Vec<Item>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Vec<Item>>,
     /// The index of the start function.
     #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<u32>,
@@ -101,6 +106,19 @@ struct Export {
     ty: String,
 }
 
+/// The type section.
+#[derive(Default, Serialize)]
+struct Types {
+    functions: u32,
+    structs: u32,
+    arrays: u32,
+    continuations: u32,
+    /// Recursion groups that are written as such.
+    groups: u32,
+    /// Each type, in the order of the index space.
+    list: Vec<String>,
+}
+
 #[derive(Default, Serialize)]
 struct Functions {
     imported: u32,
@@ -111,7 +129,7 @@ struct Functions {
     largest_body: u64,
 }
 
-/// A memory, table or global.
+/// A memory, table, global or tag.
 #[derive(Serialize)]
 struct Item {
     index: usize,

@@ -23,11 +23,28 @@ pub fn format(report: &Report) -> String {
         ("memories", &report.memories),
         ("tables", &report.tables),
         ("globals", &report.globals),
+        ("tags", &report.tags),
     ] {
         list(&mut text, title, items.as_deref().unwrap_or_default(), item);
     }
 
     text.push('\n');
+    if let Some(types) = &report.types {
+        let counts: Vec<String> = [
+            (types.functions, "of functions"),
+            (types.structs, "of structs"),
+            (types.arrays, "of arrays"),
+            (types.continuations, "of continuations"),
+            (types.groups, "recursion groups"),
+        ]
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+        if !counts.is_empty() {
+            fact(&mut text, "types", counts.join(", "));
+        }
+    }
     if let Some(functions) = &report.functions {
         fact(
             &mut text,

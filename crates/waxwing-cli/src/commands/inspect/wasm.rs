@@ -1,10 +1,11 @@
-use super::{Export, Functions, Import, Item, Producer, Report, Section, Segments};
+use super::types;
+use super::{Export, Functions, Import, Item, Producer, Report, Section, Segments, Types};
 use anyhow::{Context, Result};
 use std::ops::Range;
 use std::path::Path;
 use wasmparser::{
-    CompositeInnerType, CustomSectionReader, ElementItems, ExternalKind, FuncType, GlobalType,
-    KnownCustom, MemoryType, Name, Parser, Payload, TableType, TypeRef,
+    CompositeInnerType, CustomSectionReader, ElementItems, ExternalKind, KnownCustom, Name, Parser,
+    Payload, TypeRef,
 };
 
 /// What the module in the binary format holds. It is not validated, so that
@@ -23,14 +24,14 @@ pub fn inspect(file: &Path, bytes: &[u8]) -> Result<Report> {
 #[derive(Default)]
 struct Reader {
     report: Report,
-    types: Vec<String>,
+    types: Types,
     /// The types of all functions, by index.
     functions: Vec<String>,
     counts: Functions,
     memories: Vec<Item>,
     tables: Vec<Item>,
     globals: Vec<Item>,
-    tags: Vec<String>,
+    tags: Vec<Item>,
     exports: Vec<(String, ExternalKind, u32)>,
     data: Segments,
     elements: Segments,
@@ -42,13 +43,16 @@ impl Reader {
             Payload::TypeSection(section) => {
                 self.section("type", section.range());
                 for group in section {
-                    for ty in group?.into_types() {
-                        self.types.push(match &ty.composite_type.inner {
-                            CompositeInnerType::Func(ty) => function(ty),
-                            CompositeInnerType::Array(_) => "array".into(),
-                            CompositeInnerType::Struct(_) => "struct".into(),
-                            CompositeInnerType::Cont(_) => "cont".into(),
-                        });
+                    let group = group?;
+                    self.types.groups += u32::from(group.is_explicit_rec_group());
+                    for ty in group.types() {
+                        *match &ty.composite_type.inner {
+                            CompositeInnerType::Func(_) => &mut self.types.functions,
+                            CompositeInnerType::Array(_) => &mut self.types.arrays,
+                            CompositeInnerType::Struct(_) => &mut self.types.structs,
+                            CompositeInnerType::Cont(_) => &mut self.types.continuations,
+                        } += 1;
+                        self.types.list.push(types::sub(ty));
                     }
                 }
             }
@@ -74,26 +78,26 @@ impl Reader {
             Payload::TableSection(section) => {
                 self.section("table", section.range());
                 for entry in section {
-                    add(&mut self.tables, false, table(&entry?.ty));
+                    add(&mut self.tables, false, types::table(&entry?.ty));
                 }
             }
             Payload::MemorySection(section) => {
                 self.section("memory", section.range());
                 for ty in section {
-                    add(&mut self.memories, false, memory(&ty?));
+                    add(&mut self.memories, false, types::memory(&ty?));
                 }
             }
             Payload::TagSection(section) => {
                 self.section("tag", section.range());
                 for ty in section {
                     let ty = self.type_at(ty?.func_type_idx);
-                    self.tags.push(ty);
+                    add(&mut self.tags, false, ty);
                 }
             }
             Payload::GlobalSection(section) => {
                 self.section("global", section.range());
                 for entry in section {
-                    add(&mut self.globals, false, global(&entry?.ty));
+                    add(&mut self.globals, false, types::global(&entry?.ty));
                 }
             }
             Payload::ExportSection(section) => {
@@ -195,20 +199,32 @@ impl Reader {
                 self.functions.push(ty.clone());
                 format!("func {ty}")
             }
-            TypeRef::Table(ty) => format!("table {}", add(&mut self.tables, true, table(&ty))),
-            TypeRef::Memory(ty) => format!("memory {}", add(&mut self.memories, true, memory(&ty))),
-            TypeRef::Global(ty) => format!("global {}", add(&mut self.globals, true, global(&ty))),
+            TypeRef::Table(ty) => {
+                format!("table {}", add(&mut self.tables, true, types::table(&ty)))
+            }
+            TypeRef::Memory(ty) => format!(
+                "memory {}",
+                add(&mut self.memories, true, types::memory(&ty))
+            ),
+            TypeRef::Global(ty) => format!(
+                "global {}",
+                add(&mut self.globals, true, types::global(&ty))
+            ),
             TypeRef::Tag(ty) => {
                 let ty = self.type_at(ty.func_type_idx);
-                self.tags.push(ty.clone());
-                format!("tag {ty}")
+                format!("tag {}", add(&mut self.tags, true, ty))
             }
         }
     }
 
-    /// The description of a type; the index may be out of range, as nothing is validated.
+    /// The description of a function's type; the index may be out of range, as nothing is validated.
     fn type_at(&self, index: u32) -> String {
-        lookup(&self.types, index)
+        let ty = lookup(&self.types.list, index);
+        // What it is is said where it is used; what it is a subtype of does not matter there.
+        match ty.split_once("func ") {
+            Some((_, signature)) => signature.to_string(),
+            None => ty,
+        }
     }
 
     fn finish(mut self, file: &Path, size: usize) -> Report {
@@ -229,7 +245,7 @@ impl Reader {
                     ExternalKind::Table => format!("table {}", item(&self.tables, *index)),
                     ExternalKind::Memory => format!("memory {}", item(&self.memories, *index)),
                     ExternalKind::Global => format!("global {}", item(&self.globals, *index)),
-                    ExternalKind::Tag => format!("tag {}", lookup(&self.tags, *index)),
+                    ExternalKind::Tag => format!("tag {}", item(&self.tags, *index)),
                 },
             })
             .collect();
@@ -241,6 +257,8 @@ impl Reader {
             memories: Some(self.memories),
             tables: Some(self.tables),
             globals: Some(self.globals),
+            tags: Some(self.tags),
+            types: Some(self.types),
             data_segments: Some(self.data),
             element_segments: Some(self.elements),
             ..self.report
@@ -267,49 +285,4 @@ fn add(items: &mut Vec<Item>, imported: bool, ty: String) -> String {
 
 fn length(range: &Range<u64>) -> u64 {
     range.end.saturating_sub(range.start)
-}
-
-fn function(ty: &FuncType) -> String {
-    let list = |types: &[wasmparser::ValType]| {
-        let types: Vec<String> = types.iter().map(ToString::to_string).collect();
-        format!("({})", types.join(", "))
-    };
-    format!("{} -> {}", list(ty.params()), list(ty.results()))
-}
-
-fn global(ty: &GlobalType) -> String {
-    let shared = if ty.shared { " shared" } else { "" };
-    if ty.mutable {
-        format!("(mut {}){shared}", ty.content_type)
-    } else {
-        format!("{}{shared}", ty.content_type)
-    }
-}
-
-fn table(ty: &TableType) -> String {
-    format!(
-        "{} {}",
-        limits(ty.table64, ty.initial, ty.maximum),
-        ty.element_type
-    )
-}
-
-fn memory(ty: &MemoryType) -> String {
-    let mut text = limits(ty.memory64, ty.initial, ty.maximum);
-    if ty.shared {
-        text += " shared";
-    }
-    if let Some(log2) = ty.page_size_log2 {
-        text += &format!(" (pagesize {})", 1u64.checked_shl(log2).unwrap_or(0));
-    }
-    text
-}
-
-/// Limits as in the text format.
-pub fn limits(is_64: bool, minimum: u64, maximum: Option<u64>) -> String {
-    let index = if is_64 { "i64 " } else { "" };
-    match maximum {
-        Some(maximum) => format!("{index}{minimum} {maximum}"),
-        None => format!("{index}{minimum}"),
-    }
 }

@@ -113,7 +113,7 @@ fn host_func_of(store: &TestStore, ty: WasmFuncType) -> HostFunc {
 
 /// An address that may go to another thread, as functions of the host have to.
 #[derive(Copy, Clone)]
-struct Context(NonNull<VMContext>);
+pub(super) struct Context(pub(super) NonNull<VMContext>);
 
 // SAFETY: the tests use it on their own thread alone.
 unsafe impl Send for Context {}
@@ -122,7 +122,7 @@ unsafe impl Sync for Context {}
 
 impl Context {
     /// Runs `body` with the context as generated code would, within an entry.
-    fn run(
+    pub(super) fn run(
         self,
         store: &mut Owned,
         body: impl Fn(NonNull<VMContext>) + Send + Sync + 'static,
@@ -171,7 +171,7 @@ unsafe fn call_recording(
 
 thread_local! {
     /// Whether a builtin said that it recorded a trap.
-    static FAILED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    pub(super) static FAILED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Stores and instances of hand-made modules.
 
 mod host;
+mod objects;
 mod segments;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -20,31 +21,35 @@ use crate::code_memory::CodeMemory;
 use crate::code_memory::tests::artifact_of;
 use crate::host_func::VMHostFuncContext;
 use crate::imports::{Imports, OwnedImports};
-use crate::instance::VMExport;
+use crate::instance::{InstanceEnv, VMExport};
 use crate::traps::{TrapReason, catch_host};
 use crate::vmcontext::{VMContext, VMOpaqueContext};
 
 /// What a limiter was asked, and what it is to answer.
 #[derive(Default)]
-struct Limiter {
-    asked: Vec<(usize, usize, Option<usize>)>,
+pub(crate) struct Limiter {
+    pub(crate) asked: Vec<(usize, usize, Option<usize>)>,
     failed: usize,
-    deny: bool,
-    error: bool,
+    pub(crate) deny: bool,
+    /// The most bytes that are allowed, if set.
+    pub(crate) limit: Option<usize>,
+    pub(crate) error: bool,
 }
 
 impl Limiter {
     fn growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         self.asked.push((current, desired, maximum));
         anyhow::ensure!(!self.error, "the limiter failed");
-        Ok(!self.deny)
+        Ok(!self.deny && self.limit.is_none_or(|limit| desired <= limit))
     }
 }
 
-struct TestStore {
-    core: StoreCore,
-    limiter: Limiter,
+pub(crate) struct TestStore {
+    pub(crate) core: StoreCore,
+    pub(crate) limiter: Limiter,
     instances_limit: usize,
+    /// References that the test holds on to.
+    pub(crate) roots: Vec<VMGcRef>,
 }
 
 impl VMStore for TestStore {
@@ -83,22 +88,30 @@ impl VMStore for TestStore {
     fn tables_limit(&self) -> usize {
         10
     }
+    fn trace_host_roots(&mut self, visit: &mut dyn FnMut(&mut VMGcRef)) {
+        self.roots.iter_mut().for_each(visit);
+    }
 }
 
 /// A store whose builtins and test use it through one pointer.
-struct Owned(NonNull<TestStore>);
+pub(crate) struct Owned(NonNull<TestStore>);
 
 impl Owned {
-    fn new(tunables: &Tunables) -> Owned {
+    pub(crate) fn new(tunables: &Tunables) -> Owned {
+        Owned::with_gc(tunables, GcOptions::default())
+    }
+
+    pub(crate) fn with_gc(tunables: &Tunables, gc_options: GcOptions) -> Owned {
         let registry = Arc::new(TypeRegistry::new());
         let options = EntryOptions {
             max_wasm_stack: 1 << 20,
             backtraces: true,
         };
         let mut store = NonNull::from(Box::leak(Box::new(TestStore {
-            core: StoreCore::new(&registry, tunables, options),
+            core: StoreCore::new(&registry, tunables, options, gc_options),
             limiter: Limiter::default(),
             instances_limit: 10,
+            roots: Vec::new(),
         })));
         let this: NonNull<dyn VMStore> = store;
         // SAFETY: the store stays where it is until it is dropped, and is used by one thread.
@@ -179,13 +192,27 @@ fn void_type() -> WasmSubType {
 /// functions, all of them in references, return at once.
 fn load(
     store: &TestStore,
+    module: Module,
+    imported_funcs: usize,
+    data: &[u8],
+) -> Arc<LoadedModule> {
+    load_with_types(store, module, &[], imported_funcs, data)
+}
+
+/// As [`load`], with further types, each in a group of its own.
+fn load_with_types(
+    store: &TestStore,
     mut module: Module,
+    further_types: &[WasmSubType],
     imported_funcs: usize,
     data: &[u8],
 ) -> Arc<LoadedModule> {
     let mut types = ModuleTypes::default();
-    let ty = types.types.push(void_type());
-    types.rec_groups.push(ty..ModuleTypeIndex::new(1));
+    for ty in [&void_type()].into_iter().chain(further_types) {
+        let index = types.types.push(ty.clone());
+        types.rec_groups.push(index..types.types.next_key());
+    }
+    let ty = ModuleTypeIndex::new(0);
     module.num_imported_functions = imported_funcs;
     let mut table = FunctionTableBuilder::default();
     let mut facts = PrimaryMap::new();
@@ -320,10 +347,9 @@ fn growth_asks_the_limiter() {
 fn tables_of_the_host_grow_and_are_copied() {
     let mut store = Owned::new(&Tunables::default());
     let mut gc_ref = |value: u32| {
-        let reference = store
-            .core
-            .extern_refs_mut()
-            .insert(Box::new(value))
+        let reference = crate::alloc_extern(&mut *store, Box::new(value))
+            .unwrap()
+            .ok()
             .unwrap();
         TableElement::GcRef(Some(reference))
     };

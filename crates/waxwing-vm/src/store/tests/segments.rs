@@ -154,29 +154,38 @@ fn passive_segments_are_there_until_they_are_dropped() {
     module.passive_data.push(None);
     let module = load(&store, module, 0, b"datum");
     let id = link(&mut store, &module, Imports::default()).unwrap();
-    let pointer = store.core.instances[id].as_ptr();
 
     let table = TableIndex::new(0);
-    let init = |elem, dst, src, len| {
-        // SAFETY: nobody has references to the store's instances.
-        let result =
-            unsafe { Instance::table_init(pointer, table, ElemIndex::new(elem), dst, src, len) };
+    let init = |store: &mut TestStore, elem, dst, src, len| {
+        let mut env = InstanceEnv {
+            store,
+            instance: id,
+        };
+        let result = env.table_init(table, ElemIndex::new(elem), dst, src, len);
         result.map_err(|reason| match reason {
             TrapReason::Wasm(trap) => trap,
             other => panic!("{other:?}"),
         })
     };
-    assert_eq!(init(0, 3, 0, 2), Err(Trap::TableOutOfBounds));
-    assert_eq!(init(0, 0, 1, 2), Err(Trap::TableOutOfBounds));
-    assert_eq!(init(0, 0, u64::MAX, 2), Err(Trap::TableOutOfBounds));
-    assert_eq!(init(1, 0, 0, 1), Err(Trap::TableOutOfBounds));
-    assert_eq!(init(1, 4, 0, 0), Ok(()));
-    assert_eq!(init(0, 0, 0, 2), Ok(()));
+    assert_eq!(init(&mut store, 0, 3, 0, 2), Err(Trap::TableOutOfBounds));
+    assert_eq!(init(&mut store, 0, 0, 1, 2), Err(Trap::TableOutOfBounds));
+    assert_eq!(
+        init(&mut store, 0, 0, u64::MAX, 2),
+        Err(Trap::TableOutOfBounds)
+    );
+    assert_eq!(init(&mut store, 1, 0, 0, 1), Err(Trap::TableOutOfBounds));
+    assert_eq!(init(&mut store, 1, 4, 0, 0), Ok(()));
+    assert_eq!(init(&mut store, 0, 0, 0, 2), Ok(()));
     assert_eq!(get(&mut store, id, 0), defined_func(&store, id, 1));
     assert_eq!(get(&mut store, id, 1), TableElement::FuncRef(None));
-    store.core.instance_mut(id).elem_drop(ElemIndex::new(0));
-    assert_eq!(init(0, 0, 0, 1), Err(Trap::TableOutOfBounds));
-    assert_eq!(init(0, 0, 0, 0), Ok(()));
+    let instance = id;
+    InstanceEnv {
+        store: &mut *store,
+        instance,
+    }
+    .elem_drop(ElemIndex::new(0));
+    assert_eq!(init(&mut store, 0, 0, 0, 1), Err(Trap::TableOutOfBounds));
+    assert_eq!(init(&mut store, 0, 0, 0, 0), Ok(()));
 
     let memory = MemoryIndex::new(0);
     let init = |store: &TestStore, data, dst, src, len| {

@@ -101,6 +101,29 @@ pub(crate) unsafe fn make_executable(ptr: *mut u8, len: usize, bti: bool) -> io:
     unsafe { protect(ptr, len, flags) }
 }
 
+/// Replaces the contents of the pages of `ptr..ptr + len`, which are accessible, by zeros, and gives their
+/// memory back until they are used again.
+///
+/// # Safety
+///
+/// As for [`make_accessible`].
+pub(crate) unsafe fn discard(ptr: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller guarantees that the range lies within a mapping that it owns, of no file,
+    // and that nothing borrows.
+    unsafe {
+        #[cfg(target_os = "linux")]
+        rustix::mm::madvise(ptr.cast(), len, rustix::mm::Advice::LinuxDontNeed)?;
+        #[cfg(not(target_os = "linux"))]
+        rustix::mm::mmap_anonymous(
+            ptr.cast(),
+            len,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED,
+        )?;
+    }
+    Ok(())
+}
+
 /// Replaces the pages of `ptr..ptr + len` by fresh ones that no access is allowed to.
 ///
 /// # Safety

@@ -111,6 +111,18 @@ pub(crate) unsafe fn make_executable(ptr: *mut u8, len: usize, _bti: bool) -> io
     unsafe { protect(ptr, len, PAGE_EXECUTE_READ) }
 }
 
+/// Replaces the contents of the pages of `ptr..ptr + len`, which are accessible, by zeros. They keep their memory:
+/// giving it back and asking for it again could fail half-way.
+///
+/// # Safety
+///
+/// As for [`make_accessible`].
+pub(crate) unsafe fn discard(ptr: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: required of the caller.
+    unsafe { ptr.write_bytes(0, len) };
+    Ok(())
+}
+
 /// Replaces the pages of `ptr..ptr + len` by fresh ones that no access is allowed to.
 ///
 /// # Safety

@@ -1,4 +1,4 @@
-//! [`Memory`]: a linear memory.
+//! [`Storage`]: the bytes of a linear memory.
 //!
 //! ```text
 //! | guard before | accessible … | reserved for growth … | guard |
@@ -9,17 +9,16 @@
 //! moved to a new one, if its type and the engine's settings allow that generated code reloads the base.
 
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicUsize;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use waxwing_environ::{MemoryImageFacts, Tunables};
 
 use crate::memory_image::MemoryImage;
 use crate::mmap::{Mmap, round_up_to_host_pages};
-use crate::vmcontext::VMMemoryDefinition;
 
-/// A linear memory: its bytes, and how it may grow.
-pub struct Memory {
+/// The bytes of a linear memory, and how they may grow.
+#[derive(Debug)]
+pub struct Storage {
     ty: waxwing_environ::Memory,
     mapping: Mmap,
     /// Bytes of guard before the first byte.
@@ -52,7 +51,7 @@ fn to_usize(bytes: u64) -> Result<usize> {
         .map_err(|_| anyhow!("{bytes:#x} bytes of linear memory exceed the address space"))
 }
 
-impl Memory {
+impl Storage {
     /// A memory of type `ty`, of its minimal size.
     ///
     /// # Errors
@@ -62,7 +61,7 @@ impl Memory {
         ty: &waxwing_environ::Memory,
         tunables: &Tunables,
         contents: InitialContents<'_>,
-    ) -> Result<Memory> {
+    ) -> Result<Storage> {
         let minimum = ty.minimum_byte_size().ok_or_else(|| {
             anyhow!(
                 "a minimum of {} pages exceeds the address space",
@@ -79,7 +78,7 @@ impl Memory {
             InitialContents::Zeros | InitialContents::Copy(..) => 0,
         };
         let accessible = round_up_to_host_pages(size)?.max(round_up_to_host_pages(image_end)?);
-        let mut memory = Memory {
+        let mut memory = Storage {
             ty: *ty,
             mapping: Mmap::empty(),
             pre_guard: 0,
@@ -94,7 +93,7 @@ impl Memory {
         if tunables.guard_before_linear_memory {
             memory.pre_guard = memory.guard;
         }
-        memory.mapping = memory.reserve(memory.reserved, accessible)?;
+        memory.mapping = memory.reserve_initially()?;
         match contents {
             InitialContents::Zeros => {}
             // SAFETY: the image lies within the new reservation, see `accessible`, which nobody uses.
@@ -102,6 +101,22 @@ impl Memory {
             InitialContents::Copy(facts, bytes) => memory.copy_contents(facts, bytes)?,
         }
         Ok(memory)
+    }
+
+    /// Reserves address space for a new memory: all that a shared one, which cannot move, may ever need,
+    /// if there is so much.
+    fn reserve_initially(&mut self) -> Result<Mmap> {
+        if self.ty.shared {
+            let whole = to_usize(self.ty.maximum_byte_size()).and_then(round_up_to_host_pages);
+            let whole = whole.unwrap_or(usize::MAX).max(self.reserved);
+            if let Ok(mapping) = self.reserve(whole, self.accessible) {
+                self.reserved = whole;
+                return Ok(mapping);
+            }
+            let some = self.reserved.saturating_add(self.reservation_for_growth);
+            self.reserved = round_up_to_host_pages(some).unwrap_or(self.reserved);
+        }
+        self.reserve(self.reserved, self.accessible)
     }
 
     /// Reserves address space for `reserved` bytes and the guards, with `accessible` bytes from the
@@ -154,36 +169,10 @@ impl Memory {
         self.size
     }
 
-    /// The size in pages of the memory's type.
-    pub fn pages(&self) -> u64 {
-        self.size as u64 >> self.ty.page_size_log2
-    }
-
     /// The addresses that the memory may ever use without moving, and those of its guards. An access in
     /// there that faults is out of bounds.
     pub fn address_range(&self) -> std::ops::Range<usize> {
         self.mapping.address_range()
-    }
-
-    /// The record that generated code uses.
-    pub(crate) fn definition(&self) -> VMMemoryDefinition {
-        VMMemoryDefinition {
-            base: self.base(),
-            current_length: AtomicUsize::new(self.size),
-        }
-    }
-
-    /// The size in bytes after growing by `delta` pages, saturating.
-    pub(crate) fn size_after_growth(&self, delta: u64) -> usize {
-        let delta = u128::from(delta) << self.ty.page_size_log2;
-        usize::try_from(self.size as u128 + delta).unwrap_or(usize::MAX)
-    }
-
-    /// The most bytes that the type declares, for limiters; saturating.
-    pub(crate) fn declared_maximum(&self) -> Option<usize> {
-        let max = self.ty.limits.max?;
-        let bytes = u128::from(max) << self.ty.page_size_log2;
-        Some(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     /// Makes the memory `new_size` bytes large, which is not less than before.
@@ -240,7 +229,7 @@ mod tests {
     use super::*;
     use waxwing_environ::{IndexType, Limits, Trap};
 
-    impl Memory {
+    impl Storage {
         /// The address of `len` bytes at `start`.
         ///
         /// # Errors
@@ -277,13 +266,13 @@ mod tests {
         }
     }
 
-    fn write(memory: &Memory, at: u64, byte: u8) {
+    fn write(memory: &Storage, at: u64, byte: u8) {
         let address = memory.range(at, 1).unwrap();
         // SAFETY: the byte is within the memory, which nothing else uses.
         unsafe { address.write(byte) };
     }
 
-    fn read(memory: &Memory, at: u64) -> u8 {
+    fn read(memory: &Storage, at: u64) -> u8 {
         let address = memory.range(at, 1).unwrap();
         // SAFETY: the byte is within the memory, which nothing else uses.
         unsafe { address.read() }
@@ -292,24 +281,24 @@ mod tests {
     #[test]
     fn memories_grow_in_place_within_their_reservation() {
         let ty = memory_type(1, Some(65536));
-        let mut memory = Memory::new(&ty, &Tunables::default(), InitialContents::Zeros).unwrap();
+        let mut memory = Storage::new(&ty, &Tunables::default(), InitialContents::Zeros).unwrap();
         let base = memory.base();
         write(&memory, 0xffff, 7);
         assert!(memory.range(0x1_0000, 1).is_err());
         assert!(memory.range(0x1_0000, 0).is_ok());
         assert!(memory.range(u64::MAX, 2).is_err());
-        memory.grow_to(memory.size_after_growth(65535)).unwrap();
-        assert_eq!((memory.base(), memory.pages()), (base, 65536));
+        memory.grow_to(1 << 32).unwrap();
+        assert_eq!(memory.base(), base);
         assert_eq!(memory.byte_size(), 1 << 32);
         write(&memory, u64::from(u32::MAX), 9);
         assert_eq!((read(&memory, 0xffff), read(&memory, 0x1_0000)), (7, 0));
-        assert!(memory.grow_to(memory.size_after_growth(1)).is_err());
+        assert!(memory.grow_to((1 << 32) + 0x1_0000).is_err());
     }
 
     #[test]
     fn memories_move_beyond_their_reservation() {
         let ty = memory_type(1, None);
-        let mut memory = Memory::new(&ty, &moving_tunables(), InitialContents::Zeros).unwrap();
+        let mut memory = Storage::new(&ty, &moving_tunables(), InitialContents::Zeros).unwrap();
         let base = memory.base();
         write(&memory, 5, 7);
         memory.grow_to(0x2_0000).unwrap();
@@ -325,7 +314,7 @@ mod tests {
             memory_may_move: false,
             ..moving_tunables()
         };
-        let mut memory = Memory::new(&ty, &fixed, InitialContents::Zeros).unwrap();
+        let mut memory = Storage::new(&ty, &fixed, InitialContents::Zeros).unwrap();
         let error = memory.grow_to(0x2_0000).unwrap_err();
         assert!(error.to_string().contains("memory_may_move"), "{error}");
         assert_eq!(memory.byte_size(), 0x1_0000);
@@ -337,10 +326,10 @@ mod tests {
             page_size_log2: 0,
             ..memory_type(100, Some(5000))
         };
-        let mut memory = Memory::new(&ty, &moving_tunables(), InitialContents::Zeros).unwrap();
+        let mut memory = Storage::new(&ty, &moving_tunables(), InitialContents::Zeros).unwrap();
         assert!(memory.range(99, 1).is_ok());
         assert!(memory.range(100, 1).is_err());
-        memory.grow_to(memory.size_after_growth(4900)).unwrap();
+        memory.grow_to(5000).unwrap();
         write(&memory, 4999, 1);
         assert!(memory.range(4999, 2).is_err());
         assert!(memory.grow_to(5001).is_err());
@@ -354,7 +343,7 @@ mod tests {
             guard_before_linear_memory: false,
             ..moving_tunables()
         };
-        let memory = Memory::new(&ty, &bare, InitialContents::Zeros).unwrap();
+        let memory = Storage::new(&ty, &bare, InitialContents::Zeros).unwrap();
         assert_eq!(memory.byte_size(), 0);
         assert!(memory.range(0, 0).is_ok());
         assert!(memory.range(0, 1).is_err());
@@ -363,10 +352,33 @@ mod tests {
                 idx_type: IndexType::I64,
                 ..memory_type(min, None)
             };
-            assert!(Memory::new(&ty, &bare, InitialContents::Zeros).is_err());
+            assert!(Storage::new(&ty, &bare, InitialContents::Zeros).is_err());
         }
-        let memory = Memory::new(&memory_type(1, None), &bare, InitialContents::Zeros).unwrap();
-        assert_eq!(memory.size_after_growth(u64::MAX), usize::MAX);
+    }
+
+    #[test]
+    fn shared_memories_reserve_what_they_may_need() {
+        let shared = |min, max| waxwing_environ::Memory {
+            shared: true,
+            ..memory_type(min, Some(max))
+        };
+        let tunables = moving_tunables();
+        let mut memory = Storage::new(&shared(1, 16), &tunables, InitialContents::Zeros).unwrap();
+        let base = memory.base();
+        memory.grow_to(16 << 16).unwrap();
+        assert_eq!(memory.base(), base);
+        assert!(memory.grow_to(17 << 16).is_err());
+        // More than the address space has: the memory can grow as far as there is room.
+        let ty = waxwing_environ::Memory {
+            idx_type: IndexType::I64,
+            ..shared(1, 1 << 40)
+        };
+        let mut memory = Storage::new(&ty, &tunables, InitialContents::Zeros).unwrap();
+        let base = memory.base();
+        memory.grow_to(3 << 16).unwrap();
+        assert_eq!(memory.base(), base);
+        let error = memory.grow_to(4 << 16).unwrap_err();
+        assert!(error.to_string().contains("reservation"), "{error}");
     }
 
     #[test]
@@ -381,7 +393,7 @@ mod tests {
         };
         let bytes: Vec<u8> = (1..=16).collect();
         let contents = InitialContents::Copy(&facts, &bytes);
-        let memory = Memory::new(&ty, &moving_tunables(), contents).unwrap();
+        let memory = Storage::new(&ty, &moving_tunables(), contents).unwrap();
         assert_eq!((read(&memory, 0), read(&memory, 9)), (1, 10));
     }
 
@@ -393,8 +405,8 @@ mod tests {
         let image = MemoryImage::new(ImageSource::Bytes(&bytes), bytes.len(), 0).unwrap();
         let image = image.expect("this system maps images");
         let contents = InitialContents::Image(&image);
-        let mut one = Memory::new(&memory_type(1, None), &moving_tunables(), contents).unwrap();
-        let two = Memory::new(&memory_type(1, None), &moving_tunables(), contents).unwrap();
+        let mut one = Storage::new(&memory_type(1, None), &moving_tunables(), contents).unwrap();
+        let two = Storage::new(&memory_type(1, None), &moving_tunables(), contents).unwrap();
         write(&one, 3, 6);
         one.grow_to(0x10_0000).unwrap();
         assert_eq!(
@@ -407,7 +419,7 @@ mod tests {
             page_size_log2: 0,
             ..memory_type(100, None)
         };
-        let memory = Memory::new(&ty, &moving_tunables(), contents).unwrap();
+        let memory = Storage::new(&ty, &moving_tunables(), contents).unwrap();
         assert_eq!(read(&memory, 99), 5);
         assert!(memory.range(100, 1).is_err());
     }

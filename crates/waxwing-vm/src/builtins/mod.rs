@@ -5,8 +5,12 @@
 //! finds the instance, records failures and panics with the current activation, and tells generated
 //! code by its result that it has to unwind.
 
+mod objects;
+mod work;
+
 use std::ffi::c_void;
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use anyhow::Result;
 use waxwing_environ::{
@@ -14,12 +18,16 @@ use waxwing_environ::{
     for_each_builtin,
 };
 
-use crate::instance::Instance;
-use crate::store::VMStore;
-use crate::store::interrupt::{BYTES, ELEMENTS, Granularity, check_epoch, refuel};
+use crate::gc::GcStore;
+use crate::instance::{Instance, InstanceEnv, InstanceId};
+use crate::memory::{self, WaitResult};
+use crate::store::interrupt::{BYTES, ELEMENTS, refuel};
+use crate::store::{self, VMStore};
 use crate::table::TableElement;
-use crate::traps::{self, TrapReason};
+use crate::traps::{self, Thrower, TrapReason};
 use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
+use objects::*;
+use work::at;
 
 /// The address that stands for -1: an instruction that fails without trapping.
 const FAILED: usize = usize::MAX;
@@ -41,6 +49,7 @@ macro_rules! native_result {
     (never) => { ! };
     (bool) => { bool };
     (trap pointer) => { *mut c_void };
+    (trap i32) => { u32 };
     ($ty:ident) => { native_type!($ty) };
 }
 
@@ -61,6 +70,9 @@ macro_rules! run_body {
             Some(None) => FAILED,
             None => TRAPPED,
         })
+    };
+    ($body:expr ; trap i32) => {
+        traps::catch_host(|| $body).unwrap_or(TRAPPED as u32)
     };
     ($body:expr ; $ty:ident) => {
         $body
@@ -125,56 +137,35 @@ impl Caller {
         Caller(unsafe { Instance::from_vmctx(vmctx) })
     }
 
+    /// The store that the instance belongs to, and its place there.
+    ///
+    /// # Safety
+    ///
+    /// The caller uses no other reference to the store or its instances as long as this one.
+    unsafe fn store<'a>(self) -> (&'a mut dyn VMStore, InstanceId) {
+        let (mut store, id) = self.with(|instance| (instance.store(), instance.id()));
+        // SAFETY: see `Caller`; required of the caller.
+        (unsafe { store.as_mut() }, id)
+    }
+
+    /// Runs `f` with the instance's part of the store's heap.
+    fn with_gc<R>(self, f: impl FnOnce(&mut GcStore) -> R) -> R {
+        // SAFETY: the reference ends with this function.
+        let (store, _) = unsafe { self.store() };
+        f(store.core_mut().gc_mut())
+    }
+
     fn with<R>(self, f: impl FnOnce(&mut Instance) -> R) -> R {
         // SAFETY: see `Caller`; the reference ends with this function.
         f(unsafe { &mut *self.0.as_ptr() })
     }
 
+    /// Runs `f` with the store.
     fn with_store<R>(self, f: impl FnOnce(&mut dyn VMStore) -> R) -> R {
-        let mut store = self.with(|instance| instance.store());
-        // SAFETY: see `Caller`; the reference ends with this function, and the store is no part of its
-        // instances.
-        f(unsafe { store.as_mut() })
+        // SAFETY: the reference ends with this function.
+        let (store, _) = unsafe { self.store() };
+        f(store)
     }
-
-    /// Does the work of an instruction on `len` bytes or elements, charges for it, and looks at the epoch while it
-    /// takes long. `work` is given the distance of a part from the start and its length, and fails if the part is not in
-    /// bounds, also if it has no length. Parts follow each other from the end to the start if `backwards` is set.
-    ///
-    /// Nothing is done if the whole is not in bounds, or if the fuel does not suffice.
-    fn work(
-        self,
-        granularity: &Granularity,
-        len: u64,
-        backwards: bool,
-        mut work: impl FnMut(u64, u64) -> Result<(), TrapReason>,
-    ) -> Result<(), TrapReason> {
-        if granularity.is_small(len) {
-            return work(0, len);
-        }
-        // No bytes at the end are in bounds if all that are before the end are.
-        work(len, 0)?;
-        let part = self.with_store(|store| {
-            granularity.charge(store, len)?;
-            anyhow::Ok(granularity.part(store))
-        })?;
-        let mut done = 0;
-        loop {
-            let now = part.min(len - done);
-            let start = if backwards { len - done - now } else { done };
-            work(start, now)?;
-            done += now;
-            if done == len {
-                return Ok(());
-            }
-            self.with_store(check_epoch)?;
-        }
-    }
-}
-
-/// The position that is `distance` from `start`, or one that is out of all bounds.
-fn at(start: u64, distance: u64) -> u64 {
-    start.saturating_add(distance)
 }
 
 fn func_element(func: *mut c_void) -> TableElement {
@@ -185,10 +176,12 @@ fn gc_element(reference: u32) -> TableElement {
     TableElement::GcRef(VMGcRef::new(reference))
 }
 
-fn raise(_caller: Caller) -> ! {
-    // SAFETY: generated code calls this after another builtin or a host function failed, which recorded
-    // why. Nothing here has to be dropped.
-    unsafe { traps::raise() }
+fn raise(caller: Caller) -> ! {
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    // SAFETY: see `Caller`. Generated code calls this after another builtin or a host function failed, which
+    // recorded why, and nothing here has to be dropped.
+    unsafe { Thrower::new(store.core_mut()) }.raise()
 }
 
 fn trap(_caller: Caller, code: u32) -> Result<(), TrapReason> {
@@ -292,14 +285,15 @@ fn table_copy(
     let owner = |table| {
         let import = caller.with(|instance| instance.table_import(TableIndex::from_u32(table)));
         // SAFETY: the owner of an imported table lives as long as the store.
-        (unsafe { Instance::from_vmctx(import.vmctx) }, import.index)
+        (unsafe { Instance::id_of_vmctx(import.vmctx) }, import.index)
     };
     let (dst_table, src_table) = (owner(dst_table), owner(src_table));
     // What is yet to be copied must not be overwritten.
     caller.work(&ELEMENTS, len, dst > src, |from, len| {
         let (dst, src) = (at(dst, from), at(src, from));
-        // SAFETY: as above; see `Caller`.
-        Ok(unsafe { Instance::table_copy(dst_table, dst, src_table, src, len) }?)
+        Ok(caller.with_store(|store| {
+            store::table_copy(store.core_mut(), dst_table, dst, src_table, src, len)
+        })?)
     })
 }
 
@@ -314,13 +308,16 @@ fn table_init(
     let (table, elem) = (TableIndex::from_u32(table), ElemIndex::from_u32(elem));
     caller.work(&ELEMENTS, len, false, |from, len| {
         let (dst, src) = (at(dst, from), at(src, from));
-        // SAFETY: see `Caller`.
-        unsafe { Instance::table_init(caller.0, table, elem, dst, src, len) }
+        // SAFETY: this is the only reference.
+        let (store, instance) = unsafe { caller.store() };
+        InstanceEnv { store, instance }.table_init(table, elem, dst, src, len)
     })
 }
 
 fn elem_drop(caller: Caller, elem: u32) {
-    caller.with(|instance| instance.elem_drop(ElemIndex::from_u32(elem)));
+    // SAFETY: this is the only reference.
+    let (store, instance) = unsafe { caller.store() };
+    InstanceEnv { store, instance }.elem_drop(ElemIndex::from_u32(elem));
 }
 
 fn table_grow(
@@ -329,20 +326,14 @@ fn table_grow(
     delta: u64,
     init: TableElement,
 ) -> Result<Option<u64>, TrapReason> {
-    let (import, mut store) = caller.with(|instance| {
-        (
-            instance.table_import(TableIndex::from_u32(table)),
-            instance.store(),
-        )
-    });
-    // SAFETY: the owner of an imported table lives as long as the store; see `Caller`. The store is no
-    // part of its instances.
-    let grown = unsafe {
-        let owner = Instance::from_vmctx(import.vmctx);
-        Instance::table_grow(owner, store.as_mut(), import.index, delta, init)?
-    };
+    let import = caller.with(|instance| instance.table_import(TableIndex::from_u32(table)));
+    // SAFETY: the owner of an imported table lives as long as the store.
+    let owner = unsafe { Instance::id_of_vmctx(import.vmctx) };
+    // SAFETY: this is the only reference.
+    let (store, _) = unsafe { caller.store() };
+    let grown = store::table_grow(store, owner, import.index, delta, init)?;
     if grown.is_some() {
-        caller.with_store(|store| ELEMENTS.charge(store, delta))?;
+        ELEMENTS.charge(store, delta)?;
     }
     Ok(grown)
 }
@@ -374,11 +365,28 @@ fn table_fill(
 ) -> Result<(), TrapReason> {
     let import = caller.with(|instance| instance.table_import(TableIndex::from_u32(table)));
     // SAFETY: the owner of an imported table lives as long as the store.
-    let owner = unsafe { Caller::new(import.vmctx) };
-    caller.work(&ELEMENTS, len, false, |from, len| {
-        let start = at(start, from);
-        Ok(owner.with(|owner| owner.table_fill(import.index, start, value, len))?)
-    })
+    let owner = unsafe { Instance::id_of_vmctx(import.vmctx) };
+    let reference = match value {
+        TableElement::GcRef(reference) => reference.map_or(0, VMGcRef::get),
+        TableElement::FuncRef(_) => 0,
+    };
+    caller.work_with(
+        [reference],
+        &ELEMENTS,
+        len,
+        false,
+        |[reference], from, len| {
+            let value = match value {
+                TableElement::GcRef(_) => gc_element(reference),
+                func => func,
+            };
+            let start = at(start, from);
+            Ok(caller.with_store(|store| {
+                let core = store.core_mut();
+                core.table_fill(owner, import.index, start, value, len)
+            })?)
+        },
+    )
 }
 
 fn table_fill_func_ref(
@@ -410,6 +418,53 @@ fn table_get_lazy_init_func_ref(caller: Caller, table: u32, index: u64) -> *mut 
         // Null, as generated code checked the bounds and tables of functions hold nothing else.
         _ => std::ptr::null_mut(),
     }
+}
+
+fn memory_atomic_notify(
+    caller: Caller,
+    memory: u32,
+    address: u64,
+    count: u32,
+) -> Result<Option<u64>, TrapReason> {
+    let memory = MemoryIndex::from_u32(memory);
+    let woken = caller.with(|instance| instance.memory_notify(memory, address, count))?;
+    Ok(Some(woken.into()))
+}
+
+/// The time to wait that WebAssembly gives in nanoseconds: none if negative.
+fn timeout(nanoseconds: u64) -> Option<Duration> {
+    (nanoseconds.cast_signed() >= 0).then(|| Duration::from_nanos(nanoseconds))
+}
+
+fn wait_result(result: WaitResult) -> Result<Option<u64>, TrapReason> {
+    Ok(Some(result as u64))
+}
+
+fn memory_atomic_wait32(
+    caller: Caller,
+    memory: u32,
+    address: u64,
+    expected: u32,
+    nanoseconds: u64,
+) -> Result<Option<u64>, TrapReason> {
+    let memory = MemoryIndex::from_u32(memory);
+    let address = caller.with(|instance| instance.address_to_wait_at(memory, address, 4))?;
+    // SAFETY: the address was checked, and the instance keeps its memories, as the store does that of
+    // others.
+    wait_result(unsafe { memory::wait32(address, expected, timeout(nanoseconds)) })
+}
+
+fn memory_atomic_wait64(
+    caller: Caller,
+    memory: u32,
+    address: u64,
+    expected: u64,
+    nanoseconds: u64,
+) -> Result<Option<u64>, TrapReason> {
+    let memory = MemoryIndex::from_u32(memory);
+    let address = caller.with(|instance| instance.address_to_wait_at(memory, address, 8))?;
+    // SAFETY: as above.
+    wait_result(unsafe { memory::wait64(address, expected, timeout(nanoseconds)) })
 }
 
 fn out_of_fuel(caller: Caller, left: u64) -> Result<(), TrapReason> {
@@ -470,8 +525,8 @@ mod tests {
                 offset_of!(VMBuiltinArray, memory_grow),
             ),
             (
-                BuiltinFunctionIndex::new_epoch,
-                offset_of!(VMBuiltinArray, new_epoch),
+                BuiltinFunctionIndex::array_fill_new,
+                offset_of!(VMBuiltinArray, array_fill_new),
             ),
         ] {
             assert_eq!(HOST_PTR.builtin(builtin) as usize, offset, "{builtin:?}");

@@ -1,0 +1,111 @@
+//! The table of benchmarks.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// What is measured and reported together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// Garbage collection, exceptions and threads.
+    Gc,
+}
+
+impl Group {
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Gc => "gc",
+        }
+    }
+}
+
+pub struct Benchmark {
+    pub name: &'static str,
+    pub group: Group,
+    /// What it stands for, in a few words.
+    pub what: &'static str,
+    /// The file under `programs/`.
+    pub program: &'static str,
+    pub work: Work,
+    /// What the timed function returns.
+    pub checksum: i64,
+    pub heap: Heap,
+}
+
+/// How a sample is taken.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Work {
+    /// The time of a call of `export(argument) -> i64`. Instances live on from sample to sample.
+    Call { export: &'static str, argument: i32 },
+    /// `worker(argument)` in as many threads, each with an instance of its own, all with one shared memory
+    /// `env.memory`. One more instance leads: `prepare()`, then the threads are started, then `await(threads)`,
+    /// then `run(threads) -> i64`, whose time is taken.
+    Threads {
+        worker: &'static str,
+        threads: u32,
+        argument: i32,
+    },
+}
+
+/// What a benchmark asks of the collector, and so with which collectors it is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Heap {
+    /// Nothing: run with the engine's default alone.
+    Untouched,
+    /// It reads objects or throws, and allocates little.
+    Read,
+    /// Most of its time goes to allocating and collecting.
+    Allocates,
+}
+
+const fn call(export: &'static str, argument: i32) -> Work {
+    Work::Call { export, argument }
+}
+
+const fn threads(worker: &'static str, argument: i32) -> Work {
+    Work::Threads {
+        worker,
+        threads: 4,
+        argument,
+    }
+}
+
+const fn gc(
+    name: &'static str,
+    what: &'static str,
+    program: &'static str,
+    heap: Heap,
+    work: Work,
+    checksum: i64,
+) -> Benchmark {
+    Benchmark {
+        name,
+        group: Group::Gc,
+        what,
+        program,
+        work,
+        checksum,
+        heap,
+    }
+}
+
+#[rustfmt::skip]
+pub const BENCHMARKS: &[Benchmark] = &[
+    gc("trees-12", "binary trees of depth 12", "gc/binary_trees.wat", Heap::Allocates, call("run", 12), 674_478),
+    gc("trees-16", "binary trees of depth 16", "gc/binary_trees.wat", Heap::Allocates, call("run", 16), 14_985_902),
+    gc("list-churn", "a queue of 16384 cells that come and go", "gc/linked_list.wat", Heap::Allocates, call("run", 100), 3_570_196_825_165_158_598),
+    gc("splay", "a splay tree of 2000 nodes with payloads", "gc/splay.wat", Heap::Allocates, call("run", 2000), 36_182_919_959_010),
+    gc("sort-refs", "merge sort of 200,000 references", "gc/sort_refs.wat", Heap::Allocates, call("run", 200_000), 1_996_578_799_176_967),
+    gc("sort-i32", "quicksort of an array of a million i32", "gc/sort_i32.wat", Heap::Read, call("run", 1_000_000), -2_764_142_022_489_856_196),
+    gc("br_on_cast", "a chain of br_on_cast over seven types", "gc/casts.wat", Heap::Read, call("br_on_cast", 500), 732_115_500),
+    gc("ref.cast", "three casts that succeed, for each object", "gc/casts.wat", Heap::Read, call("ref_cast", 500), 8_394_752_000),
+    gc("throw-shallow", "throw and catch, one frame apart", "gc/exceptions.wat", Heap::Read, call("shallow", 100_000), 5_000_050_000),
+    gc("throw-10-frames", "throw and catch, eleven frames apart", "gc/exceptions.wat", Heap::Read, call("through_10_frames", 50_000), 1_250_025_000),
+    gc("rethrow-10-frames", "caught as exnref and thrown again in ten frames", "gc/exceptions.wat", Heap::Read, call("rethrow_in_10_frames", 20_000), 200_010_000),
+    gc("not-thrown", "a try_table in a loop, nothing thrown", "gc/exceptions.wat", Heap::Read, call("not_thrown", 50_000_000), 1_250_000_025_000_000),
+    gc("fetch-add", "four threads add to one word", "gc/atomics.wat", Heap::Untouched, threads("fetch_add", 500_000), 2_000_000),
+    gc("compare-exchange", "four threads add by compare-exchange", "gc/atomics.wat", Heap::Untouched, threads("compare_exchange", 100_000), 400_000),
+    gc("lock", "four threads, one mutex that spins, waits and notifies", "gc/atomics.wat", Heap::Untouched, threads("lock", 50_000), 200_000),
+];

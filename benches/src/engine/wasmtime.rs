@@ -1,0 +1,17 @@
+//! wasmtime, in this process.
+
+use super::{Engine, Role};
+
+/// The crate whose interface `embedding` uses.
+use ::wasmtime as api;
+
+#[path = "embedding.rs"]
+mod embedding;
+
+pub fn all() -> Vec<Box<dyn Engine>> {
+    let roles = [Role::Rival, Role::Rival, Role::Bound];
+    embedding::collectors("wasmtime", roles, |config| {
+        // Shared memories have an option of their own there.
+        config.shared_memory(true);
+    })
+}

@@ -1,0 +1,18 @@
+//! Waxwing, in this process.
+
+use super::{Engine, Role};
+
+/// The crate whose interface `embedding` uses.
+use ::waxwing as api;
+
+#[path = "embedding.rs"]
+#[expect(
+    clippy::duplicate_mod,
+    reason = "compiled once for each crate that has the interface"
+)]
+mod embedding;
+
+pub fn all() -> Vec<Box<dyn Engine>> {
+    let roles = [Role::Subject, Role::Variant, Role::Variant];
+    embedding::collectors("waxwing", roles, |_| {})
+}

@@ -1,0 +1,96 @@
+//! [`GcHeap`]: the address space of a store's objects.
+//!
+//! ```text
+//! | null guard | 4 GiB that references can reach … | guard |
+//! ```
+//!
+//! The whole range is reserved at once and inaccessible; collectors commit the parts that they use.
+
+use std::ops::Range;
+use std::ptr::NonNull;
+
+use anyhow::{Context, Result};
+use waxwing_environ::gc::{GC_HEAP_GUARD, GC_HEAP_NULL_GUARD, GC_HEAP_RESERVATION};
+
+use crate::mmap::Mmap;
+
+/// Where the first object can be.
+pub(super) const HEAP_START: u32 = GC_HEAP_NULL_GUARD;
+/// The end of the last object that there can be.
+pub(super) const HEAP_END: u32 = (GC_HEAP_RESERVATION - GC_HEAP_NULL_GUARD as u64) as u32;
+/// Memory is committed in multiples of this: a multiple of every host's page size.
+pub(super) const COMMIT_UNIT: u32 = 0x1_0000;
+
+/// The address space of a store's objects.
+pub(super) struct GcHeap {
+    mmap: Mmap,
+    base: NonNull<u8>,
+}
+
+// SAFETY: the memory belongs to the value, which is used by one thread at a time.
+unsafe impl Send for GcHeap {}
+// SAFETY: shared references only read.
+unsafe impl Sync for GcHeap {}
+
+impl GcHeap {
+    /// Reserves the address space.
+    pub(super) fn new() -> Result<GcHeap> {
+        let size = usize::try_from(GC_HEAP_RESERVATION + GC_HEAP_GUARD)
+            .context("a garbage-collected heap needs a 64-bit address space")?;
+        let mmap = Mmap::reserve(size).context("failed to reserve a garbage-collected heap")?;
+        let base = NonNull::new(mmap.as_mut_ptr()).expect("reservations are not null");
+        Ok(GcHeap { mmap, base })
+    }
+
+    /// The address of offset zero.
+    #[inline]
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Makes a range of whole units accessible; what was not before becomes zeros.
+    pub(super) fn commit(&self, range: Range<u32>) -> Result<()> {
+        // SAFETY: nobody borrows memory of the heap.
+        unsafe {
+            self.mmap
+                .make_accessible(range.start as usize..range.end as usize)
+        }
+    }
+
+    /// Makes a range of whole units, which are committed, zero, and gives its memory back until it is used
+    /// again.
+    pub(super) fn discard(&self, range: Range<u32>) -> Result<()> {
+        // SAFETY: as above; no live object is in the range.
+        unsafe { self.mmap.discard(range.start as usize..range.end as usize) }
+    }
+
+    /// Gives the memory of a range of whole units back, and makes it inaccessible.
+    pub(super) fn decommit(&self, range: Range<u32>) -> Result<()> {
+        // SAFETY: as above; no live object is in the range.
+        unsafe {
+            self.mmap
+                .make_inaccessible(range.start as usize..range.end as usize)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn committed_memory_is_zero_again_after_it_was_given_back() {
+        let heap = GcHeap::new().unwrap();
+        let range = HEAP_START..HEAP_START + 2 * COMMIT_UNIT;
+        heap.commit(range.clone()).unwrap();
+        // SAFETY: the range was committed.
+        let first = unsafe { heap.base().add(HEAP_START as usize) };
+        // SAFETY: as above.
+        unsafe { first.write(7) };
+        heap.decommit(range.clone()).unwrap();
+        heap.commit(range).unwrap();
+        // SAFETY: as above.
+        assert_eq!(unsafe { first.read() }, 0);
+        heap.commit(HEAP_END - COMMIT_UNIT..HEAP_END).unwrap();
+    }
+}
