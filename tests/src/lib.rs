@@ -12,6 +12,7 @@ pub mod engines;
 pub mod gc_programs;
 pub mod guest;
 pub mod journal;
+pub mod meter;
 pub mod mutate;
 pub mod object_calls;
 pub mod objects;

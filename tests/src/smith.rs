@@ -189,7 +189,7 @@ pub fn terminating(seed: u64) -> Vec<u8> {
         .expect("one of a thousand attempts makes a module")
 }
 
-/// Like [`terminating`], but functions may run for ever.
+/// Like [`terminating`], but functions may run for ever; every other module is one of [`objects`].
 ///
 /// # Panics
 ///
@@ -197,7 +197,10 @@ pub fn terminating(seed: u64) -> Vec<u8> {
 pub fn untamed(seed: u64) -> Vec<u8> {
     let attempt = |attempt| {
         let mut rng = Rng::of(&[seed, 5, attempt]);
-        let config = comparable(&mut rng);
+        let config = match seed % 2 {
+            0 => comparable(&mut rng),
+            _ => with_objects(&mut rng, Audience::Waxwing),
+        };
         let len = *rng.choose(&[4 << 10, 16 << 10, 48 << 10]);
         let bytes = rng.bytes(len);
         let module = Module::new(config, &mut Unstructured::new(&bytes)).ok()?;

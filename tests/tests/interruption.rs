@@ -11,10 +11,12 @@ use rayon::prelude::*;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use waxwing::{
-    Caller, Config, Engine, Extern, ExternType, Func, Global, Instance, Memory, Module, OptLevel,
-    Ref, Store, StoreLimits, Table, Trap, UpdateDeadline, Val, ValType,
+    Caller, Collector, Config, Engine, Extern, ExternType, Func, Global, Instance, Memory, Module,
+    OptLevel, Ref, Store, StoreLimits, Table, Trap, UpdateDeadline, Val, ValType,
 };
 use waxwing_tests::journal::Journal;
+use waxwing_tests::meter::{COUNT_EXPORT, metered};
+use waxwing_tests::objects::Audience;
 use waxwing_tests::rng::Rng;
 use waxwing_tests::{engines, env_count, guest, smith, with_threads};
 
@@ -42,6 +44,7 @@ fn machines() -> Vec<Machine> {
         ("optimized", false, |_| {}),
         ("unoptimized", false, |config| {
             config.cranelift_opt_level(OptLevel::None);
+            config.collector(Collector::DeferredReferenceCounting);
         }),
         ("no signals", false, |config| {
             config.signals_based_traps(false);
@@ -58,11 +61,14 @@ fn machines() -> Vec<Machine> {
         ),
         ("interrupted", true, |config| {
             config.epoch_interruption(true);
+            config.gc_stress(true);
         }),
         ("interrupted, unoptimized, no signals", true, |config| {
             config.epoch_interruption(true);
             config.cranelift_opt_level(OptLevel::None);
             config.signals_based_traps(false);
+            config.collector(Collector::DeferredReferenceCounting);
+            config.gc_stress(true);
         }),
     ];
     setups
@@ -250,9 +256,11 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
                     skipped.fetch_add(1, Relaxed);
                     return;
                 };
-                // How deep calls can go is a matter of the configuration.
-                let overflow = Trap::StackOverflow.to_string();
-                if data.log.iter().any(|entry| entry.contains(&overflow)) {
+                // How deep calls can go, and how many objects there can be, is a matter of the
+                // configuration.
+                let limits = [Trap::StackOverflow, Trap::AllocationTooLarge].map(|t| t.to_string());
+                let is_limit = |entry: &String| limits.iter().any(|limit| entry.contains(limit));
+                if data.log.iter().any(is_limit) {
                     skipped.fetch_add(1, Relaxed);
                     return;
                 }
@@ -304,5 +312,119 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
     assert!(
         exhausted > count / 4 && interruptions > 10 * count && skipped < count / 2,
         "these modules test little"
+    );
+}
+
+/// What each exported function did, and what was consumed by then.
+fn consumption(
+    module: &Module,
+    seed: u64,
+    consumed: impl Fn(&mut Store<Data>, &Instance) -> u64,
+) -> Result<Vec<(u64, String)>> {
+    let data = Data {
+        limits: guest::limits(),
+        log: Vec::new(),
+        interruptions: 0,
+        last_interruption: 0,
+    };
+    let mut store = Store::new(module.engine(), data);
+    store.limiter(|data| &mut data.limits);
+    guest::never_stop(&mut store);
+    let mut imports = Vec::new();
+    for (index, import) in module.imports().enumerate() {
+        imports.push(match import.ty() {
+            ExternType::Func(ty) => {
+                let results: Vec<ValType> = ty.results().collect();
+                Func::new(&mut store, ty, move |_, _, out| {
+                    for (out, ty) in out.iter_mut().zip(&results) {
+                        let default = Val::default_for_ty(ty);
+                        *out = default.ok_or_else(|| anyhow::anyhow!("no default"))?;
+                    }
+                    Ok(())
+                })
+                .into()
+            }
+            other => self::import(&mut store, index as u64, other)?,
+        });
+    }
+    let instance = Instance::new(&mut store, module, &imports)?;
+    let mut entries = vec![(consumed(&mut store, &instance), String::new())];
+    let exports: Vec<Func> = instance
+        .exports(&mut store)
+        .filter_map(|export| export.into_func())
+        .collect();
+    let mut rng = Rng::of(&[seed, 8]);
+    for func in exports {
+        let ty = func.ty(&store);
+        let arguments = ty.params().map(|ty| value(&mut rng, &ty)).collect();
+        let Some(arguments): Option<Vec<Val>> = arguments else {
+            continue;
+        };
+        let mut results = vec![Val::I32(0); ty.results().len()];
+        // A trap in the middle of a function is not charged for to the last operator.
+        if func.call(&mut store, &arguments, &mut results).is_err() {
+            break;
+        }
+        let shown = format!("{:?}", results.iter().map(shown).collect::<Vec<_>>());
+        entries.push((consumed(&mut store, &instance), shown));
+    }
+    Ok(entries)
+}
+
+#[test]
+fn fuel_is_what_programs_count_themselves() {
+    let first = env_count("WAXWING_INTERRUPTED_SEED", 0);
+    let count = env_count("WAXWING_INTERRUPTED_MODULES", 300);
+    let counting = &machines()[..2];
+    let plain = Engine::new(&engines::config()).expect("the settings suit each other");
+    let [compared, units] = [const { AtomicU64::new(0) }; 2];
+    let differences = Mutex::new(Vec::new());
+    with_threads(|| {
+        (first..first + count).into_par_iter().for_each(|seed| {
+            let wasm = match seed % 2 {
+                0 => smith::terminating(seed),
+                _ => smith::objects(seed, Audience::Waxwing),
+            };
+            let Some(metered) = metered(&wasm).expect("the module is well formed") else {
+                return;
+            };
+            let module = Module::new(&plain, &metered).expect("what is added is valid");
+            let count = |store: &mut Store<Data>, instance: &Instance| {
+                let count = instance.get_global(&mut *store, COUNT_EXPORT);
+                count
+                    .expect("exported")
+                    .get(store)
+                    .unwrap_i64()
+                    .cast_unsigned()
+            };
+            let Ok(expected) = consumption(&module, seed, count) else {
+                return;
+            };
+            for machine in counting {
+                let module = Module::new(&machine.engine, &wasm).expect("valid modules compile");
+                let fuel = |store: &mut Store<Data>, _: &Instance| {
+                    u64::MAX - store.get_fuel().expect("fuel is configured")
+                };
+                let actual = consumption(&module, seed, fuel);
+                let actual = actual.expect("the metered module does the same");
+                if actual != expected {
+                    let report = format!(
+                        "seed {seed}, {}: {actual:?}, not {expected:?}",
+                        machine.name
+                    );
+                    differences.lock().expect("no thread panics").push(report);
+                }
+            }
+            compared.fetch_add(1, Relaxed);
+            units.fetch_add(expected.last().map_or(0, |(count, _)| *count), Relaxed);
+        });
+    });
+    let differences = differences.into_inner().expect("no thread panics");
+    let [compared, units] = [compared, units].map(AtomicU64::into_inner);
+    println!("{compared} of {count} modules compared, {units} units");
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert!(
+        compared * 4 > count,
+        "{compared} of {count} modules test little"
     );
 }

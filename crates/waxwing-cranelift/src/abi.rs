@@ -122,18 +122,6 @@ pub(crate) fn builtin_native_signature(
     signature
 }
 
-/// Whether a builtin that was called by wasm may look at the store's fuel, or change it, or let the host do so. Those
-/// that cannot trap do not.
-pub(crate) fn sees_fuel(builtin: BuiltinFunctionIndex) -> bool {
-    builtin != BuiltinFunctionIndex::raise
-        && match builtin.result() {
-            BuiltinResult::TrapIfFalse
-            | BuiltinResult::TrapIfSentinel(_)
-            | BuiltinResult::Never => true,
-            BuiltinResult::None | BuiltinResult::Value(_) => false,
-        }
-}
-
 /// Whether a builtin computes on floats alone: it neither traps nor looks at the stack.
 pub(crate) fn is_pure(builtin: BuiltinFunctionIndex) -> bool {
     matches!(

@@ -127,6 +127,16 @@ impl<'a> Trampoline<'a> {
     /// Goes on in a new block if `ok` is not zero, and otherwise unwinds with the trap that was
     /// recorded.
     fn raise_unless(&mut self, ok: Value, vmctx: Value) {
+        self.unless(ok, |t| t.call_raise(vmctx));
+    }
+
+    fn call_raise(&mut self, vmctx: Value) {
+        self.call_builtin(BuiltinFunctionIndex::raise, &[vmctx]);
+        self.builder.ins().trap(UNREACHED);
+    }
+
+    /// Goes on in a new block if `ok` is not zero, and otherwise ends with `failure`.
+    fn unless(&mut self, ok: Value, failure: impl FnOnce(&mut Self)) {
         let normal = self.builder.create_block();
         let failed = self.builder.create_block();
         self.builder.set_cold_block(failed);
@@ -134,8 +144,7 @@ impl<'a> Trampoline<'a> {
         self.builder.seal_block(normal);
         self.builder.seal_block(failed);
         self.builder.switch_to_block(failed);
-        self.call_builtin(BuiltinFunctionIndex::raise, &[vmctx]);
-        self.builder.ins().trap(UNREACHED);
+        failure(self);
         self.builder.switch_to_block(normal);
     }
 
@@ -290,10 +299,22 @@ pub(crate) fn wasm_to_builtin(
     if !abi::is_pure(builtin) && builtin != BuiltinFunctionIndex::raise {
         t.save_exit(vmctx);
     }
-    let sees_fuel = abi::sees_fuel(builtin);
-    if sees_fuel {
+    let uses_fuel = builtin.uses_fuel();
+    if uses_fuel {
         t.save_fuel(vmctx);
     }
+    let finish = |t: &mut Trampoline<'_>, ok: Value, results: &[Value]| {
+        t.unless(ok, |t| {
+            if !uses_fuel {
+                t.save_fuel(vmctx);
+            }
+            t.call_raise(vmctx);
+        });
+        if uses_fuel {
+            t.load_fuel(vmctx);
+        }
+        t.builder.ins().return_(results);
+    };
     let args = t.params.clone();
     let result = t.call_builtin(builtin, &args);
     match (builtin.result(), result) {
@@ -301,18 +322,14 @@ pub(crate) fn wasm_to_builtin(
             t.builder.ins().trap(UNREACHED);
         }
         (BuiltinResult::TrapIfFalse, Some(ok)) => {
-            t.raise_unless(ok, vmctx);
-            t.load_fuel(vmctx);
-            t.builder.ins().return_(&[]);
+            finish(&mut t, ok, &[]);
         }
         (BuiltinResult::TrapIfSentinel(ty), Some(value)) => {
             let ty: Type = abi::builtin_value_type(ty);
             let sentinel = BuiltinFunctionIndex::TRAP_SENTINEL;
             let sentinel = t.builder.ins().iconst(ty, sentinel & mask(ty));
             let ok = t.builder.ins().icmp(IntCC::NotEqual, value, sentinel);
-            t.raise_unless(ok, vmctx);
-            t.load_fuel(vmctx);
-            t.builder.ins().return_(&[value]);
+            finish(&mut t, ok, &[value]);
         }
         (_, result) => {
             let result: Values = result.into_iter().collect();

@@ -237,6 +237,34 @@ impl BuiltinFunctionIndex {
         )
     }
 
+    /// Whether the builtin looks at the store's fuel or changes it, or lets functions of the host do so: generated code
+    /// has charged for all that came before.
+    pub fn uses_fuel(self) -> bool {
+        use BuiltinFunctionIndex as B;
+        matches!(
+            self,
+            B::memory_copy
+                | B::memory_fill
+                | B::memory_init
+                | B::table_copy
+                | B::table_init
+                | B::table_grow_func_ref
+                | B::table_grow_gc_ref
+                | B::table_fill_func_ref
+                | B::table_fill_gc_ref
+                | B::array_new_data
+                | B::array_new_elem
+                | B::array_init_data
+                | B::array_init_elem
+                | B::array_copy
+                | B::array_fill
+                | B::array_fill_new
+                | B::throw_ref
+                | B::out_of_fuel
+                | B::new_epoch
+        )
+    }
+
     /// The position in the array of builtins.
     pub fn index(self) -> u32 {
         self as u32

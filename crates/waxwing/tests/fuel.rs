@@ -392,6 +392,8 @@ fn amounts_that_no_counter_holds() {
         for fuel in [
             u64::MAX,
             u64::MAX - 1,
+            1 << 62,
+            (1 << 62) + 2,
             1 << 63,
             (1 << 63) - 1,
             (1 << 63) + 1,

@@ -83,6 +83,8 @@ fn outlook(op: &Operator<'_>) -> Outlook {
         | Operator::TableFill { .. }
         | Operator::TableInit { .. }
         | Operator::TableGrow { .. }
+        | Operator::ArrayNew { .. }
+        | Operator::ArrayNewDefault { .. }
         | Operator::ArrayNewData { .. }
         | Operator::ArrayNewElem { .. }
         | Operator::ArrayFill { .. }
@@ -261,8 +263,8 @@ impl FuncTranslator<'_, '_> {
         let shift = ARRAY_UNIT_LOG2 - size.trailing_zeros();
         let units = self.ins().ushr_imm_u(len, i64::from(shift));
         let fuel = self.ins().isub(fuel, units);
-        self.builder.def_var(variable, fuel);
         self.write_fuel(fuel);
+        self.interruption.progress.fuel_is_stale = true;
     }
 
     /// What is known where a way on which `self` is known meets the way that is being translated, from which
@@ -354,7 +356,12 @@ impl FuncTranslator<'_, '_> {
             .ins()
             .icmp(IntCC::UnsignedLessThanOrEqual, deadline, epoch);
         self.unless(is_reached, |t| {
+            // The host may ask for the fuel, and change it.
+            let pending = t.interruption.progress.pending;
+            t.settle();
             t.call_builtin(BuiltinFunctionIndex::new_epoch, &[]);
+            t.read_fuel();
+            t.let_pend(pending);
             t.load_deadline();
         });
     }

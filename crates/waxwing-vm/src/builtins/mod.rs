@@ -471,10 +471,9 @@ fn out_of_fuel(caller: Caller, left: u64) -> Result<(), TrapReason> {
     let left = left.cast_signed();
     caller.with_store(|store| {
         let pending = store.core().fuel().saturating_sub(left);
-        store.core_mut().set_fuel(left);
+        store.core_mut().charge(pending);
         refuel(store)?;
-        let fuel = store.core().fuel().saturating_add(pending);
-        store.core_mut().set_fuel(fuel);
+        store.core_mut().charge(-pending);
         Ok(())
     })
 }

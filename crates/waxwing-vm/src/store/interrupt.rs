@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use super::{StoreCore, VMStore};
 use crate::sys::faults::SignalHandler;
+use crate::traps;
 
 /// How the work of an instruction on a range is accounted for.
 pub(crate) struct Granularity {
@@ -63,10 +64,15 @@ impl StoreCore {
         self.context().fuel.get()
     }
 
-    /// Sets what [`Self::fuel`] returns.
-    #[inline]
+    /// Gives the store fuel.
     pub fn set_fuel(&mut self, fuel: i64) {
-        self.context().fuel.set(fuel);
+        traps::set_fuel(self.context(), fuel);
+    }
+
+    /// Takes fuel from the store, or returns what was taken. It never has more than it was given.
+    pub(crate) fn charge(&mut self, units: i64) {
+        let fuel = &self.context().fuel;
+        fuel.set(fuel.get().saturating_sub(units));
     }
 
     /// Takes the engine's epoch, that deadlines are of. Before, it is always zero.
@@ -144,8 +150,8 @@ impl Granularity {
         if units == 0 || !self.is_charged || !store.core().tunables().consume_fuel {
             return Ok(());
         }
-        let left = store.core().fuel().saturating_sub_unsigned(units);
-        store.core_mut().set_fuel(left);
+        let units = i64::try_from(units).unwrap_or(i64::MAX);
+        store.core_mut().charge(units);
         refuel(store)
     }
 

@@ -50,7 +50,7 @@ pub use activation::{
     EntryOptions, catch_host, enter_wasm, record_panic, record_trap, stack_limit_for_entry,
     tls_eager_initialize,
 };
-pub(crate) use activation::{activations, unwind};
+pub(crate) use activation::{activations, set_fuel, unwind};
 pub(crate) use exception::Thrower;
 pub use fault::ProcessHandlers;
 #[cfg(unix)]

@@ -57,10 +57,11 @@ impl StoreOpaque {
         Ok(())
     }
 
-    /// Gives code as much of the reserve as it can count.
+    /// Gives code as much of the reserve as it can count, and a little more, as its counter is ahead at times.
     fn refill(&mut self) {
+        const MOST: i64 = 1 << 62;
         let active = self.core.fuel();
-        let room = active.abs_diff(i64::MAX);
+        let room = u64::try_from(MOST.saturating_sub(active)).unwrap_or(0);
         let more = self.fuel_reserve.min(room);
         self.fuel_reserve -= more;
         self.core.set_fuel(active.saturating_add_unsigned(more));
