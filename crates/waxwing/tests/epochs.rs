@@ -8,7 +8,10 @@ use waxwing::*;
 
 fn engine(change: impl FnOnce(&mut Config) -> &mut Config) -> Engine {
     let mut config = Config::new();
-    config.epoch_interruption(true);
+    config
+        .epoch_interruption(true)
+        .wasm_function_references(true)
+        .wasm_gc(true);
     change(&mut config);
     Engine::new(&config).unwrap()
 }
@@ -16,11 +19,16 @@ fn engine(change: impl FnOnce(&mut Config) -> &mut Config) -> Engine {
 /// Engines that make different code.
 fn engines() -> Vec<(&'static str, Engine)> {
     type Change = fn(&mut Config) -> &mut Config;
-    let changes: [(&str, Change); 4] = [
+    let changes: [(&str, Change); 6] = [
         ("default", |c| c),
         ("unoptimized", |c| c.cranelift_opt_level(OptLevel::None)),
         ("no signals", |c| c.signals_based_traps(false)),
         ("fuel", |c| c.consume_fuel(true)),
+        ("collecting", |c| c.gc_stress(true)),
+        ("counted references", |c| {
+            c.collector(Collector::DeferredReferenceCounting)
+                .gc_stress(true)
+        }),
     ];
     changes
         .into_iter()
@@ -366,6 +374,69 @@ fn long_ranges_are_interrupted_between_their_parts() {
         let trap = f.unwrap().call(&mut store, ());
         assert_eq!(trap_of(trap), Trap::MemoryOutOfBounds);
         assert_eq!((memory.data(&store)[0], *store.data()), (7, 1));
+    }
+}
+
+/// Objects that an instruction works with may move while the host runs in the middle of it.
+#[test]
+fn work_with_objects_is_interrupted_between_its_parts() {
+    let wat = r#"(module
+        (type $refs (array (mut anyref)))
+        (type $box (struct (field i32)))
+        (table $t 20000 anyref)
+        (func (export "junk") (drop (array.new_default $refs (i32.const 1000))))
+        (func $check (param $a (ref $refs)) (param $value i32)
+            (local $i i32)
+            (loop $l
+                (if (i32.ne (local.get $value)
+                        (struct.get $box 0 (ref.cast (ref $box)
+                            (array.get $refs (local.get $a) (local.get $i)))))
+                    (then unreachable))
+                (local.set $i (i32.add (local.get $i) (i32.const 100000)))
+                (br_if $l (i32.lt_u (local.get $i) (array.len (local.get $a))))))
+        (func (export "fill")
+            (local $a (ref $refs))
+            (local.set $a (array.new_default $refs (i32.const 600000)))
+            (array.fill $refs (local.get $a) (i32.const 0) (struct.new $box (i32.const 7))
+                (i32.const 600000))
+            (call $check (local.get $a) (i32.const 7)))
+        (func (export "new")
+            (call $check (array.new $refs (struct.new $box (i32.const 8)) (i32.const 600000))
+                (i32.const 8)))
+        (func (export "copy")
+            (local $a (ref $refs))
+            (local.set $a (array.new_default $refs (i32.const 600000)))
+            (array.copy $refs $refs (local.get $a) (i32.const 0)
+                (array.new $refs (struct.new $box (i32.const 9)) (i32.const 600000))
+                (i32.const 0) (i32.const 600000))
+            (call $check (local.get $a) (i32.const 9)))
+        (func (export "table")
+            (table.fill $t (i32.const 0) (struct.new $box (i32.const 7)) (i32.const 20000))
+            (if (i32.ne (i32.const 7)
+                    (struct.get $box 0 (ref.cast (ref $box) (table.get $t (i32.const 19999)))))
+                (then unreachable))))"#;
+    for (name, engine) in engines() {
+        let module = Module::new(&engine, wat).unwrap();
+        let mut store = store(&engine, (None, 0));
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        store.data_mut().0 = Some(instance);
+        store.epoch_deadline_callback(|mut store| {
+            store.data_mut().1 += 1;
+            let instance = store.data().0.unwrap();
+            store.set_epoch_deadline(1);
+            let junk = instance.get_typed_func::<(), ()>(&mut store, "junk")?;
+            junk.call(&mut store, ())?;
+            store.gc();
+            Ok(UpdateDeadline::Continue(0))
+        });
+        for (export, parts) in [("fill", 2), ("new", 2), ("copy", 4), ("table", 2)] {
+            store.data_mut().1 = 0;
+            store.set_epoch_deadline(0);
+            let f = instance.get_typed_func::<(), ()>(&mut store, export);
+            let result = f.unwrap().call(&mut store, ());
+            result.unwrap_or_else(|error| panic!("{name}: {export}: {error:?}"));
+            assert!(store.data().1 > parts, "{name}: {export}");
+        }
     }
 }
 

@@ -4,7 +4,11 @@ use waxwing::*;
 
 fn engine(change: impl FnOnce(&mut Config) -> &mut Config) -> Engine {
     let mut config = Config::new();
-    config.consume_fuel(true);
+    config
+        .consume_fuel(true)
+        .wasm_function_references(true)
+        .wasm_gc(true)
+        .wasm_exceptions(true);
     change(&mut config);
     Engine::new(&config).unwrap()
 }
@@ -12,11 +16,15 @@ fn engine(change: impl FnOnce(&mut Config) -> &mut Config) -> Engine {
 /// Engines that make different code.
 fn engines() -> Vec<(&'static str, Engine)> {
     type Change = fn(&mut Config) -> &mut Config;
-    let changes: [(&str, Change); 5] = [
+    let changes: [(&str, Change); 7] = [
         ("default", |c| c),
         ("unoptimized", |c| c.cranelift_opt_level(OptLevel::None)),
         ("no signals", |c| c.signals_based_traps(false)),
         ("epochs", |c| c.epoch_interruption(true)),
+        ("counted references", |c| {
+            c.collector(Collector::DeferredReferenceCounting)
+        }),
+        ("collecting", |c| c.gc_stress(true)),
         ("explicit bounds", |c| {
             c.memory_reservation(0)
                 .memory_guard_size(0)
@@ -255,6 +263,97 @@ fn ranges_out_of_bounds_have_no_price_and_those_without_fuel_no_effect() {
         assert_eq!(memory.data(&store)[1], u8::from(success));
         assert_eq!(memory.data(&store)[65535], u8::from(success));
     }
+}
+
+#[test]
+fn arrays_have_their_price() {
+    let consumed = |body: &str, argument| {
+        let wat = format!(
+            r#"(module
+                (type $bytes (array (mut i8))) (type $longs (array (mut i64)))
+                (type $refs (array (mut anyref)))
+                (data $d "0123456789012345678901234567890123456789012345678901234567890123456789")
+                (func (export "f") (param i32)
+                    (local $b (ref null $bytes)) (local $l (ref null $longs))
+                    {body}))"#
+        );
+        consumed_with(&wat, argument)
+    };
+    for (body, argument, fuel) in [
+        ("(drop (array.new_default $bytes (local.get 0)))", 63, 3),
+        ("(drop (array.new_default $bytes (local.get 0)))", 64, 4),
+        ("(drop (array.new_default $longs (local.get 0)))", 64, 11),
+        ("(drop (array.new_default $refs (local.get 0)))", 64, 7),
+        (
+            "(drop (array.new $bytes (i32.const 1) (local.get 0)))",
+            6400,
+            104,
+        ),
+        (
+            "(drop (array.new $longs (i64.const 1) (local.get 0)))",
+            31,
+            4 + 3,
+        ),
+        (
+            "(drop (array.new $longs (i64.const 1) (local.get 0)))",
+            33,
+            4 + 4,
+        ),
+        (
+            "(drop (array.new $refs (ref.i31 (i32.const 1)) (local.get 0)))",
+            32,
+            5 + 2,
+        ),
+        (
+            "(drop (array.new_data $bytes $d (i32.const 0) (local.get 0)))",
+            64,
+            5,
+        ),
+        (
+            "(local.set $b (array.new_default $bytes (local.get 0)))
+             (array.fill $bytes (local.get $b) (i32.const 0) (i32.const 1) (local.get 0))
+             (array.copy $bytes $bytes (local.get $b) (i32.const 1)
+                (local.get $b) (i32.const 0) (i32.sub (local.get 0) (i32.const 1)))",
+            256,
+            1 + 3 + 4 + 5 + 4 + 8 + 3,
+        ),
+        (
+            "(local.set $l (array.new_default $longs (local.get 0)))
+             (array.init_data $longs $d (local.get $l) (i32.const 0) (i32.const 0) (local.get 0))",
+            8,
+            1 + 3 + 1 + 5 + 1,
+        ),
+    ] {
+        assert_eq!(consumed(body, argument), (fuel, None), "{body}");
+    }
+    let body = "(array.fill $bytes (array.new_default $bytes (i32.const 1))
+        (i32.const 0) (i32.const 1) (local.get 0))";
+    assert_eq!(consumed(body, -1), (7, Some(Trap::ArrayOutOfBounds)));
+}
+
+#[test]
+fn exceptions_have_the_price_of_the_way() {
+    let wat = r#"(module
+        (tag $t (param i32))
+        (func $throw (param i32) (throw $t (local.get 0)))
+        (func $maybe (param i32)
+            (if (local.get 0) (then (call $throw (local.get 0)))))
+        (func (export "f") (param i32) (result i32)
+            (drop (i32.const 0))
+            (block $caught (result i32)
+                (try_table (catch $t $caught)
+                    (drop (i32.const 1))
+                    (call $maybe (local.get 0))
+                    (drop (i32.const 2)))
+                (drop (i32.const 3))
+                (i32.const 7))
+            (i32.add (i32.const 1))))"#;
+    // Entry and one, then one, argument, call; entry and two; entry, argument, throw; two.
+    let thrown = 1 + 1 + 3 + (1 + 2 + 2) + 3 + 2;
+    assert_eq!(consumed_with(wat, 5), (thrown, None));
+    // The condition is false, and the rest of the body follows.
+    let not_thrown = 1 + 1 + 3 + (1 + 2) + 3 + 2;
+    assert_eq!(consumed_with(wat, 0), (not_thrown, None));
 }
 
 /// How far a function comes with every amount of fuel up to what it needs.
