@@ -5,15 +5,19 @@ use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use waxwing_tests::engines::{self, Variant};
 use waxwing_tests::objects::{Audience, Plan, first_difference, transcribe};
-use waxwing_tests::smith;
+use waxwing_tests::{graphs, smith};
 
 static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(engines::collectors);
 
 fuzz_target!(|bytes: &[u8]| {
     let mut u = Unstructured::new(bytes);
     let Ok(seed) = u.arbitrary() else { return };
-    let Some(wasm) = smith::objects_arbitrary(&mut u, Audience::Waxwing) else {
-        return;
+    let wasm = match u.ratio(1, 4) {
+        Ok(true) => graphs::module(seed),
+        _ => match smith::objects_arbitrary(&mut u, Audience::Waxwing) {
+            Some(wasm) => wasm,
+            None => return,
+        },
     };
     let plan = Plan::new(&wasm, seed, Audience::Waxwing).expect("the module is valid");
     let mut expected = None;

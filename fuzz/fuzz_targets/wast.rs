@@ -11,7 +11,14 @@ static ENGINE: LazyLock<Engine> =
 
 fuzz_target!(|script: &str| {
     // What might never return, or take all memory, is not run.
-    let unbounded = ["loop", "return_call", "grow", "memory", "table", "array.new"];
+    let unbounded = [
+        "loop",
+        "return_call",
+        "grow",
+        "memory",
+        "table",
+        "array.new",
+    ];
     if unbounded.iter().any(|word| script.contains(word)) {
         return;
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use waxwing_tests::objects::{Audience, Plan, Transcript, first_difference, transcribe};
-use waxwing_tests::{engines, smith, with_threads};
+use waxwing_tests::{engines, graphs, smith, with_threads};
 
 fn main() -> ExitCode {
     match run() {
@@ -49,7 +49,11 @@ fn run() -> Result<bool> {
 }
 
 fn generate(folder: &Path, seed: u64) -> Result<()> {
-    let wasm = smith::objects(seed, Audience::JavaScript);
+    let wasm = if seed.is_multiple_of(2) {
+        smith::objects(seed, Audience::JavaScript)
+    } else {
+        graphs::module(seed)
+    };
     let plan = Plan::new(&wasm, seed, Audience::JavaScript)?;
     std::fs::write(folder.join(format!("{seed}.wasm")), &wasm)?;
     let json = serde_json::to_string(&plan.to_json())?;

@@ -110,6 +110,43 @@ node_24() {
     fi
 }
 
+# debian_programs PACKAGE...: unpacks packages of Debian's unstable distribution, without what they depend on, under $SID,
+# with the libraries that all of them share. `sid_run` runs their programs. Nothing is installed.
+SID=$CACHE/sid
+SID_LIBRARIES=$SID/usr/lib/$(uname -m)-linux-gnu
+debian_programs() {
+    local package packages=() apt=$CACHE/apt-sid
+    for package in libc6 libgcc-s1 libstdc++6 zlib1g "$@"; do
+        [ -e "$SID/.unpacked/$package" ] || packages+=("$package")
+    done
+    [ ${#packages[@]} -eq 0 ] && return
+    case "$(uname -sm)" in
+    'Linux x86_64' | 'Linux aarch64') ;;
+    *) fail "Debian's programs run under Linux alone" ;;
+    esac
+    mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$apt/packages" "$SID/.unpacked"
+    : >"$apt/status"
+    cat >"$apt/sources.list" <<LIST
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian sid main
+LIST
+    local options=(
+        -o "Dir::Etc::SourceList=$apt/sources.list" -o "Dir::Etc::SourceParts=-" -o "Dir::State::Lists=$apt/lists"
+        -o "Dir::State::status=$apt/status" -o "Dir::Cache=$apt" -o "APT::Sandbox::User="
+    )
+    apt-get "${options[@]}" update -qq
+    rm -f "$apt"/packages/*.deb
+    (cd "$apt/packages" && apt-get "${options[@]}" download -qq "${packages[@]}") ||
+        fail "Debian has not all of ${packages[*]}"
+    for package in "$apt"/packages/*.deb; do dpkg-deb -x "$package" "$SID"; done
+    for package in "${packages[@]}"; do touch "$SID/.unpacked/$package"; done
+}
+
+# sid_run PROGRAM ARGUMENTS...: with the loader and the libraries of its distribution.
+sid_run() {
+    local loader=("$SID"/usr/lib*/ld-linux-*.so.*)
+    "${loader[0]}" --library-path "$SID_LIBRARIES" "$SID/$1" "${@:2}"
+}
+
 # compile OUTPUT wasm|native ARGUMENTS...: runs zig's C compiler unless OUTPUT is newer than all of
 # the script's sources.
 compile() {

@@ -9,12 +9,11 @@ use waxwing::{
     Val, ValType,
 };
 
-const PAGE: usize = 1 << 16;
-
 /// One call. Small numbers choose among what there is.
 #[derive(Arbitrary, Debug)]
 enum Call {
     NewMemory {
+        kind: MemoryKind,
         min: u8,
         max: Option<u8>,
     },
@@ -116,6 +115,36 @@ enum Call {
     NewStore,
 }
 
+/// The kinds of memory of which [`MODULE`] can import the first.
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
+enum MemoryKind {
+    Of32Bits,
+    Of64Bits,
+    WithPagesOfOneByte,
+}
+
+impl MemoryKind {
+    /// The size of a page.
+    fn page(self) -> usize {
+        match self {
+            MemoryKind::Of32Bits | MemoryKind::Of64Bits => 1 << 16,
+            MemoryKind::WithPagesOfOneByte => 1,
+        }
+    }
+
+    fn ty(self, min: u32, max: Option<u32>) -> Result<MemoryType> {
+        Ok(match self {
+            MemoryKind::Of32Bits => MemoryType::new(min, max),
+            MemoryKind::Of64Bits => MemoryType::new64(min.into(), max.map(u64::from)),
+            MemoryKind::WithPagesOfOneByte => MemoryType::builder()
+                .min(min.into())
+                .max(max.map(u64::from))
+                .page_size_log2(0)
+                .build()?,
+        })
+    }
+}
+
 const MODULE: &str = r#"(module
     (import "host" "memory" (memory 0))
     (import "host" "table" (table 0 externref))
@@ -142,7 +171,8 @@ static COMPILED: LazyLock<Module> =
 /// A store with all that was made in it, and what each thing must hold.
 struct World {
     store: Store<u64>,
-    memories: Vec<(Memory, Vec<u8>, usize)>,
+    /// With what they hold, the most pages that they may have, and their kind.
+    memories: Vec<(Memory, Vec<u8>, usize, MemoryKind)>,
     tables: Vec<(Table, Vec<Option<u32>>, usize)>,
     globals: Vec<(Global, i64, bool)>,
     /// With the indices of the memory, table and global that it imports.
@@ -180,31 +210,32 @@ impl World {
     /// Makes one call. Those that choose among nothing do nothing.
     fn make(&mut self, call: Call) -> Result<()> {
         match call {
-            Call::NewMemory { min, max } => {
+            Call::NewMemory { kind, min, max } => {
                 let (min, max) = (u32::from(min % 4), max.map(|max| u32::from(max % 8)));
                 // What the type refuses is not made.
                 if max.is_some_and(|max| max < min) || self.memories.len() >= 4 {
                     return Ok(());
                 }
-                let memory = Memory::new(&mut self.store, MemoryType::new(min, max))?;
+                let memory = Memory::new(&mut self.store, kind.ty(min, max)?)?;
                 let limit = max.map_or(usize::MAX, |max| max as usize);
-                self.memories
-                    .push((memory, vec![0; min as usize * PAGE], limit));
+                let model = vec![0; min as usize * kind.page()];
+                self.memories.push((memory, model, limit, kind));
             }
             Call::GrowMemory { memory, by } => {
                 let Some(at) = choose(memory, &self.memories) else {
                     return Ok(());
                 };
-                let (memory, model, limit) = &mut self.memories[at];
-                let (before, by) = (model.len() / PAGE, usize::from(by % 8));
+                let (memory, model, limit, kind) = &mut self.memories[at];
+                let page = kind.page();
+                let (before, by) = (model.len() / page, usize::from(by % 8));
                 let grown = memory.grow(&mut self.store, by as u64);
                 if before + by <= (*limit).min(40) {
                     ensure!(grown? == before as u64, "growing returns the old size");
-                    model.resize((before + by) * PAGE, 0);
+                    model.resize((before + by) * page, 0);
                 } else if before + by > *limit {
                     ensure!(grown.is_err(), "a memory grew past its limit");
                 } else if grown.is_ok() {
-                    model.resize((before + by) * PAGE, 0);
+                    model.resize((before + by) * page, 0);
                 }
                 ensure!(memory.data_size(&self.store) == model.len());
             }
@@ -212,7 +243,7 @@ impl World {
                 let Some(index) = choose(memory, &self.memories) else {
                     return Ok(());
                 };
-                let (memory, model, _) = &mut self.memories[index];
+                let (memory, model, ..) = &mut self.memories[index];
                 let at = near(at, model.len());
                 let written = memory.write(&mut self.store, at, &bytes);
                 match at
@@ -230,7 +261,7 @@ impl World {
                 let Some(index) = choose(memory, &self.memories) else {
                     return Ok(());
                 };
-                let (memory, model, _) = &self.memories[index];
+                let (memory, model, ..) = &self.memories[index];
                 let at = near(at, model.len());
                 let mut buffer = vec![0; usize::from(len)];
                 let read = memory.read(&self.store, at, &mut buffer);
@@ -422,10 +453,13 @@ impl World {
                     Extern::Func(call),
                 ];
                 let instance = Instance::new(&mut self.store, &COMPILED, &imports);
-                if self.globals[global].2 {
+                if self.globals[global].2 && self.memories[memory].3 == MemoryKind::Of32Bits {
                     self.instances.push((instance?, memory, table, global));
                 } else {
-                    ensure!(instance.is_err(), "a constant satisfied a mutable import");
+                    ensure!(
+                        instance.is_err(),
+                        "an item satisfied an import of another type"
+                    );
                 }
             }
             Call::Store {
@@ -466,8 +500,9 @@ impl World {
                     return Ok(());
                 };
                 let grow = instance.get_typed_func::<i32, i32>(&mut self.store, "grow")?;
-                let (_, model, limit) = &mut self.memories[memory];
-                let (before, by) = (model.len() / PAGE, usize::from(by % 4));
+                let (_, model, limit, kind) = &mut self.memories[memory];
+                let page = kind.page();
+                let (before, by) = (model.len() / page, usize::from(by % 4));
                 if before + by > (*limit).max(40) {
                     return Ok(());
                 }
@@ -476,7 +511,7 @@ impl World {
                     ensure!(grown == -1, "a memory grew past its limit");
                 } else {
                     ensure!(grown == before as i32, "growing returns the old size");
-                    model.resize((before + by) * PAGE, 0);
+                    model.resize((before + by) * page, 0);
                 }
             }
             Call::AddToGlobal { instance, value } => {
@@ -566,7 +601,7 @@ impl World {
 
     /// Everything must hold what it should.
     fn check(&mut self) -> Result<()> {
-        for (memory, model, _) in &self.memories {
+        for (memory, model, ..) in &self.memories {
             ensure!(memory.data(&self.store) == model, "a memory differs");
         }
         for (table, model, _) in &self.tables {

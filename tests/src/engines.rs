@@ -12,7 +12,7 @@ pub struct Variant {
 
 /// The configurations by name.
 pub fn variants() -> Vec<Variant> {
-    let setups: [(&'static str, fn(&mut Config)); 7] = [
+    engines([
         ("default", |_| {}),
         ("unoptimized, verified", |config| {
             config.cranelift_opt_level(OptLevel::None);
@@ -39,8 +39,7 @@ pub fn variants() -> Vec<Variant> {
             config.consume_fuel(true);
             config.epoch_interruption(true);
         }),
-    ];
-    engines(setups)
+    ])
 }
 
 /// Every collector, with what generated code and the runtime do differently for it, and as it is
@@ -76,7 +75,10 @@ pub fn collectors() -> Vec<Variant> {
     ])
 }
 
-fn engines<const N: usize>(setups: [(&'static str, fn(&mut Config)); N]) -> Vec<Variant> {
+/// A name, and what it does to the configuration that all tests start from.
+type Setup = (&'static str, fn(&mut Config));
+
+fn engines<const N: usize>(setups: [Setup; N]) -> Vec<Variant> {
     setups
         .into_iter()
         .map(|(name, setup)| {

@@ -10,6 +10,7 @@ pub mod corpus;
 pub mod diff;
 pub mod engines;
 pub mod gc_programs;
+pub mod graphs;
 pub mod guest;
 pub mod journal;
 pub mod meter;

@@ -477,7 +477,8 @@ impl<'a> World<'a> {
             };
             drop(scope);
             if self.held.len() == HELD {
-                if let (Some(Held::Manually(oldest)), _) = self.held.remove(0) {
+                let (oldest, _) = self.held.remove(0);
+                if let Some(Held::Manually(oldest)) = oldest {
                     oldest.unroot(&mut self.store);
                 }
             }

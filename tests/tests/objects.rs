@@ -1,9 +1,10 @@
 //! Random modules that make and pass around objects, typed functions and exceptions must do the
-//! same under every collector, when each allocation collects, and however they are compiled.
+//! same under every collector, when each allocation collects, and however they are compiled: modules of
+//! every instruction, and programs that build and change graphs of objects.
 //!
 //! | environment variable | default | |
 //! |---|---|---|
-//! | `WAXWING_OBJECT_MODULES` | 200 | how many modules |
+//! | `WAXWING_OBJECT_MODULES` | 200 and 60 | how many modules of each kind |
 //! | `WAXWING_OBJECT_SEED` | 0 | the first module's seed; each next module has the next seed |
 
 use rayon::prelude::*;
@@ -11,20 +12,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use waxwing_tests::journal::Journal;
 use waxwing_tests::objects::{Audience, Plan, Transcript, first_difference, transcribe};
-use waxwing_tests::{engines, env_count, smith, with_threads};
+use waxwing_tests::{engines, env_count, graphs, smith, with_threads};
 
-#[test]
-fn random_modules_do_the_same_under_every_collector() {
+/// Follows a plan for each module on each engine, and compares what is seen.
+fn compare(name: &str, count: u64, make: impl Fn(u64) -> Vec<u8> + Sync) {
     let first = env_count("WAXWING_OBJECT_SEED", 0);
-    let count = env_count("WAXWING_OBJECT_MODULES", 200);
-    let journal = Journal::open(env!("CARGO_TARGET_TMPDIR"), "objects");
+    let count = env_count("WAXWING_OBJECT_MODULES", count);
+    let journal = Journal::open(env!("CARGO_TARGET_TMPDIR"), name);
     let variants = engines::collectors();
 
     let [calls, returned, limited] = [const { AtomicU64::new(0) }; 3];
     let differences = Mutex::new(Vec::new());
     with_threads(|| {
         (first..first + count).into_par_iter().for_each(|seed| {
-            let wasm = smith::objects(seed, Audience::Waxwing);
+            let wasm = make(seed);
             let plan = Plan::new(&wasm, seed, Audience::Waxwing).expect("the module is valid");
             let mut expected: Option<Transcript> = None;
             for variant in &variants {
@@ -64,7 +65,7 @@ fn random_modules_do_the_same_under_every_collector() {
     let differences = differences.into_inner().expect("no thread panics");
     let [calls, returned, limited] = [calls, returned, limited].map(AtomicU64::into_inner);
     println!(
-        "{count} modules, each on {} engines: {calls} calls on each ({returned} returned), {} \
+        "{name}: {count} modules, each on {} engines: {calls} calls on each ({returned} returned), {} \
          differences, {limited} runs stopped at an engine's own limit",
         variants.len(),
         differences.len(),
@@ -79,4 +80,16 @@ fn random_modules_do_the_same_under_every_collector() {
         returned > 0 || count == 0,
         "no call returned: nothing was compared"
     );
+}
+
+#[test]
+fn modules_of_every_instruction_do_the_same_under_every_collector() {
+    compare("objects", 200, |seed| {
+        smith::objects(seed, Audience::Waxwing)
+    });
+}
+
+#[test]
+fn programs_that_change_graphs_do_the_same_under_every_collector() {
+    compare("graphs", 60, graphs::module);
 }

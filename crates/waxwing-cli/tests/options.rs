@@ -252,6 +252,27 @@ fn collectors_do_the_same() {
 }
 
 #[test]
+fn without_a_collector_there_are_functions_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "func.wat",
+        r#"(module (table 1 funcref)
+            (func (export "f") (result i32) (ref.is_null (table.get (i32.const 0)))))"#,
+    );
+    sandbox.file("extern.wat", "(module (table 1 externref))");
+    assert_eq!(
+        sandbox
+            .run("run -W gc-support=n --invoke f func.wat")
+            .success(),
+        "1\n"
+    );
+    sandbox.run("run extern.wat").success();
+    sandbox
+        .run("run -W gc-support=n extern.wat")
+        .failure(1, &["failed to compile `extern.wat`"]);
+}
+
+#[test]
 fn shown_defaults_of_proposals_are_those_in_effect() {
     let sandbox = Sandbox::new();
     let config = sandbox.run("config").success();

@@ -299,25 +299,20 @@ fn inspect_an_artifact() {
 }
 
 #[test]
-fn inspect_memories_of_an_artifact() {
+fn inspect_an_artifact_with_types_of_proposals() {
     let sandbox = Sandbox::new();
-    sandbox.file(
-        "memories.wat",
-        r#"(module
-            (memory (export "far") i64 1)
-            (memory (export "common") 1 2 shared)
-            (memory (export "small") 3 (pagesize 1)))"#,
-    );
-    sandbox
-        .run("compile -W all-proposals memories.wat")
-        .success();
+    sandbox.file("typed.wat", TYPED);
+    sandbox.run("compile -W all-proposals typed.wat").success();
     let text = sandbox
-        .run("inspect -W all-proposals --allow-precompiled memories.cwasm")
+        .run("inspect -W all-proposals --allow-precompiled typed.cwasm")
         .success();
     for line in [
+        "  env::thrown: tag (i32, externref) -> ()\n",
+        "  head: global (mut (ref null (concrete (struct (field i32) (field (mut (ref null (concrete struct))))))))\n",
         "  far: memory i64 1\n",
         "  common: memory 1 2 shared\n",
         "  small: memory 3 (pagesize 1)\n",
+        "  stop: tag () -> ()\n",
     ] {
         assert!(text.contains(line), "no {line:?} in {text}");
     }

@@ -80,8 +80,6 @@ macro_rules! for_each_builtin {
             gc_alloc_array(vmctx: vmctx, ty: i32, len: i32) -> trap i32;
             /// A zeroed exception for a tag of the module.
             gc_alloc_exn(vmctx: vmctx, tag: i32) -> trap i32;
-            /// `GcCollector::Copying`: adds an object to the remembered set. It is not there yet.
-            gc_remember(vmctx: vmctx, object: i32);
             /// `GcCollector::DeferredReferenceCounting`: the object's last counted reference is gone, and it is not listed.
             gc_list(vmctx: vmctx, object: i32);
             /// `GcCollector::DeferredReferenceCounting`: counts a reference to a host value up or down by `delta`, which is 1 or -1.

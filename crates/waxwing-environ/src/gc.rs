@@ -16,7 +16,8 @@
 //!
 //! A reference to a function is stored as the `u32` that identifies it in its store
 //! (`VMFuncRef::gc_id`), zero for null: no heap word is ever a pointer. The first
-//! [`GC_HEAP_NULL_GUARD`] bytes of the heap are inaccessible, so that an access through null faults.
+//! [`GC_HEAP_NULL_GUARD`] bytes of the heap are inaccessible, so that an access through null faults. Before
+//! them is the card table, [`GC_CARDS_SIZE`] bytes.
 
 use crate::{
     WasmCompositeType, WasmFieldType, WasmFuncType, WasmHeapTop, WasmStorageType, WasmValType,
@@ -65,9 +66,6 @@ pub const GC_KIND_ARRAY: u32 = 2;
 /// The kind of exceptions.
 pub const GC_KIND_EXN: u32 = 3;
 
-/// [`GcCollector::Copying`]: no store into the object needs to be remembered: it is in the nursery, or in
-/// the remembered set already. New objects have it set.
-pub const GC_COPYING_NO_BARRIER: u32 = 1 << 2;
 /// [`GcCollector::DeferredReferenceCounting`]: the object is in the list of those to look at when
 /// garbage is freed. New objects have it set.
 pub const GC_DRC_LISTED: u32 = 1 << 2;
@@ -83,6 +81,14 @@ pub const GC_HEAP_RESERVATION: u64 = 1 << 32;
 pub const GC_HEAP_NULL_GUARD: u32 = 0x1_0000;
 /// The inaccessible bytes after the end of a heap's reservation: more than the largest struct.
 pub const GC_HEAP_GUARD: u64 = 32 << 20;
+/// [`GcCollector::Copying`]: each byte of the card table stands for a card, 2 to the power of this many bytes
+/// of the heap.
+pub const GC_CARD_SHIFT: u32 = 9;
+/// The bytes of the card table, which ends where the heap begins.
+pub const GC_CARDS_SIZE: u32 = (GC_HEAP_RESERVATION >> GC_CARD_SHIFT) as u32;
+/// What is in the card table for a card in which a reference was stored since the last collection; zero
+/// for all others.
+pub const GC_CARD_MARK: u8 = 1;
 /// The most bytes that an object can have.
 pub const GC_MAX_OBJECT_SIZE: u32 = 1 << 30;
 

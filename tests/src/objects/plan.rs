@@ -109,7 +109,9 @@ impl Plan {
     ///
     /// When the module is not valid.
     pub fn new(wasm: &[u8], seed: u64, audience: Audience) -> Result<Plan> {
-        let types = Validator::new_with_features(WasmFeatures::all())
+        // Types are exact where custom descriptors are on, which makes valid modules invalid.
+        let features = WasmFeatures::all() - WasmFeatures::CUSTOM_DESCRIPTORS;
+        let types = Validator::new_with_features(features)
             .validate_all(wasm)
             .context("the module is not valid")?;
         let mut planner = Planner {
@@ -185,7 +187,7 @@ impl Plan {
             kinds.iter().map(|kind| name(kind).into()).collect()
         };
         let calls = self.calls.iter().map(|call| {
-            let args: Vec<Json> = call.args.iter().map(Arg::to_json).collect();
+            let args: Vec<Json> = call.args.iter().map(|arg| arg.to_json()).collect();
             json!({"function": call.function, "args": args, "results": kinds(&call.results)})
         });
         let items = self.items.iter().map(|item| match item {
@@ -210,7 +212,7 @@ impl Plan {
 
 impl Arg {
     /// 64-bit numbers as text, since JavaScript reads numbers as floats.
-    fn to_json(&self) -> Json {
+    fn to_json(self) -> Json {
         match self {
             Arg::I32(value) => json!({"i32": value}),
             Arg::I64(value) => json!({"i64": value.to_string()}),

@@ -10,7 +10,7 @@ use waxwing::{
 };
 
 /// How deep objects are looked into.
-const DEPTH: usize = 2;
+const DEPTH: usize = 4;
 
 /// How many elements of an array are looked at.
 const ELEMENTS: u32 = 4;

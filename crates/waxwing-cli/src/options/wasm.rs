@@ -105,6 +105,12 @@ pub static GROUP: Group = Group {
             apply: Apply::Proposal(|c, on| _ = c.wasm_exceptions(on)),
         },
         Row {
+            key: "gc-support",
+            default: "y",
+            help: "Have a garbage collector; without one, references are to functions alone.",
+            apply: Apply::Flag(|s, on| _ = s.config.gc_support(on)),
+        },
+        Row {
             key: "relaxed-simd-deterministic",
             default: "n",
             help: "Make relaxed vector instructions behave the same on all hosts.",

@@ -308,12 +308,9 @@ fn barriers_are_what_the_collector_needs() {
     };
     let counting = GcCollector::DeferredReferenceCounting;
     assert_eq!(called(GcCollector::Null, &set("anyref")), []);
-    assert_eq!(
-        called(GcCollector::Copying, &set("anyref")),
-        [B::gc_remember]
-    );
-    assert_eq!(called(GcCollector::Copying, &set("i31ref")), []);
-    assert_eq!(called(GcCollector::Copying, &set("nullref")), []);
+    for ty in ["anyref", "i31ref", "nullref"] {
+        assert_eq!(called(GcCollector::Copying, &set(ty)), [], "{ty}");
+    }
     assert_eq!(
         called(counting, &set("anyref")),
         [B::gc_list, B::gc_count_extern]
@@ -330,6 +327,37 @@ fn barriers_are_what_the_collector_needs() {
     );
     assert_eq!(called(GcCollector::Copying, &table), []);
     assert_eq!(called(counting, &table), [B::gc_list]);
+}
+
+#[test]
+fn stores_of_references_mark_the_card_of_their_slot() {
+    let marks = |collector, wat: &str| {
+        let clif = clif(&with_collector(collector), wat);
+        let marks = clif.matches("-0x0080_0000").count();
+        // There is nothing to be tested, nor to be read in the object.
+        assert!(!clif.contains("brif"), "{clif}");
+        assert!(!clif.contains("gc header"), "{clif}");
+        assert_eq!(marks != 0, clif.contains("gc cards"), "{clif}");
+        (marks, clif)
+    };
+    let set = |ty: &str| {
+        module(&format!(
+            "(func (param (ref $leaf) {ty}) (struct.set $leaf 1 (local.get 0) (local.get 1)))"
+        ))
+    };
+    let (count, clif) = marks(GcCollector::Copying, &set("anyref"));
+    assert_eq!(count, 1, "{clif}");
+    // The field's offset comes before the shift.
+    let slot = clif.find("iconst.i32 12").expect("the field's offset");
+    assert!(slot < clif.find("ushr").expect("the shift"), "{clif}");
+    for ty in ["i31ref", "nullref"] {
+        assert_eq!(marks(GcCollector::Copying, &set(ty)).0, 0, "{ty}");
+    }
+    assert_eq!(marks(GcCollector::Null, &set("anyref")).0, 0);
+    let element = "(module (type $a (array (mut anyref)))
+         (func (param (ref $a) i32 anyref)
+           (array.set $a (local.get 0) (local.get 1) (local.get 2))))";
+    assert_eq!(marks(GcCollector::Copying, element).0, 1);
 }
 
 #[test]

@@ -94,6 +94,8 @@ pub(crate) enum Region {
     GcLength,
     /// Elements of arrays.
     GcElement,
+    /// The card table of the GC heap, which generated code only writes to.
+    GcCards,
     /// Fields of structs at this offset. Whatever the types that a struct is accessed by, it has one field
     /// there, and other offsets are other fields.
     GcField(u32),
@@ -116,6 +118,7 @@ impl Region {
             Region::GcBits => (6, "gc bits"),
             Region::GcLength => (7, "gc length"),
             Region::GcElement => (8, "gc element"),
+            Region::GcCards => (9, "gc cards"),
             Region::GcField(offset) => {
                 // A field that others follow in the same word is accessed at its own offset.
                 let id = (offset / 4) % REGIONS_OF_A_KIND;

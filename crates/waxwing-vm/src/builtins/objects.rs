@@ -63,10 +63,6 @@ pub(super) fn gc_alloc_exn(caller: Caller, tag: u32) -> Result<u32, TrapReason> 
     allocated(gc::alloc_exn(store, (owner, import.index)))
 }
 
-pub(super) fn gc_remember(caller: Caller, object: u32) {
-    caller.with_gc(|gc| gc.remember(object));
-}
-
 pub(super) fn gc_list(caller: Caller, object: u32) {
     caller.with_gc(|gc| gc.list(object));
 }

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use waxwing_environ::Trap;
 use waxwing_environ::gc::{GcArrayLayout, GcSlot};
 
-use super::GcStore;
+use super::{GcStore, is_object};
 use crate::val_raw::ValRaw;
 use crate::vmcontext::VMGcRef;
 
@@ -55,7 +55,7 @@ impl GcStore {
         let (from, src_layout) = self.elements(src_array, src, len)?;
         debug_assert_eq!(layout, src_layout, "validation requires equal elements");
         if layout.slot == GcSlot::GcRef {
-            self.before_store(dst_array.get());
+            self.mark_slots(to, len);
             if self.counts_references() {
                 self.count_range(from, len, GcStore::count_up);
                 self.count_range(to, len, GcStore::count_down);
@@ -78,7 +78,9 @@ impl GcStore {
         let array = array.ok_or(Trap::NullReference)?;
         let (to, layout) = self.elements(array, dst, len)?;
         if layout.slot == GcSlot::GcRef {
-            self.before_store(array.get());
+            if is_object(value as u32) {
+                self.mark_slots(to, len);
+            }
             if self.counts_references() {
                 for _ in 0..len {
                     self.count_up(value as u32);
@@ -181,7 +183,7 @@ impl GcStore {
         let elements = segment.get(src as usize..end as usize);
         let elements = elements.ok_or(Trap::TableOutOfBounds)?;
         if layout.slot == GcSlot::GcRef {
-            self.before_store(array.get());
+            self.mark_slots(to, len);
             if self.counts_references() {
                 for element in elements {
                     self.count_up(*element);

@@ -1,8 +1,6 @@
 //! What collectors have to be told of: references that are stored, and overwritten.
 
-use waxwing_environ::gc::{
-    GC_COPYING_NO_BARRIER, GC_DRC_LISTED, GC_DRC_ONE, GC_DRC_STUCK, GC_HEADER_BITS,
-};
+use waxwing_environ::gc::{GC_DRC_LISTED, GC_DRC_ONE, GC_DRC_STUCK, GC_HEADER_BITS, GcSlot};
 
 use super::collector::Collector;
 use super::{GcStore, is_extern, is_object};
@@ -55,15 +53,6 @@ impl GcStore {
         }
     }
 
-    /// Adds an object, which is not there yet, to the remembered set.
-    pub(crate) fn remember(&mut self, object: u32) {
-        let bits = self.bits(object);
-        self.write_u32(object + GC_HEADER_BITS, bits | GC_COPYING_NO_BARRIER);
-        if let Collector::Copying(copying) = &mut self.collector {
-            copying.remember(object);
-        }
-    }
-
     /// A reference in a global, table or element segment, none of which is an object, is overwritten.
     #[inline]
     pub(crate) fn replace_root(&mut self, old: u32, new: u32) {
@@ -73,19 +62,19 @@ impl GcStore {
         }
     }
 
-    /// References are about to be stored in an object.
+    /// References, some perhaps to objects, are stored in `len` slots of an object, from the offset `slot` in the heap on.
     #[inline]
-    pub(super) fn before_store(&mut self, object: u32) {
-        if matches!(self.collector, Collector::Copying(_))
-            && self.bits(object) & GC_COPYING_NO_BARRIER == 0
-        {
-            self.remember(object);
+    pub(super) fn mark_slots(&mut self, slot: u32, len: u32) {
+        if let (Collector::Copying(_), Some(heap)) = (&self.collector, &self.heap) {
+            heap.mark_cards(slot..slot + len * GcSlot::GcRef.size());
         }
     }
 
     /// Stores a reference in an object.
     pub(super) fn store_reference(&mut self, object: u32, offset: u32, new: u32) {
-        self.before_store(object);
+        if is_object(new) {
+            self.mark_slots(object + offset, 1);
+        }
         if self.counts_references() {
             let old = self.read_u32(object + offset);
             self.replace_root(old, new);

@@ -1,9 +1,7 @@
 //! [`Collector`]: what manages the memory of a heap; and how an object comes to be, whichever it is.
 
 use anyhow::{Result, ensure};
-use waxwing_environ::gc::{
-    GC_ARRAY_LENGTH, GC_COPYING_NO_BARRIER, GC_DRC_LISTED, GC_OBJECT_ALIGN, GcCollector,
-};
+use waxwing_environ::gc::{GC_ARRAY_LENGTH, GC_DRC_LISTED, GC_OBJECT_ALIGN, GcCollector};
 
 use super::copying::Copying;
 use super::counting::Counting;
@@ -103,8 +101,7 @@ impl Collector {
     #[inline]
     pub(super) fn initial_bits(&self) -> u32 {
         match self {
-            Collector::None | Collector::Null(_) => 0,
-            Collector::Copying(_) => GC_COPYING_NO_BARRIER,
+            Collector::None | Collector::Null(_) | Collector::Copying(_) => 0,
             Collector::Counting(_) => GC_DRC_LISTED,
         }
     }

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Objects are made in the nursery, one after the other. When it is full, a *young* collection copies what
-//! is in use of it to the end of the active old space: what the roots lead to, and the objects of the
-//! old space to which references were stored since, the remembered set. A *full* collection copies
+//! is in use of it to the end of the active old space: what the roots lead to, and what is in those parts of
+//! the old space to which references were stored since, the marked cards. As nothing stays in the nursery, no
+//! card stays marked. What is marked of the nursery itself is never looked at. A *full* collection copies
 //! everything in use from the nursery and the active old space to the other one, which becomes the active
 //! one. Copied objects leave the reference to their copy in their header, and copies are scanned in
 //! order, which copies what they refer to behind them.
@@ -16,16 +17,19 @@
 //! limited by what is free there.
 //!
 //! Large objects are made in the old space. Generated code initialises new objects without telling, so
-//! these are in the remembered set from the start.
+//! their cards are marked from the start.
 
 use std::ops::Range;
 
 use anyhow::Result;
 use waxwing_environ::gc::{
-    GC_COPYING_NO_BARRIER, GC_HEADER_BITS, GC_KIND_MASK, GC_REF_EXTERN_TAG, GC_REF_TAG_MASK,
+    GC_HEADER_BITS, GC_KIND_MASK, GC_REF_EXTERN_TAG, GC_REF_TAG_MASK, GcSlot,
 };
 
-use super::collector::{Attempt, Env, Growth, Scope, Tried, object_size, visit_references};
+use super::cards::{CARD_SIZE, Starts};
+use super::collector::{
+    Attempt, Env, Growth, Scope, Tried, array_len, object_size, visit_references,
+};
 use super::externs::ExternTable;
 use super::heap::{COMMIT_UNIT, GcHeap, HEAP_END, HEAP_START};
 use super::roots::Roots;
@@ -78,8 +82,8 @@ pub(super) struct Copying {
     dirty: [u32; 2],
     /// A full collection is due when the old space has this many bytes.
     threshold: u32,
-    /// Objects of the old space that may refer to the nursery.
-    remembered: Vec<u32>,
+    /// The objects of the cards of the active old space.
+    starts: Starts,
     /// The number of collections.
     collections: u32,
 }
@@ -101,7 +105,7 @@ impl Default for Copying {
             old_len: 0,
             dirty: [space_start(0), space_start(1)],
             threshold: THRESHOLD_MIN,
-            remembered: Vec::new(),
+            starts: Starts::new(space_start(0)),
             collections: 0,
         }
     }
@@ -110,12 +114,6 @@ impl Default for Copying {
 impl Copying {
     pub(super) fn capacity(&self) -> u64 {
         u64::from(self.nursery_len) + 2 * u64::from(self.old_len)
-    }
-
-    /// Adds an object to the remembered set.
-    #[inline]
-    pub(super) fn remember(&mut self, object: u32) {
-        self.remembered.push(object);
     }
 
     fn old_used(&self) -> u32 {
@@ -214,7 +212,8 @@ impl Copying {
         let dirty = &mut self.dirty[self.active];
         zero(heap, object..self.old_next.min(*dirty).max(object));
         *dirty = self.old_next.max(*dirty);
-        self.remember(object);
+        heap.mark_cards(object..self.old_next);
+        self.starts.record(object..self.old_next);
         self.limit_nursery(env);
         Attempt::Done(object)
     }
@@ -250,6 +249,7 @@ impl Copying {
         let [nursery_len, old_len] = growth.parts;
         heap.commit(self.nursery + self.nursery_len..self.nursery + nursery_len)?;
         self.nursery_len = nursery_len;
+        self.starts.grow(old_len)?;
         for space in [0, 1] {
             let start = space_start(space);
             heap.commit(start + self.old_len..start + old_len)?;
@@ -284,6 +284,7 @@ impl Copying {
 
     fn collect_young(&mut self, env: &mut Env<'_>, roots: &mut Roots) {
         let used = self.nursery_used(env);
+        let old = space_start(self.active)..self.old_next;
         let mut evacuation = Evacuation::<false> {
             base: env.base(),
             shapes: env.types.shapes(),
@@ -291,14 +292,17 @@ impl Copying {
             space: self.nursery..self.nursery + used,
             next: self.old_next,
             end: space_start(self.active) + self.old_len,
+            starts: &mut self.starts,
             externs: env.externs,
         };
-        // SAFETY: the roots, and the objects in the remembered set, are alive. There is room for all of
-        // the nursery, see above.
+        // SAFETY: the roots, and the objects of the old space, are alive until a full collection. There is
+        // room for all of the nursery, see above.
         unsafe {
             roots.visit(|slot| evacuation.forward(slot.as_ptr()));
-            for object in self.remembered.drain(..) {
-                evacuation.forget(object);
+            if let Some(heap) = env.heap {
+                heap.take_marked_cards(old.clone(), |card| {
+                    evacuation.scan_card(card..old.end.min(card + CARD_SIZE));
+                });
             }
             evacuation.scan(self.old_next);
         }
@@ -321,6 +325,7 @@ impl Copying {
             heap.commit(start..start + self.old_len)
                 .expect("stress mode needs memory");
         }
+        self.starts.move_to(start);
         let mut evacuation = Evacuation::<true> {
             base: env.base(),
             shapes: env.types.shapes(),
@@ -328,6 +333,7 @@ impl Copying {
             space: start..start + self.old_len,
             next: start,
             end: start + self.old_len,
+            starts: &mut self.starts,
             externs: env.externs,
         };
         // SAFETY: the roots are alive. There is room for all of the nursery and the old space, see above.
@@ -336,7 +342,10 @@ impl Copying {
             evacuation.scan(start);
         }
         let next = evacuation.next;
-        self.remembered.clear();
+        if let Some(heap) = env.heap {
+            // Those of the other space have no marks.
+            heap.clear_cards(space_start(from)..self.old_next);
+        }
         env.externs.sweep(env.dead);
         self.active = to;
         self.old_next = next;
@@ -401,6 +410,8 @@ struct Evacuation<'a, const ALL: bool> {
     next: u32,
     /// How far copies can reach.
     end: u32,
+    /// The objects of the space that is copied to.
+    starts: &'a mut Starts,
     externs: &'a mut ExternTable,
 }
 
@@ -465,7 +476,6 @@ impl<const ALL: bool> Evacuation<'_, ALL> {
             );
             self.next = new + size as u32;
             let copy = self.base.add(new as usize);
-            let header = header & !(u64::from(GC_COPYING_NO_BARRIER) << BITS_SHIFT);
             copy.cast::<u64>().write(header);
             copy_words(object.add(8).cast(), copy.add(8).cast(), size / 8 - 1);
             object.cast::<u64>().write(new.into());
@@ -486,24 +496,41 @@ impl<const ALL: bool> Evacuation<'_, ALL> {
                 let object = self.base.add(scan as usize);
                 let shape = self.shapes[object.cast::<u32>().read() as usize];
                 visit_references(&shape, self.offsets, object, |slot| self.forward(slot));
-                scan += object_size(&shape, object) as u32;
+                let next = scan + object_size(&shape, object) as u32;
+                self.starts.record(scan..next);
+                scan = next;
             }
         }
     }
 
-    /// Forwards the references of an object in the remembered set, which it leaves.
+    /// Forwards the references in a card of the old space, or what is used of it.
     ///
     /// # Safety
     ///
-    /// The object is live.
-    unsafe fn forget(&mut self, object: u32) {
-        // SAFETY: required of the caller.
-        unsafe {
-            let object = self.base.add(object as usize);
-            let bits = object.add(GC_HEADER_BITS as usize).cast::<u32>();
-            bits.write(bits.read() & !GC_COPYING_NO_BARRIER);
-            let shape = self.shapes[object.cast::<u32>().read() as usize];
-            visit_references(&shape, self.offsets, object, |slot| self.forward(slot));
+    /// Where the range begins a card does, and there are objects in all of it, whose references are as
+    /// [`Self::forward`] wants them.
+    unsafe fn scan_card(&mut self, card: Range<u32>) {
+        const ARRAY: u32 = Shape::ARRAY | Shape::REFERENCES;
+        let mut next = self.starts.object(card.start);
+        while next < card.end {
+            // SAFETY: required of the caller; elements are behind the base.
+            unsafe {
+                let object = self.base.add(next as usize);
+                let shape = self.shapes[object.cast::<u32>().read() as usize];
+                let end = next + object_size(&shape, object) as u32;
+                if shape.flags & ARRAY == ARRAY {
+                    let size = GcSlot::GcRef.size();
+                    let elements = next + shape.size;
+                    let elements_end = elements + array_len(object) * size;
+                    let slots = elements.max(card.start)..elements_end.min(card.end);
+                    for slot in slots.step_by(size as usize) {
+                        self.forward(self.base.add(slot as usize).cast());
+                    }
+                } else {
+                    visit_references(&shape, self.offsets, object, |slot| self.forward(slot));
+                }
+                next = end;
+            }
         }
     }
 }

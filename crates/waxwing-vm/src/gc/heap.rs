@@ -1,16 +1,18 @@
 //! [`GcHeap`]: the address space of a store's objects.
 //!
 //! ```text
-//! | null guard | 4 GiB that references can reach … | guard |
+//! | card table | null guard | 4 GiB that references can reach … | guard |
 //! ```
 //!
-//! The whole range is reserved at once and inaccessible; collectors commit the parts that they use.
+//! The whole range is reserved at once and inaccessible; collectors commit the parts that they use. The card
+//! table (see `cards`) is committed from the start if there is one: it has memory for what was used
+//! of it, about a 500th of the heap, which does not count as memory of the heap.
 
 use std::ops::Range;
 use std::ptr::NonNull;
 
 use anyhow::{Context, Result};
-use waxwing_environ::gc::{GC_HEAP_GUARD, GC_HEAP_NULL_GUARD, GC_HEAP_RESERVATION};
+use waxwing_environ::gc::{GC_CARDS_SIZE, GC_HEAP_GUARD, GC_HEAP_NULL_GUARD, GC_HEAP_RESERVATION};
 
 use crate::mmap::Mmap;
 
@@ -33,12 +35,17 @@ unsafe impl Send for GcHeap {}
 unsafe impl Sync for GcHeap {}
 
 impl GcHeap {
-    /// Reserves the address space.
-    pub(super) fn new() -> Result<GcHeap> {
-        let size = usize::try_from(GC_HEAP_RESERVATION + GC_HEAP_GUARD)
+    /// Reserves the address space. The card table is accessible if there are to be `cards`.
+    pub(super) fn new(cards: bool) -> Result<GcHeap> {
+        let size = u64::from(GC_CARDS_SIZE) + GC_HEAP_RESERVATION + GC_HEAP_GUARD;
+        let size = usize::try_from(size)
             .context("a garbage-collected heap needs a 64-bit address space")?;
-        let mmap = Mmap::reserve(size).context("failed to reserve a garbage-collected heap")?;
-        let base = NonNull::new(mmap.as_mut_ptr()).expect("reservations are not null");
+        let accessible = if cards { GC_CARDS_SIZE as usize } else { 0 };
+        let mmap = Mmap::accessible_reserved(accessible, size)
+            .context("failed to reserve a garbage-collected heap")?;
+        let start = NonNull::new(mmap.as_mut_ptr()).expect("reservations are not null");
+        // SAFETY: the reservation is longer than the card table.
+        let base = unsafe { start.add(GC_CARDS_SIZE as usize) };
         Ok(GcHeap { mmap, base })
     }
 
@@ -51,27 +58,27 @@ impl GcHeap {
     /// Makes a range of whole units accessible; what was not before becomes zeros.
     pub(super) fn commit(&self, range: Range<u32>) -> Result<()> {
         // SAFETY: nobody borrows memory of the heap.
-        unsafe {
-            self.mmap
-                .make_accessible(range.start as usize..range.end as usize)
-        }
+        unsafe { self.mmap.make_accessible(part(range)) }
     }
 
     /// Makes a range of whole units, which are committed, zero, and gives its memory back until it is used
     /// again.
     pub(super) fn discard(&self, range: Range<u32>) -> Result<()> {
         // SAFETY: as above; no live object is in the range.
-        unsafe { self.mmap.discard(range.start as usize..range.end as usize) }
+        unsafe { self.mmap.discard(part(range)) }
     }
 
     /// Gives the memory of a range of whole units back, and makes it inaccessible.
     pub(super) fn decommit(&self, range: Range<u32>) -> Result<()> {
         // SAFETY: as above; no live object is in the range.
-        unsafe {
-            self.mmap
-                .make_inaccessible(range.start as usize..range.end as usize)
-        }
+        unsafe { self.mmap.make_inaccessible(part(range)) }
     }
+}
+
+/// The part of the reservation that a range of offsets is.
+fn part(range: Range<u32>) -> Range<usize> {
+    let place = |offset: u32| GC_CARDS_SIZE as usize + offset as usize;
+    place(range.start)..place(range.end)
 }
 
 #[cfg(test)]
@@ -80,7 +87,7 @@ mod tests {
 
     #[test]
     fn committed_memory_is_zero_again_after_it_was_given_back() {
-        let heap = GcHeap::new().unwrap();
+        let heap = GcHeap::new(false).unwrap();
         let range = HEAP_START..HEAP_START + 2 * COMMIT_UNIT;
         heap.commit(range.clone()).unwrap();
         // SAFETY: the range was committed.

@@ -2,6 +2,7 @@
 
 mod array;
 mod barriers;
+mod cards;
 mod collector;
 mod copying;
 mod counting;
@@ -133,7 +134,7 @@ impl GcStore {
             "objects of the garbage-collected heap need an engine with a garbage collector"
         );
         if self.heap.is_none() {
-            let heap = GcHeap::new()?;
+            let heap = GcHeap::new(self.algorithm == Some(GcCollector::Copying))?;
             self.context().gc_heap.set(heap.base().as_ptr());
             self.context().gc_next.set(HEAP_START);
             self.context().gc_end.set(HEAP_START);

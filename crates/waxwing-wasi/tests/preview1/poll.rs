@@ -94,12 +94,12 @@ fn a_clock_sleeps() {
 #[test]
 fn a_clock_waits_for_a_time() {
     let mut guest = Guest::new(&mut WasiCtxBuilder::new());
+    let start = Instant::now();
     guest.call("clock_time_get", &[1, 0, 0]).unwrap();
     let monotonic = guest.u64(0);
     let realtime = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap();
-    let start = Instant::now();
     for (id, now) in [(1, monotonic), (0, realtime.as_nanos() as u64)] {
         let events = poll(&mut guest, &[clock(7, id, now + 30_000_000, 1)]);
         assert_eq!(events, Ok(vec![Event::new(7, CLOCK, 0)]));

@@ -259,10 +259,12 @@ impl Config {
     /// that its code traps at once. When the epoch reaches the deadline, code of the store traps, or asks the callback
     /// of [`Store::epoch_deadline_callback`](crate::Store::epoch_deadline_callback) how to go on.
     ///
-    /// Code looks at the epoch at entries of functions and at the beginning of each iteration of a loop, and while it copies,
-    /// fills or initialises a long range of a memory or table, after each mebibyte or 8192 elements; what it did by then
-    /// stays done when it traps there. Whatever the code does, it cannot avoid that. What cannot be interrupted is the
-    /// work of the host: host functions, growing a memory or table, instantiation.
+    /// Code looks at the epoch at entries of functions and at the beginning of each iteration of a
+    /// loop, and while it copies, fills or initialises a long range of a memory, array or table, after
+    /// each mebibyte or 8192 elements; what it did by then stays done when it traps there. Whatever the
+    /// code does, it cannot avoid that. What cannot be interrupted is the work of the host: host
+    /// functions, instantiation, growing a memory or table, allocation and collection of garbage,
+    /// waiting by `memory.atomic.wait`.
     ///
     /// Looking at the epoch is a load, a comparison and a branch. Where exactly code is interrupted is a matter of chance;
     /// [`consume_fuel`](Self::consume_fuel) is the alternative.

@@ -110,10 +110,10 @@ macro_rules! fuel_methods {
     (get) => {
         /// The fuel that is left, in units; see [`Store::set_fuel`].
         ///
-        /// In a host function that WebAssembly called, all that was executed before the call has been
-        /// consumed. After a trap the same goes for all up to the trap, but that of a function that trapped
-        /// by an instruction of its own up to a few operators more or less may have been consumed: always the same
-        /// number for the same program.
+        /// A host function that WebAssembly called finds all consumed that was executed before the
+        /// call. After a trap, some operators of the function that trapped may not have been counted:
+        /// at most those since it was entered, last called another, or began the last iteration of a
+        /// loop, and always the same ones.
         ///
         /// # Errors
         ///
@@ -156,19 +156,23 @@ impl<T> Store<T> {
     /// - An operator: one unit. But `nop`, `drop`, `block`, `loop`, `try_table`, `else`, `end`,
     ///   `return` and `unreachable` consume nothing, as what they do is done by others.
     /// - `memory.copy`, `memory.fill` and `memory.init` in addition one unit for each full 64 bytes
-    ///   of their range, and `table.copy`, `table.fill`, `table.init` and, if it succeeds, `table.grow` one
-    ///   unit for each full 8 elements. That is charged before anything is written; `table.grow` is charged after it.
-    /// - What the host does, host functions and instantiation, consumes nothing, but a start function does.
+    ///   of their range, and operators that make, copy, fill or initialise an array of any length one
+    ///   for each full 64 bytes of elements.
+    /// - `table.copy`, `table.fill`, `table.init` and, if it succeeds, `table.grow` one unit for each
+    ///   full 8 elements.
+    /// - What the host does, host functions and instantiation, consumes nothing; but a start function
+    ///   does.
     ///
     /// Whether there is fuel left is looked at on entering a function, at the beginning of each
-    /// iteration of a loop, and by the operators that consume by size. In between, code can consume more than there is:
-    /// not more than the longest way in one function without a loop. That is forgotten, and
-    /// [`get_fuel`](Self::get_fuel) returns 0 after it. So a call that consumes just what there is
-    /// always succeeds, one that consumes a little more may.
+    /// iteration of a loop, and before operators work on a range. In between, code can consume more
+    /// than there is: not more than the longest way through one function without a loop, or what a
+    /// new array costs. That is forgotten, and [`get_fuel`](Self::get_fuel) returns 0 after it. So a
+    /// call that consumes just what there is always succeeds, and one that consumes a little more may.
     ///
-    /// All that depends on the program and its inputs alone: the same call from the same state consumes the same
-    /// fuel, and ends at the same place if there is too little, on every host and with every
-    /// configuration.
+    /// All that depends on the program and its inputs alone: the same call from the same state
+    /// consumes the same fuel, and ends at the same place if there is too little, on every host and
+    /// with every configuration. (How deep calls can be nested, and how many objects there can be, is
+    /// another matter.)
     ///
     /// ```
     /// # use waxwing::*;

@@ -1,6 +1,7 @@
 //! Types that are defined and interned: functions, structs and arrays.
 
 use super::ValType;
+use super::within::Within;
 use crate::{Engine, RefType, Result};
 use anyhow::{bail, ensure};
 use std::fmt;
@@ -482,7 +483,8 @@ impl FuncType {
     }
 }
 
-/// As in the text format, such as `(func (param i32 i32) (result i64))`.
+/// As in the text format, such as `(func (param i32 i32) (result i64))`. Concrete types in it are named by
+/// their kind alone.
 impl fmt::Display for FuncType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(func")?;
@@ -493,8 +495,8 @@ impl fmt::Display for FuncType {
         for (word, types) in lists {
             if !types.is_empty() {
                 write!(f, " ({word}")?;
-                for ty in types {
-                    write!(f, " {ty}")?;
+                for ty in &types {
+                    write!(f, " {}", Within(ty))?;
                 }
                 f.write_str(")")?;
             }
@@ -581,12 +583,13 @@ impl StructType {
     }
 }
 
-/// As in the text format, such as `(struct (field i32) (field (mut i8)))`.
+/// As in the text format, such as `(struct (field i32) (field (mut i8)))`. Concrete types in it are named
+/// by their kind alone.
 impl fmt::Display for StructType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(struct")?;
         for field in self.fields() {
-            write!(f, " (field {field})")?;
+            write!(f, " (field {})", Within(&field))?;
         }
         f.write_str(")")
     }
@@ -657,9 +660,9 @@ impl ArrayType {
     }
 }
 
-/// As in the text format, such as `(array (mut i8))`.
+/// As in the text format, such as `(array (mut i8))`. A concrete type in it is named by its kind alone.
 impl fmt::Display for ArrayType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "(array {})", self.field_type())
+        write!(f, "(array {})", Within(&self.field_type()))
     }
 }

@@ -18,6 +18,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 mod value;
+mod within;
 
 pub use concrete::{ArrayType, FieldType, Finality, FuncType, Mutability, StorageType, StructType};
 pub use external::{ExternType, GlobalType, TableType};

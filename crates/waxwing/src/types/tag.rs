@@ -1,6 +1,7 @@
 //! Types of exceptions: [`TagType`] and [`ExnType`].
 
 use super::concrete::{FieldType, FuncType, Mutability};
+use super::within::Within;
 use super::{StorageType, ValType};
 use crate::{AsContextMut, Engine, Result, Tag};
 use anyhow::ensure;
@@ -134,7 +135,7 @@ impl fmt::Display for ExnType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(exn")?;
         for field in self.fields() {
-            write!(f, " (field {field})")?;
+            write!(f, " (field {})", Within(&field))?;
         }
         f.write_str(")")
     }

@@ -1,7 +1,7 @@
 //! Tests of type descriptors.
 
 use super::*;
-use crate::Engine;
+use crate::{Config, Engine, Module};
 
 fn func(engine: &Engine, params: &[ValType], results: &[ValType]) -> FuncType {
     FuncType::new(engine, params.iter().cloned(), results.iter().cloned())
@@ -74,6 +74,36 @@ fn references_are_displayed_as_in_the_text_format() {
     let engine = Engine::default();
     let concrete = RefType::new(true, func(&engine, &[], &[]).into());
     assert_eq!(concrete.to_string(), "(ref null (concrete (func)))");
+}
+
+#[test]
+fn types_that_refer_to_themselves_are_displayed() {
+    let engine = Engine::new(Config::new().wasm_function_references(true).wasm_gc(true)).unwrap();
+    let module = Module::new(
+        &engine,
+        r#"(module
+            (rec
+                (type $list (struct (field (mut (ref null $list)))))
+                (type $visit (func (param (ref $list)) (result (ref null $visit)))))
+            (global (export "list") (ref null $list) (ref.null none))
+            (func (export "visit") (type $visit) (unreachable)))"#,
+    )
+    .unwrap();
+    let ty = |name| module.get_export(name).unwrap();
+    let (list, visit) = (ty("list"), ty("visit"));
+    assert_eq!(
+        list.unwrap_global().content().to_string(),
+        "(ref null (concrete (struct (field (mut (ref null (concrete struct)))))))"
+    );
+    let visit = visit.unwrap_func();
+    assert_eq!(
+        visit.to_string(),
+        "(func (param (ref (concrete struct))) (result (ref null (concrete func))))"
+    );
+    assert_eq!(
+        format!("{:?}", visit.param(0).unwrap()),
+        "(ref (concrete (struct (field (mut (ref null (concrete struct)))))))"
+    );
 }
 
 #[test]

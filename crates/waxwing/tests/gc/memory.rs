@@ -1,6 +1,6 @@
 //! Heaps that are full, and heaps that are collected in time.
 
-use crate::{array_type, each_collector, engine, message, struct_type};
+use crate::{COLLECTORS, array_type, each_collector, engine, message, struct_type};
 use waxwing::*;
 
 /// A store whose memories and heap have at most `bytes`.
@@ -232,4 +232,55 @@ fn guests_trap_when_the_heap_is_full() -> Result<()> {
         }
         Ok(())
     })
+}
+
+#[test]
+fn large_new_arrays_keep_what_they_are_made_of() -> Result<()> {
+    const LEN: usize = 5000;
+    let elements = "(local.get $s)".repeat(LEN);
+    let wat = format!(
+        r#"(module
+          (type $s (struct (field (mut i32))))
+          (type $a (array (mut (ref null $s))))
+          (global $a (mut (ref null $a)) (ref.null $a))
+          (func (export "make") (local $s (ref $s))
+            (local.set $s (struct.new $s (i32.const -2)))
+            (global.set $a (array.new_fixed $a {LEN} {elements})))
+          (func (export "waste") (param $n i32)
+            (loop $again
+              (drop (struct.new $s (i32.const -1)))
+              (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+          (func (export "set") (param $i i32)
+            (array.set $a (global.get $a) (local.get $i) (struct.new $s (local.get $i))))
+          (func (export "get") (param $i i32) (result i32)
+            (struct.get $s 0 (array.get $a (global.get $a) (local.get $i)))))"#
+    );
+    for (collector, stress) in COLLECTORS {
+        let engine = engine(collector, stress);
+        let mut store = Store::new(&engine, ());
+        let module = Module::new(&engine, &wat)?;
+        let instance = Instance::new(&mut store, &module, &[])?;
+        instance
+            .get_typed_func::<(), ()>(&mut store, "make")?
+            .call(&mut store, ())?;
+        let waste = instance.get_typed_func::<u32, ()>(&mut store, "waste")?;
+        let set = instance.get_typed_func::<u32, ()>(&mut store, "set")?;
+        let get = instance.get_typed_func::<u32, i32>(&mut store, "get")?;
+        // Enough for a few collections, and for what was freed to be overwritten.
+        let count = if stress { 20 } else { 300_000 };
+        let mut expected = [-2; LEN];
+        for step in [1, 3, 127] {
+            waste.call(&mut store, count)?;
+            for (i, expected) in (0..).zip(expected) {
+                let found = get.call(&mut store, i)?;
+                assert_eq!(found, expected, "{collector:?}, {stress}: {i}");
+            }
+            // Elements in all parts of an array that is old by then.
+            for i in (0..LEN).step_by(step * 50) {
+                set.call(&mut store, i as u32)?;
+                expected[i] = i as i32;
+            }
+        }
+    }
+    Ok(())
 }

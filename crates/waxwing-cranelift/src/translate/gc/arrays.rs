@@ -228,8 +228,8 @@ impl FuncTranslator<'_, '_> {
             .load(ir::I32, flags, address, GC_ARRAY_LENGTH as i32)
     }
 
-    /// The address to which the layout's base is to be added to get at an element, which is checked to be
-    /// in bounds. Offsets wrap at 32 bits: whatever the words in the heap are, the address is in the
+    /// The offset in the heap to which the layout's base is to be added to get at an element, which is checked to
+    /// be in bounds, and its address. Offsets wrap at 32 bits: whatever the words in the heap are, the address is in the
     /// heap's reservation.
     fn checked_element(
         &mut self,
@@ -237,7 +237,7 @@ impl FuncTranslator<'_, '_> {
         ty: WasmRefType,
         index: Value,
         layout: GcArrayLayout,
-    ) -> Value {
+    ) -> (Value, Value) {
         let len = self.array_length(array, ty);
         let is_out = self
             .ins()
@@ -246,13 +246,13 @@ impl FuncTranslator<'_, '_> {
         let shift = i64::from(layout.slot.size().trailing_zeros());
         let offset = self.ins().ishl_imm_u(index, shift);
         let offset = self.ins().iadd(array, offset);
-        self.object_address(offset)
+        (offset, self.object_address(offset))
     }
 
     fn array_get(&mut self, ty: u32, extension: Extension) -> Result<(), CompileError> {
         let (field, layout) = self.element(self.type_at(ty))?;
         let (array, index) = self.pop2();
-        let address = self.checked_element(array, self.operand_type(1), index, layout);
+        let (_, address) = self.checked_element(array, self.operand_type(1), index, layout);
         let flags = self.slot_flags(Region::GcElement, field.element_type, None);
         let value = self.load_slot(field.element_type, extension, flags, address, layout.base);
         self.push(value);
@@ -264,7 +264,7 @@ impl FuncTranslator<'_, '_> {
         let (field, layout) = self.element(self.type_at(ty))?;
         let (array, index, value) = self.pop3();
         let value = self.heap_value(value, field.element_type);
-        let address = self.checked_element(array, self.operand_type(2), index, layout);
+        let (start, address) = self.checked_element(array, self.operand_type(2), index, layout);
         let flags = self.slot_flags(Region::GcElement, field.element_type, None);
         let value_type = self.operand_type(0);
         self.write_slot(
@@ -274,7 +274,7 @@ impl FuncTranslator<'_, '_> {
             value_type,
             address,
             layout.base,
-            array,
+            start,
         );
         Ok(())
     }

@@ -324,8 +324,8 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Writes a field or element of `holder`. The value, in its representation in the heap, has the type
-    /// `value_type` if it is a reference.
+    /// Writes a field or element at `offset` from `address`, which is `start` in the heap. The value, in its
+    /// representation in the heap, has the type `value_type` if it is a reference.
     #[expect(clippy::too_many_arguments, reason = "a place and what is put there")]
     fn write_slot(
         &mut self,
@@ -335,13 +335,13 @@ impl FuncTranslator<'_, '_> {
         value_type: WasmRefType,
         address: Value,
         offset: u32,
-        holder: Value,
+        start: Value,
     ) {
         match traced_type(ty) {
             Some(reference) => {
                 let place = Place::new(address, offset, flags, reference);
                 let collector = self.collector();
-                collector.write_object(self, place, value, value_type, holder);
+                collector.write_object(self, place, value, value_type, start);
             }
             None => self.store_slot(ty, flags, value, address, offset),
         }

@@ -110,6 +110,89 @@ fn heaps_stay_within_their_limit() {
     }
 }
 
+/// What an object whose number is in its second field has there.
+fn number(store: &Owned, object: u32) -> u64 {
+    let object = VMGcRef::new(object).expect("not null");
+    store.core.gc().field(object, 1).get_u64()
+}
+
+#[test]
+fn old_objects_keep_young_ones_wherever_they_refer_to_them() {
+    const LEN: usize = 5000;
+    for stress in [false, true] {
+        let mut store = store(GcCollector::Copying, stress);
+        let ty = struct_type(&store);
+        let arrays = array_type(&store, WasmStorageType::Val(WasmValType::Ref(ANYREF)));
+        let wide = (0..LEN).map(|_| field(WasmValType::Ref(ANYREF)));
+        let wide = register(&store, WasmCompositeType::Struct(wide.collect()));
+        // Two of the holders are large; the small ones get from the nursery to the old space.
+        for len in [LEN, 100, 1] {
+            let array = alloc_array(&mut *store, &arrays, len as u32);
+            store.roots.push(array.unwrap().unwrap());
+        }
+        let object = alloc_struct(&mut *store, &wide).unwrap().unwrap();
+        store.roots.push(object);
+        let mut expected = [LEN, 100, 1, LEN].map(|len| vec![None; len]);
+        let young = |store: &mut Owned, number| {
+            let object = alloc_struct(&mut **store, &ty).unwrap().unwrap();
+            let gc = store.core.gc_mut();
+            gc.set_field(object, 1, ValRaw::u64(number));
+            object
+        };
+        for round in 0..if stress { 8 } else { 300 } {
+            // Now and then a full collection puts everything elsewhere.
+            collector::collect(&mut *store, [Scope::Young, Scope::All][round / 7 % 2]);
+            for (holder, expected) in expected.iter_mut().enumerate() {
+                for at in [round, round * 97, round * 128 + 125, LEN - 1 - round] {
+                    let at = at % expected.len();
+                    let number = (round * LEN + at) as u64;
+                    let object = young(&mut store, number);
+                    let into = store.roots[holder];
+                    let gc = store.core.gc_mut();
+                    let value = ValRaw::anyref(object.get());
+                    match holder {
+                        3 => gc.set_field(into, at as u32, value),
+                        _ => gc.set_element(into, at as u32, value),
+                    }
+                    expected[at] = Some(number);
+                }
+            }
+            // Instructions over ranges, of which the middle cards are marked too.
+            let at = round * 37 % (LEN - 700);
+            let number = (LEN * LEN + round) as u64;
+            let object = young(&mut store, number);
+            let array = Some(store.roots[0]);
+            let gc = store.core.gc_mut();
+            let value = u128::from(object.get());
+            gc.array_fill(array, at as u32, value, 300).unwrap();
+            expected[0][at..at + 300].fill(Some(number));
+            let to = (at + 350) as u32;
+            gc.array_copy(array, to, array, at as u32, 300).unwrap();
+            expected[0].copy_within(at..at + 300, at + 350);
+            let segment = vec![object.get(); 150];
+            gc.array_init_elem(array, &segment, 0, 0, 150).unwrap();
+            expected[0][..150].fill(Some(number));
+            collector::collect(&mut *store, Scope::Young);
+            // What was left there is overwritten.
+            for _ in 0..if stress { 1 } else { 200 } {
+                young(&mut store, u64::MAX);
+            }
+            for (holder, expected) in expected.iter().enumerate() {
+                for (at, expected) in (0..).zip(expected) {
+                    let (gc, holder_ref) = (store.core.gc(), store.roots[holder]);
+                    let found = match holder {
+                        3 => gc.field(holder_ref, at),
+                        _ => gc.element(holder_ref, at),
+                    };
+                    let found = VMGcRef::new(found.get_anyref());
+                    let found = found.map(|found| self::number(&store, found.get()));
+                    assert_eq!(found, *expected, "{round}: {holder}, {at}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn garbage_does_not_make_the_heap_grow() {
     for collector in [GcCollector::Copying, GcCollector::DeferredReferenceCounting] {

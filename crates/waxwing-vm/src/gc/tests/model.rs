@@ -179,7 +179,9 @@ impl World {
             }
             4 | 5 => {
                 let len = match self.random.below(10) {
+                    // A large object, and one of several cards that is made in the nursery.
                     0 => 5000,
+                    1 => 1000,
                     _ => self.random.below(20),
                 };
                 let object = alloc_array(&mut *self.store, &self.references, len as u32);
@@ -367,6 +369,9 @@ impl World {
                 self.root(Value::Extern(number), reference);
             }
             17 if self.random.one_in(20) => collect(&mut *self.store),
+            17 if self.random.one_in(5) => {
+                collector::collect(&mut *self.store, Scope::Young);
+            }
             _ => {
                 while self.roots.len() > 30 || (!self.roots.is_empty() && self.random.one_in(3)) {
                     let i = self.random.below(self.roots.len());

@@ -1,11 +1,12 @@
-//! A generational collector: it has to know of the objects that were made long ago and get
-//! references to ones that were not.
+//! A generational collector: it has to know where in objects that were made long ago references to ones that
+//! were not are stored. The card table tells it.
 
 use super::{Collector, Extent, Place, bump_allocate, is_traced};
-use crate::translate::FuncTranslator;
+use crate::abi::POINTER;
+use crate::translate::{FuncTranslator, Region};
 use cranelift_codegen::ir::{InstBuilder, Value, types as ir};
-use waxwing_environ::gc::{GC_COPYING_NO_BARRIER, GC_HEADER_BITS};
-use waxwing_environ::{BuiltinFunctionIndex, ModuleTypeIndex, WasmRefType};
+use waxwing_environ::gc::{GC_CARD_MARK, GC_CARD_SHIFT, GC_CARDS_SIZE};
+use waxwing_environ::{ModuleTypeIndex, WasmRefType};
 
 pub(super) struct Copying;
 
@@ -16,7 +17,7 @@ impl Collector for Copying {
         ty: ModuleTypeIndex,
         extent: Extent,
     ) -> Value {
-        bump_allocate(t, ty, extent, GC_COPYING_NO_BARRIER)
+        bump_allocate(t, ty, extent)
     }
 
     fn initialize(&self, t: &mut FuncTranslator<'_, '_>, place: Place, value: Value) {
@@ -29,27 +30,22 @@ impl Collector for Copying {
         place: Place,
         value: Value,
         ty: WasmRefType,
-        holder: Value,
+        start: Value,
     ) {
         place.store(t, value);
         if !is_traced(ty) {
             return;
         }
-        let remember = t.builder.create_block();
-        let done = t.builder.create_block();
-        t.builder.set_cold_block(remember);
-        let address = t.object_address(holder);
-        let region = t.bits_region();
-        let flags = t.flags(region);
-        let bits = t.ins().load(ir::I32, flags, address, GC_HEADER_BITS as i32);
-        let skips = t.ins().band_imm_u(bits, i64::from(GC_COPYING_NO_BARRIER));
-        t.ins().brif(skips, done, &[], remember, &[]);
-        t.builder.seal_block(remember);
-        t.builder.switch_to_block(remember);
-        t.call_builtin(BuiltinFunctionIndex::gc_remember, &[holder]);
-        t.ins().jump(done, &[]);
-        t.builder.seal_block(done);
-        t.builder.switch_to_block(done);
+        // Whatever the offset is, modulo 2^32 it has a card.
+        let slot = t.ins().iadd_imm_u(start, i64::from(place.offset));
+        let card = t.ins().ushr_imm_u(slot, i64::from(GC_CARD_SHIFT));
+        let card = t.ins().uextend(POINTER, card);
+        let base = t.heap_base();
+        let address = t.ins().iadd(base, card);
+        let mark = t.ins().iconst(ir::I8, i64::from(GC_CARD_MARK));
+        let flags = t.flags(Region::GcCards);
+        let offset = -(GC_CARDS_SIZE as i32);
+        t.ins().store(flags, mark, address, offset);
     }
 
     // Every collection looks at all globals and tables.

@@ -42,7 +42,7 @@ impl Collector for Counting {
         place: Place,
         value: Value,
         ty: WasmRefType,
-        _holder: Value,
+        _start: Value,
     ) {
         self.write_root(t, place, value, ty);
     }

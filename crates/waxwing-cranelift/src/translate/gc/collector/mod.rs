@@ -74,14 +74,15 @@ pub(in crate::translate) trait Collector {
     /// Stores a reference to an object that was made after the last call.
     fn initialize(&self, t: &mut FuncTranslator<'_, '_>, place: Place, value: Value);
 
-    /// Stores a reference, of type `ty`, to the object `holder`.
+    /// Stores a reference, of type `ty`, to an object. `start` is the offset in the heap of the place's
+    /// address, 32 bits.
     fn write_object(
         &self,
         t: &mut FuncTranslator<'_, '_>,
         place: Place,
         value: Value,
         ty: WasmRefType,
-        holder: Value,
+        start: Value,
     );
 
     /// Stores a reference, of type `ty`, to a global or table.
@@ -130,14 +131,8 @@ fn call_allocate(t: &mut FuncTranslator<'_, '_>, ty: ModuleTypeIndex, extent: Ex
     }
 }
 
-/// Makes an object at the heap's `gc_next`, or has the runtime do it if there is no room. `bits` are those
-/// of new objects beside their kind.
-fn bump_allocate(
-    t: &mut FuncTranslator<'_, '_>,
-    ty: ModuleTypeIndex,
-    extent: Extent,
-    bits: u32,
-) -> Value {
+/// Makes an object at the heap's `gc_next`, or has the runtime do it if there is no room.
+fn bump_allocate(t: &mut FuncTranslator<'_, '_>, ty: ModuleTypeIndex, extent: Extent) -> Value {
     let slow = t.builder.create_block();
     let fast = t.builder.create_block();
     let done = t.builder.create_block();
@@ -177,7 +172,7 @@ fn bump_allocate(
     let new_next = t.ins().iadd(next, size);
     t.ins().store(flags, new_next, store_context, offset);
     let address = t.object_address(next);
-    store_header(t, address, ty, kind | bits);
+    store_header(t, address, ty, kind);
     match extent {
         Extent::Struct(_) => {}
         Extent::Array(_, len) => {

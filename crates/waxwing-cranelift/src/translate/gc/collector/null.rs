@@ -14,7 +14,7 @@ impl Collector for Null {
         ty: ModuleTypeIndex,
         extent: Extent,
     ) -> Value {
-        bump_allocate(t, ty, extent, 0)
+        bump_allocate(t, ty, extent)
     }
 
     fn initialize(&self, t: &mut FuncTranslator<'_, '_>, place: Place, value: Value) {
@@ -27,7 +27,7 @@ impl Collector for Null {
         place: Place,
         value: Value,
         _ty: WasmRefType,
-        _holder: Value,
+        _start: Value,
     ) {
         place.store(t, value);
     }

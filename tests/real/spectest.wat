@@ -1,4 +1,4 @@
-;; `print_char` for programs that MoonBit compiles: takes UTF-16 code units, prints UTF-8 by lines.
+;; `print_char` for programs that print text by characters: takes UTF-16 code units, prints UTF-8 by lines.
 (module
   (import "wasi_snapshot_preview1" "fd_write"
     (func $fd_write (param i32 i32 i32 i32) (result i32)))
