@@ -4,6 +4,7 @@ mod atomics;
 mod branch_hints;
 mod exceptions;
 mod gc;
+mod interruption;
 mod operators;
 mod structure;
 
