@@ -35,6 +35,10 @@ pub fn variants() -> Vec<Variant> {
             config.memory_init_cow(false);
             config.table_lazy_init(false);
         }),
+        ("interruptible", |config| {
+            config.consume_fuel(true);
+            config.epoch_interruption(true);
+        }),
     ])
 }
 

@@ -27,7 +27,15 @@ pub fn limits() -> StoreLimits {
 pub fn limited_store(engine: &waxwing::Engine) -> Store<StoreLimits> {
     let mut store = Store::new(engine, limits());
     store.limiter(|limits| limits);
+    never_stop(&mut store);
     store
+}
+
+/// Lets the code of a store go on as long as it likes, where its engine stops code.
+pub fn never_stop<T>(store: &mut Store<T>) {
+    store.set_epoch_deadline(u64::MAX);
+    // An error says that nothing consumes fuel.
+    let _ = store.set_fuel(u64::MAX);
 }
 
 /// Items that satisfy the imports of `module`; functions of them fail when called.

@@ -13,6 +13,7 @@ pub mod gc_programs;
 pub mod graphs;
 pub mod guest;
 pub mod journal;
+pub mod meter;
 pub mod mutate;
 pub mod object_calls;
 pub mod objects;

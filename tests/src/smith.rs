@@ -189,6 +189,28 @@ pub fn terminating(seed: u64) -> Vec<u8> {
         .expect("one of a thousand attempts makes a module")
 }
 
+/// Like [`terminating`], but functions may run for ever; every other module is one of [`objects`].
+///
+/// # Panics
+///
+/// As [`terminating`].
+pub fn untamed(seed: u64) -> Vec<u8> {
+    let attempt = |attempt| {
+        let mut rng = Rng::of(&[seed, 5, attempt]);
+        let config = match seed % 2 {
+            0 => comparable(&mut rng),
+            _ => with_objects(&mut rng, Audience::Waxwing),
+        };
+        let len = *rng.choose(&[4 << 10, 16 << 10, 48 << 10]);
+        let bytes = rng.bytes(len);
+        let module = Module::new(config, &mut Unstructured::new(&bytes)).ok()?;
+        Some(module.to_bytes())
+    };
+    (0..1000)
+        .find_map(attempt)
+        .expect("one of a thousand attempts makes a module")
+}
+
 /// Like [`terminating`], from a fuzzer's bytes.
 pub fn terminating_arbitrary(u: &mut Unstructured<'_>) -> Option<Vec<u8>> {
     let config = comparable(&mut Rng::new(u.arbitrary().ok()?));

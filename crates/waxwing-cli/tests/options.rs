@@ -28,7 +28,14 @@ fn each_group_lists_its_keys() {
         ),
         (
             "W",
-            &["simd", "tail-call", "max-wasm-stack", "all-proposals"],
+            &[
+                "simd",
+                "tail-call",
+                "max-wasm-stack",
+                "all-proposals",
+                "fuel=N",
+                "timeout=N",
+            ],
         ),
         ("S", &["preview1", "inherit-env"]),
         (

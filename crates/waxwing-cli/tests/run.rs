@@ -523,3 +523,46 @@ fn files_that_cannot_be_loaded() {
         .run("run component.wat")
         .failure(1, &["`component.wat` is a component"]);
 }
+
+#[test]
+fn programs_are_stopped() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "forever.wat",
+        r#"(module (func $spin (export "_start") (loop (br 0))))"#,
+    );
+    for (options, text) in [
+        ("-W fuel=10000", "all fuel consumed"),
+        ("-W fuel=0", "all fuel consumed"),
+        ("-W timeout=50ms", "interrupt"),
+        ("-W timeout=0.05,fuel=1T", "interrupt"),
+        ("-W timeout=1h,fuel=1M", "all fuel consumed"),
+    ] {
+        sandbox
+            .run(&format!("run {options} forever.wat"))
+            .failure(134, &[text, "spin"]);
+    }
+    sandbox.file("short.wat", r#"(module (func (export "_start")))"#);
+    for options in [
+        "-W fuel=1",
+        "-W timeout=1h",
+        "-W epoch-interruption",
+        "-W epoch-interruption=n",
+    ] {
+        sandbox.run(&format!("run {options} short.wat")).success();
+    }
+    // Artifacts are made for it.
+    sandbox.run("compile short.wat").success();
+    sandbox
+        .run("run --allow-precompiled -W timeout=1s short.cwasm")
+        .failure(1, &["epoch_interruption"]);
+    sandbox
+        .run("compile -W timeout=1s,fuel=1 short.wat")
+        .success();
+    sandbox
+        .run("run --allow-precompiled -W timeout=10s,fuel=100 short.cwasm")
+        .success();
+    sandbox
+        .run("run -W timeout=soon short.wat")
+        .failure(1, &["`timeout` takes a time", "`soon`"]);
+}

@@ -82,7 +82,10 @@ pub(crate) fn builtin_value_type(ty: BuiltinType) -> Type {
 /// The signature by which wasm calls the trampoline to a builtin. Failures do not return, so
 /// that only true results are seen.
 pub(crate) fn builtin_wasm_signature(builtin: BuiltinFunctionIndex) -> Signature {
-    let mut signature = Signature::new(CallConv::Tail);
+    let mut signature = Signature::new(match builtin.is_cold() {
+        true => CallConv::PreserveAll,
+        false => CallConv::Tail,
+    });
     let params = builtin.params().iter();
     signature
         .params

@@ -5,7 +5,7 @@ use crate::flags;
 use anyhow::{Context, Result, anyhow, bail};
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable, SetError, SettingKind};
-use target_lexicon::{PointerWidth, Triple};
+use target_lexicon::{Architecture, PointerWidth, Triple};
 use waxwing_environ::Tunables;
 use waxwing_environ::compile::Compiler;
 
@@ -165,7 +165,7 @@ impl CompilerBuilder {
     /// Fails when settings contradict each other or break what the runtime relies on.
     pub fn build(&self) -> Result<Box<dyn Compiler>> {
         let isa = self.finish_isa()?;
-        flags::check_required(&*isa)?;
+        flags::check_required(&*isa, self.has_fuel_register())?;
         Ok(Box::new(CraneliftCompiler::new(
             isa,
             self.tunables.clone(),
@@ -173,9 +173,24 @@ impl CompilerBuilder {
         )))
     }
 
+    /// Whether code keeps fuel in the register that the target can set aside for such things.
+    fn has_fuel_register(&self) -> bool {
+        let can_pin = matches!(
+            self.triple().architecture,
+            Architecture::X86_64 | Architecture::Aarch64(_)
+        );
+        self.tunables.consume_fuel && can_pin
+    }
+
     fn finish_isa(&self) -> Result<OwnedTargetIsa> {
+        let mut shared = self.shared.clone();
+        if self.has_fuel_register() {
+            shared
+                .enable("enable_pinned_reg")
+                .context("failed to set a register aside for fuel")?;
+        }
         self.isa
-            .finish(settings::Flags::new(self.shared.clone()))
+            .finish(settings::Flags::new(shared))
             .with_context(|| format!("failed to configure the target {}", self.triple()))
     }
 }

@@ -26,7 +26,6 @@ const REQUIRED: &[(&str, &str)] = &[
     ("enable_multi_ret_implicit_sret", "true"),
     ("enable_probestack", "true"),
     ("probestack_strategy", "inline"),
-    ("enable_pinned_reg", "false"),
     ("libcall_call_conv", "isa_default"),
     ("tls_model", "none"),
     ("stack_switch_model", "none"),
@@ -43,9 +42,14 @@ pub(crate) fn shared_builder() -> settings::Builder {
     builder
 }
 
-/// Refuses settings by which generated code would break the contract with the runtime.
-pub(crate) fn check_required(isa: &dyn TargetIsa) -> Result<()> {
-    for (name, required) in REQUIRED {
+/// Refuses settings by which generated code would break the contract with the runtime. `fuel_register` says whether
+/// code keeps fuel in the pinned register.
+pub(crate) fn check_required(isa: &dyn TargetIsa, fuel_register: bool) -> Result<()> {
+    let pinned_reg = (
+        "enable_pinned_reg",
+        if fuel_register { "true" } else { "false" },
+    );
+    for (name, required) in REQUIRED.iter().chain([&pinned_reg]) {
         let found = isa.flags().iter().find(|value| value.name == *name);
         if let Some(value) = found.map(|value| value.value_string())
             && value != *required

@@ -89,9 +89,54 @@ impl<'a> Trampoline<'a> {
         self.store_pointer(pc, store_context, PTR.store_context_last_wasm_exit_pc());
     }
 
+    fn has_fuel_register(&self) -> bool {
+        self.isa.flags().enable_pinned_reg()
+    }
+
+    /// Lets the runtime know the fuel, where code keeps it in a register.
+    fn save_fuel(&mut self, vmctx: Value) {
+        if self.has_fuel_register() {
+            let store_context = self.load_pointer(vmctx, PTR.vmctx_store_context());
+            let fuel = self.builder.ins().get_pinned_reg(types::I64);
+            self.store_pointer(fuel, store_context, PTR.store_context_fuel());
+        }
+    }
+
+    /// Lets code know the fuel that the runtime has, where code keeps it in a register.
+    fn load_fuel(&mut self, vmctx: Value) {
+        if self.has_fuel_register() {
+            let store_context = self.load_pointer(vmctx, PTR.vmctx_store_context());
+            let fuel = self.load_pointer(store_context, PTR.store_context_fuel());
+            self.builder.ins().set_pinned_reg(fuel);
+        }
+    }
+
+    /// The value that the host has in the register where code keeps the fuel.
+    fn host_register(&mut self) -> Option<Value> {
+        self.has_fuel_register()
+            .then(|| self.builder.ins().get_pinned_reg(POINTER))
+    }
+
+    /// Gives the host back what [`Self::host_register`] returned.
+    fn restore_host_register(&mut self, value: Option<Value>) {
+        if let Some(value) = value {
+            self.builder.ins().set_pinned_reg(value);
+        }
+    }
+
     /// Goes on in a new block if `ok` is not zero, and otherwise unwinds with the trap that was
     /// recorded.
     fn raise_unless(&mut self, ok: Value, vmctx: Value) {
+        self.unless(ok, |t| t.call_raise(vmctx));
+    }
+
+    fn call_raise(&mut self, vmctx: Value) {
+        self.call_builtin(BuiltinFunctionIndex::raise, &[vmctx]);
+        self.builder.ins().trap(UNREACHED);
+    }
+
+    /// Goes on in a new block if `ok` is not zero, and otherwise ends with `failure`.
+    fn unless(&mut self, ok: Value, failure: impl FnOnce(&mut Self)) {
         let normal = self.builder.create_block();
         let failed = self.builder.create_block();
         self.builder.set_cold_block(failed);
@@ -99,8 +144,7 @@ impl<'a> Trampoline<'a> {
         self.builder.seal_block(normal);
         self.builder.seal_block(failed);
         self.builder.switch_to_block(failed);
-        self.call_builtin(BuiltinFunctionIndex::raise, &[vmctx]);
-        self.builder.ins().trap(UNREACHED);
+        failure(self);
         self.builder.switch_to_block(normal);
     }
 
@@ -148,6 +192,7 @@ pub(crate) fn array_to_wasm(
     let vmctx = t.load_pointer(callee, PTR.func_ref_vmctx());
     let mut args = Values::from_slice(&[vmctx, caller_vmctx]);
     args.extend(t.load_values(ty.params(), values));
+    let host_register = t.host_register();
 
     // An instruction may refer to the block that ends with the call, but not to the entry block.
     let calling = t.builder.create_block();
@@ -166,6 +211,7 @@ pub(crate) fn array_to_wasm(
     let offset = PTR.store_context_last_wasm_entry_trap_handler();
     t.store_pointer(handler, store_context, offset);
 
+    t.load_fuel(vmctx);
     let signature = t.builder.import_signature(abi::wasm_signature(ty));
     let returned = t.builder.create_block();
     for result in ty.results() {
@@ -190,10 +236,14 @@ pub(crate) fn array_to_wasm(
     t.builder.switch_to_block(returned);
     let results: Values = t.builder.block_params(returned).iter().copied().collect();
     t.store_values(&results, values);
+    t.save_fuel(vmctx);
+    t.restore_host_register(host_register);
     let yes = t.builder.ins().iconst(types::I8, 1);
     t.builder.ins().return_(&[yes]);
 
+    // Whatever ended the call has saved the fuel.
     t.builder.switch_to_block(trapped);
+    t.restore_host_register(host_register);
     let no = t.builder.ins().iconst(types::I8, 0);
     t.builder.ins().return_(&[no]);
     t.finish();
@@ -219,6 +269,7 @@ pub(crate) fn wasm_to_array(
     let values = t.builder.ins().stack_addr(POINTER, slot, 0);
     t.store_values(&args, values);
     t.save_exit(caller_vmctx);
+    t.save_fuel(caller_vmctx);
 
     let offset = PTR.host_func_context_func_ref();
     let func_ref = t.builder.ins().iadd_imm_s(callee_vmctx, i64::from(offset));
@@ -229,6 +280,7 @@ pub(crate) fn wasm_to_array(
     let call = t.builder.ins().call_indirect(signature, array_call, &args);
     let ok = t.builder.inst_results(call)[0];
     t.raise_unless(ok, caller_vmctx);
+    t.load_fuel(caller_vmctx);
     let results = t.load_values(ty.results(), values);
     t.builder.ins().return_(&results);
     t.finish();
@@ -247,6 +299,22 @@ pub(crate) fn wasm_to_builtin(
     if !abi::is_pure(builtin) && builtin != BuiltinFunctionIndex::raise {
         t.save_exit(vmctx);
     }
+    let uses_fuel = builtin.uses_fuel();
+    if uses_fuel {
+        t.save_fuel(vmctx);
+    }
+    let finish = |t: &mut Trampoline<'_>, ok: Value, results: &[Value]| {
+        t.unless(ok, |t| {
+            if !uses_fuel {
+                t.save_fuel(vmctx);
+            }
+            t.call_raise(vmctx);
+        });
+        if uses_fuel {
+            t.load_fuel(vmctx);
+        }
+        t.builder.ins().return_(results);
+    };
     let args = t.params.clone();
     let result = t.call_builtin(builtin, &args);
     match (builtin.result(), result) {
@@ -254,16 +322,14 @@ pub(crate) fn wasm_to_builtin(
             t.builder.ins().trap(UNREACHED);
         }
         (BuiltinResult::TrapIfFalse, Some(ok)) => {
-            t.raise_unless(ok, vmctx);
-            t.builder.ins().return_(&[]);
+            finish(&mut t, ok, &[]);
         }
         (BuiltinResult::TrapIfSentinel(ty), Some(value)) => {
             let ty: Type = abi::builtin_value_type(ty);
             let sentinel = BuiltinFunctionIndex::TRAP_SENTINEL;
             let sentinel = t.builder.ins().iconst(ty, sentinel & mask(ty));
             let ok = t.builder.ins().icmp(IntCC::NotEqual, value, sentinel);
-            t.raise_unless(ok, vmctx);
-            t.builder.ins().return_(&[value]);
+            finish(&mut t, ok, &[value]);
         }
         (_, result) => {
             let result: Values = result.into_iter().collect();

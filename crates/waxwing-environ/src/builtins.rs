@@ -130,6 +130,13 @@ macro_rules! for_each_builtin {
             memory_atomic_wait32(vmctx: vmctx, memory: i32, address: i64, expected: i32, timeout: i64) -> trap pointer;
             /// `memory.atomic.wait64`, as `memory_atomic_wait32`.
             memory_atomic_wait64(vmctx: vmctx, memory: i32, address: i64, expected: i64, timeout: i64) -> trap pointer;
+            /// More fuel was used than there was: `left`, which is negative and counts what is not charged yet, is
+            /// what is left. Returns if there is fuel now.
+            out_of_fuel(vmctx: vmctx, left: i64) -> bool;
+            /// The engine's epoch has reached the store's deadline. Returns if there is a new deadline.
+            new_epoch(vmctx: vmctx) -> bool;
+            /// Sets all `len` elements of a new array, which has been paid for; the value as for `array_fill`.
+            array_fill_new(vmctx: vmctx, array: i32, low: i64, high: i64, len: i32) -> bool;
         }
     };
 }
@@ -218,6 +225,43 @@ impl BuiltinFunctionIndex {
     /// The value, in the width of the result, by which a builtin of
     /// [`BuiltinResult::TrapIfSentinel`] says that it recorded a trap.
     pub const TRAP_SENTINEL: i64 = -2;
+
+    /// Whether generated code calls the builtin from paths that are hardly ever taken, so that the trampoline to it
+    /// preserves all registers.
+    pub fn is_cold(self) -> bool {
+        matches!(
+            self,
+            BuiltinFunctionIndex::out_of_fuel | BuiltinFunctionIndex::new_epoch
+        )
+    }
+
+    /// Whether the builtin looks at the store's fuel or changes it, or lets functions of the host do so: generated code
+    /// has charged for all that came before.
+    pub fn uses_fuel(self) -> bool {
+        use BuiltinFunctionIndex as B;
+        matches!(
+            self,
+            B::memory_copy
+                | B::memory_fill
+                | B::memory_init
+                | B::table_copy
+                | B::table_init
+                | B::table_grow_func_ref
+                | B::table_grow_gc_ref
+                | B::table_fill_func_ref
+                | B::table_fill_gc_ref
+                | B::array_new_data
+                | B::array_new_elem
+                | B::array_init_data
+                | B::array_init_elem
+                | B::array_copy
+                | B::array_fill
+                | B::array_fill_new
+                | B::throw_ref
+                | B::out_of_fuel
+                | B::new_epoch
+        )
+    }
 
     /// The position in the array of builtins.
     pub fn index(self) -> u32 {

@@ -34,6 +34,10 @@ pub struct Tunables {
     pub relaxed_simd_deterministic: bool,
     /// How GC heaps are managed; `None` if there are none, so that modules that need one are refused.
     pub collector: Option<GcCollector>,
+    /// Whether code counts what it executes and stops when its store has no fuel left.
+    pub consume_fuel: bool,
+    /// Whether code compares the engine's epoch with the store's deadline.
+    pub epoch_interruption: bool,
 }
 
 impl Default for Tunables {
@@ -52,6 +56,8 @@ impl Default for Tunables {
             page_align: 0x1_0000,
             relaxed_simd_deterministic: false,
             collector: Some(GcCollector::Copying),
+            consume_fuel: false,
+            epoch_interruption: false,
         }
     }
 }

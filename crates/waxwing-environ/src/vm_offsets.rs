@@ -196,6 +196,15 @@ pub trait StoreContextOffsets {
     fn store_context_gc_funcs(self) -> u32;
     /// `gc_funcs_len`: the number of these pointers, pointer-sized.
     fn store_context_gc_funcs_len(self) -> u32;
+    /// `fuel`, an `i64`: the fuel that is left, negative when more was used than there was. Code of targets that
+    /// keep it in a register writes it here whenever the runtime may look.
+    fn store_context_fuel(self) -> u32;
+    /// `epoch_deadline`, a `u64`: the epoch from which on code calls the builtin `new_epoch`.
+    fn store_context_epoch_deadline(self) -> u32;
+    /// `epoch_counter`: a pointer to the engine's epoch, an atomic `u64`; the same as long as the store lives.
+    fn store_context_epoch_counter(self) -> u32;
+    /// `signal_handler`: a pointer that the runtime alone uses.
+    fn store_context_signal_handler(self) -> u32;
     /// The size of a `VMStoreContext`.
     fn size_of_store_context(self) -> u32;
 }
@@ -237,8 +246,20 @@ impl StoreContextOffsets for PtrSize {
     fn store_context_gc_funcs_len(self) -> u32 {
         self.size() * 9 + 8
     }
-    fn size_of_store_context(self) -> u32 {
+    fn store_context_fuel(self) -> u32 {
         self.size() * 10 + 8
+    }
+    fn store_context_epoch_deadline(self) -> u32 {
+        self.size() * 10 + 16
+    }
+    fn store_context_epoch_counter(self) -> u32 {
+        self.size() * 10 + 24
+    }
+    fn store_context_signal_handler(self) -> u32 {
+        self.size() * 11 + 24
+    }
+    fn size_of_store_context(self) -> u32 {
+        self.size() * 12 + 24
     }
 }
 

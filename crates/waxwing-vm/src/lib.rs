@@ -42,6 +42,7 @@ pub use store::{
     table_grow,
 };
 pub use store_context::VMStoreContext;
+pub use sys::faults::SignalHandler;
 pub use table::{Table, TableElement};
 pub use type_registry::{RegisteredModuleTypes, RegisteredType, TypeRegistry};
 pub use val_raw::ValRaw;

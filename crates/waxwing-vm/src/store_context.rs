@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 use waxwing_environ::gc::GC_TYPE_DISPLAY_LEN;
 
+use crate::sys::faults::SignalHandler;
 use crate::vmcontext::VMFuncRef;
 
 /// The part of a store that generated code knows, at the offsets of
@@ -42,6 +44,15 @@ pub struct VMStoreContext {
     pub gc_funcs: Cell<*const Option<NonNull<VMFuncRef>>>,
     /// The number of `gc_funcs`.
     pub gc_funcs_len: Cell<usize>,
+    /// The fuel that is left, negative if more was used than there was. While generated code runs, it may have a later
+    /// value in a register.
+    pub fuel: Cell<i64>,
+    /// The epoch from which on generated code calls the builtin `new_epoch`.
+    pub epoch_deadline: Cell<u64>,
+    /// The engine's epoch. Not null in the context of a store.
+    pub epoch_counter: Cell<*const AtomicU64>,
+    /// Who sees signals first that arrive while an activation of the store is the thread's innermost, or null.
+    pub(crate) signal_handler: Cell<*const SignalHandler>,
 }
 
 /// What generated code knows of a type that objects have.
@@ -114,6 +125,19 @@ mod tests {
             offset_of!(VMStoreContext, gc_funcs_len),
         );
         agree(ptr.size_of_gc_type(), size_of::<VMGcType>());
+        agree(ptr.store_context_fuel(), offset_of!(VMStoreContext, fuel));
+        agree(
+            ptr.store_context_epoch_deadline(),
+            offset_of!(VMStoreContext, epoch_deadline),
+        );
+        agree(
+            ptr.store_context_epoch_counter(),
+            offset_of!(VMStoreContext, epoch_counter),
+        );
+        agree(
+            ptr.store_context_signal_handler(),
+            offset_of!(VMStoreContext, signal_handler),
+        );
         agree(ptr.size_of_store_context(), size_of::<VMStoreContext>());
     }
 }

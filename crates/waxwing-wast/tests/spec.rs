@@ -303,6 +303,16 @@ const COMPILERS: &[Variant] = &[
                 .relaxed_simd_deterministic(true);
         },
     },
+    // Code that can be stopped, and is not.
+    Variant {
+        name: "interruptible",
+        configure: |config| {
+            config
+                .consume_fuel(true)
+                .epoch_interruption(true)
+                .cranelift_debug_verifier(true);
+        },
+    },
 ];
 
 const COLLECTORS: &[Variant] = &[

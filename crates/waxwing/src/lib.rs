@@ -66,7 +66,7 @@
 //!
 //! # Cargo features
 //!
-//! All of these are on by default.
+//! These are on by default.
 //!
 //! - `runtime`: running modules. Without it, only compiling ahead of time is offered.
 //! - `cranelift`: compiling modules. Without it, modules come from [`Module::deserialize`] and
@@ -78,6 +78,10 @@
 //!   modules can refer to functions alone.
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
+//!
+//! These are off by default.
+//!
+//! - `call-hook`: `Store::call_hook`, which is told of each transition between the host and WebAssembly.
 
 #![warn(missing_docs)]
 
@@ -113,6 +117,8 @@ mod store;
 mod trap;
 #[cfg(feature = "runtime")]
 mod types;
+#[cfg(all(feature = "runtime", unix))]
+pub mod unix;
 #[cfg(feature = "runtime")]
 mod v128;
 #[cfg(feature = "runtime")]
@@ -154,8 +160,12 @@ pub use linker::{Linker, UnknownImportError};
 pub use module::{Module, ModuleExport, ModuleFunction};
 #[cfg(feature = "runtime")]
 pub use resources::ResourcesRequired;
+#[cfg(all(feature = "runtime", feature = "call-hook"))]
+pub use store::CallHook;
 #[cfg(feature = "runtime")]
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException};
+pub use store::{
+    AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException, UpdateDeadline,
+};
 #[cfg(feature = "runtime")]
 pub use types::{
     ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,

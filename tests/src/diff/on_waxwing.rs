@@ -37,6 +37,7 @@ impl Machine {
         };
         let mut store = Store::new(module.engine(), data);
         store.limiter(|data| &mut data.limits);
+        guest::never_stop(&mut store);
         Machine {
             store,
             module: module.clone(),

@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use parse::GroupParser;
 use std::fmt::Write;
 use std::net::TcpListener;
+use std::time::Duration;
 use waxwing::{Config, Engine, OptLevel, StoreLimits, StoreLimitsBuilder};
 
 /// A set of keys behind one letter.
@@ -47,6 +48,8 @@ pub enum Apply {
     Proposal(fn(&mut Config, bool)),
     /// A number of bytes or things, also in hexadecimal and with the suffixes K, M, G and T.
     Size(fn(&mut Settings, u64)),
+    /// A time, in seconds or with a unit.
+    Time(fn(&mut Settings, Duration)),
     /// One of the names, each with its effect.
     Choice(&'static [Choice]),
     /// Any text.
@@ -144,6 +147,10 @@ pub struct Settings {
     pub parallel_compilation: Option<bool>,
     /// The native stack that wasm may use, in bytes, if not the default.
     pub max_wasm_stack: Option<u64>,
+    /// The fuel of a store, if code consumes any.
+    pub fuel: Option<u64>,
+    /// How long a program may run.
+    pub timeout: Option<Duration>,
     pub limits: LimitSettings,
     pub wasi: WasiSettings,
     pub debug: DebugSettings,
@@ -203,6 +210,8 @@ impl Settings {
             config,
             parallel_compilation: None,
             max_wasm_stack: None,
+            fuel: None,
+            timeout: None,
             limits: LimitSettings::default(),
             wasi: WasiSettings::default(),
             debug: DebugSettings::default(),
@@ -286,6 +295,7 @@ impl Apply {
         match self {
             Apply::Flag(_) | Apply::Proposal(_) => "[=y|n]".into(),
             Apply::Size(_) => "=N[K|M|G|T]".into(),
+            Apply::Time(_) => "=N[ms|s|m|h]".into(),
             Apply::Choice(choices) => {
                 let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
                 format!("={}", names.join("|"))

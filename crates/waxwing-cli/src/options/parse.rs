@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 use std::ffi::OsStr;
 use std::fmt;
+use std::time::Duration;
 use waxwing::Config;
 
 /// Parses the value of a group's option; `help` prints the group's table.
@@ -63,6 +64,7 @@ enum Effect {
     Flag(fn(&mut Settings, bool), bool),
     Proposal(fn(&mut Config, bool), bool),
     Size(fn(&mut Settings, u64), u64),
+    Time(fn(&mut Settings, Duration), Duration),
     Choice(fn(&mut Settings)),
     Text(fn(&mut Settings, &str) -> Result<()>, String),
     OptionalText(fn(&mut Settings, Option<&str>), Option<String>),
@@ -135,6 +137,7 @@ impl Assignment {
             Effect::Flag(apply, on) => apply(settings, *on),
             Effect::Proposal(apply, on) => apply(&mut settings.config, *on),
             Effect::Size(apply, size) => apply(settings, *size),
+            Effect::Time(apply, time) => apply(settings, *time),
             Effect::Choice(apply) => apply(settings),
             Effect::Text(apply, text) => apply(settings, text)?,
             Effect::OptionalText(apply, text) => apply(settings, text.as_deref()),
@@ -164,6 +167,7 @@ impl Effect {
             Apply::Flag(apply) => Effect::Flag(apply, parse_flag(text)?),
             Apply::Proposal(apply) => Effect::Proposal(apply, parse_flag(text)?),
             Apply::Size(apply) => Effect::Size(apply, parse_size(needed()?)?),
+            Apply::Time(apply) => Effect::Time(apply, parse_time(needed()?)?),
             Apply::Choice(choices) => {
                 let text = needed()?;
                 let (_, apply) = choices
@@ -224,6 +228,30 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("takes a number such as 4096, 0x1000 or 64K, not `{text}`"))
 }
 
+/// A time with an optional unit; seconds without.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let units = [
+        ("ms", 1e-3),
+        ("us", 1e-6),
+        ("ns", 1e-9),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
+    let (number, unit) = units
+        .iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)))
+        .unwrap_or((text, 1.0));
+    // A sign or an exponent, which `f64` takes, is no part of a time.
+    let plain = number
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let seconds = number.parse::<f64>().ok().filter(|_| plain);
+    seconds
+        .and_then(|number| Duration::try_from_secs_f64(number * unit).ok())
+        .ok_or_else(|| format!("takes a time such as 2s, 100ms or 1.5m, not `{text}`"))
+}
+
 fn unknown(group: &Group, key: &str) -> String {
     let nearest = group
         .rows
@@ -274,6 +302,30 @@ mod tests {
             ("ä", None),
         ] {
             assert_eq!(parse_size(text).ok(), size, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        let ms = |n| Some(Duration::from_millis(n));
+        for (text, time) in [
+            ("2", ms(2000)),
+            ("2s", ms(2000)),
+            ("100ms", ms(100)),
+            ("1.5m", ms(90_000)),
+            ("1h", ms(3_600_000)),
+            ("0", ms(0)),
+            ("500us", Some(Duration::from_micros(500))),
+            ("-1", None),
+            ("+1s", None),
+            ("1e3", None),
+            ("inf", None),
+            ("s", None),
+            ("2 s", None),
+            ("2d", None),
+            ("99999999999999999999999h", None),
+        ] {
+            assert_eq!(parse_time(text).ok(), time, "{text:?}");
         }
     }
 

@@ -117,6 +117,30 @@ pub static GROUP: Group = Group {
             apply: Apply::Flag(|s, on| _ = s.config.relaxed_simd_deterministic(on)),
         },
         Row {
+            key: "fuel",
+            default: "unlimited",
+            help: "Let programs consume fuel as they execute, and trap after N units: about as many instructions.",
+            apply: Apply::Size(|s, units| {
+                s.config.consume_fuel(true);
+                s.fuel = Some(units);
+            }),
+        },
+        Row {
+            key: "epoch-interruption",
+            default: "n",
+            help: "Let code be interrupted from outside, by epochs of the engine.",
+            apply: Apply::Flag(|s, on| _ = s.config.epoch_interruption(on)),
+        },
+        Row {
+            key: "timeout",
+            default: "none",
+            help: "Trap when a program has run for so long, host functions aside. Switches epoch-interruption on.",
+            apply: Apply::Time(|s, time| {
+                s.config.epoch_interruption(true);
+                s.timeout = Some(time);
+            }),
+        },
+        Row {
             key: "max-wasm-stack",
             default: "512K",
             help: "The native stack that wasm may use, in bytes, before it traps.",

@@ -4,6 +4,7 @@ mod atomics;
 mod branch_hints;
 mod exceptions;
 mod gc;
+mod interruption;
 mod operators;
 mod structure;
 
@@ -53,6 +54,14 @@ fn explicit_traps() -> Tunables {
     }
 }
 
+fn interruptible() -> Tunables {
+    Tunables {
+        consume_fuel: true,
+        epoch_interruption: true,
+        ..Tunables::default()
+    }
+}
+
 /// Configurations that take different ways through translation.
 fn targets() -> Vec<Target> {
     let small_memories = Tunables {
@@ -83,6 +92,8 @@ fn targets() -> Vec<Target> {
             ("small memories", &[], small_memories.clone()),
             ("no spectre", &no_spectre, small_memories.clone()),
             ("explicit traps", &[], explicit_traps()),
+            ("interruptible", &[], interruptible()),
+            ("interruptible, unoptimized", &unoptimized, interruptible()),
         ] {
             let name = format!("{name}, {how}");
             targets.push(target(&name, triple, settings, tunables));

@@ -2,6 +2,7 @@
 
 use super::FuncTranslator;
 use super::branch_hint::Likelihood;
+use super::interrupt::Progress;
 use super::stack::Values;
 use crate::abi;
 use cranelift_codegen::ir::{
@@ -27,6 +28,10 @@ pub(super) struct Frame {
     exit: Option<Block>,
     /// Whether all that goes there so far is unlikely.
     exit_is_cold: bool,
+    /// What is known at the beginning: of an `if` at that of both parts, of a loop at its label.
+    at_start: Progress,
+    /// What is known at `exit`.
+    at_exit: Progress,
 }
 
 enum FrameKind {
@@ -49,6 +54,8 @@ impl FuncTranslator<'_, '_> {
             results: ty.results().iter().map(|ty| abi::value_type(*ty)).collect(),
             exit: None,
             exit_is_cold: true,
+            at_start: self.interruption.progress,
+            at_exit: Progress::default(),
         });
     }
 
@@ -140,6 +147,8 @@ impl FuncTranslator<'_, '_> {
             results,
             exit: None,
             exit_is_cold: true,
+            at_start: self.interruption.progress,
+            at_exit: Progress::default(),
         });
         Ok(())
     }
@@ -155,9 +164,11 @@ impl FuncTranslator<'_, '_> {
             self.builder.set_cold_block(header);
         }
         let args = self.pop_canonical(params.len());
+        self.prepare_loop();
         self.ins().jump(header, &block_args(&args));
         self.builder.switch_to_block(header);
         self.push_block_params(header);
+        self.check_at_loop();
         FrameKind::Loop(header)
     }
 
@@ -187,6 +198,7 @@ impl FuncTranslator<'_, '_> {
         };
         self.stack.truncate(frame.height);
         self.stack.extend(params);
+        self.interruption.progress = frame.at_start;
         self.builder.switch_to_block(otherwise);
         self.reachable = true;
     }
@@ -223,11 +235,13 @@ impl FuncTranslator<'_, '_> {
             self.builder.switch_to_block(exit);
             self.stack.truncate(frame.height);
             self.push_block_params(exit);
+            self.interruption.progress = frame.at_exit;
             self.reachable = true;
         } else if !self.reachable {
             self.stack.truncate(frame.height);
         }
         if self.control.is_empty() && self.reachable {
+            self.settle();
             let results = self.pop_canonical(frame.results.len());
             self.ins().return_(&results);
             self.reachable = false;
@@ -249,7 +263,8 @@ impl FuncTranslator<'_, '_> {
         self.track(n);
     }
 
-    /// The block of a label and the number of its arguments.
+    /// The block of a label and the number of its arguments. What branches to this label have to do is done here: the
+    /// branch has to follow.
     fn label(&mut self, depth: u32, of: LabelOf) -> (Block, usize) {
         self.label_of_frame(self.control.len() - 1 - depth as usize, of)
     }
@@ -264,19 +279,48 @@ impl FuncTranslator<'_, '_> {
     fn label_as_cold(&mut self, index: usize, of: LabelOf, is_cold: bool) -> (Block, usize) {
         let frame = &mut self.control[index];
         if let (FrameKind::Loop(header), LabelOf::Branch) = (&frame.kind, of) {
-            return (*header, frame.params.len());
+            let label = (*header, frame.params.len());
+            let at_start = frame.at_start;
+            self.prepare_branch(at_start, true);
+            return label;
         }
         frame.exit_is_cold &= is_cold;
-        let exit = match frame.exit {
-            Some(exit) => exit,
-            None => {
-                let results = frame.results.clone();
-                let exit = self.new_block(&results);
-                self.control[index].exit = Some(exit);
-                exit
-            }
-        };
-        (exit, self.control[index].results.len())
+        let arity = frame.results.len();
+        let at_exit = frame.at_exit;
+        if let Some(exit) = frame.exit {
+            self.prepare_branch(at_exit, false);
+            self.control[index].at_exit = self.meet(at_exit);
+            return (exit, arity);
+        }
+        let results = frame.results.clone();
+        let exit = self.new_block(&results);
+        self.control[index].exit = Some(exit);
+        self.control[index].at_exit = self.interruption.progress;
+        (exit, arity)
+    }
+
+    /// Whether [`Self::label`] puts nothing before a branch to the label.
+    fn is_ready_for_label(&self, depth: u32) -> bool {
+        let frame = &self.control[self.control.len() - 1 - depth as usize];
+        match (&frame.kind, frame.exit) {
+            (FrameKind::Loop(_), _) => self.is_ready_for(frame.at_start, true),
+            (_, Some(_)) => self.is_ready_for(frame.at_exit, false),
+            (_, None) => true,
+        }
+    }
+
+    fn is_loop(&self, depth: u32) -> bool {
+        let frame = &self.control[self.control.len() - 1 - depth as usize];
+        matches!(frame.kind, FrameKind::Loop(_))
+    }
+
+    /// The number of a label's arguments.
+    fn label_arity(&self, depth: u32) -> usize {
+        let frame = &self.control[self.control.len() - 1 - depth as usize];
+        match frame.kind {
+            FrameKind::Loop(_) => frame.params.len(),
+            _ => frame.results.len(),
+        }
     }
 
     /// Whether a branch goes back to the start of a loop, or out of one.
@@ -293,9 +337,12 @@ impl FuncTranslator<'_, '_> {
 
     /// Ends the block with a jump to a label; its arguments stay on the stack.
     pub(super) fn jump_to_label(&mut self, depth: u32) {
+        // Code that is on another way goes on from here.
+        let progress = self.interruption.progress;
         let (block, arity) = self.label(depth, LabelOf::Branch);
         let args = self.peek_canonical(arity);
         self.ins().jump(block, &block_args(&args));
+        self.interruption.progress = progress;
     }
 
     /// Branches if `condition` is not zero; the label's arguments stay on the stack.
@@ -318,39 +365,44 @@ impl FuncTranslator<'_, '_> {
             .brif(condition, block, &block_args(&args), next, &[]);
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
+        if self.is_loop(depth) {
+            self.leave_loop();
+        }
     }
 
     fn br_table(&mut self, targets: &BrTable<'_>) -> Result<(), CompileError> {
         let index = self.pop();
-        let (default, arity) = self.label(targets.default(), LabelOf::Branch);
+        let arity = self.label_arity(targets.default());
         let args = block_args(&self.peek_canonical(arity));
-        // Arguments are passed once for each label, not for each entry of the table: a block
-        // for the label stands in the table then.
+        // Arguments are passed, and other things done that a branch to the label takes, once for each
+        // label, not for each entry of the table: a block for the label stands in the table then.
         let mut forwarders = HashMap::new();
-        let mut entry = |t: &mut Self, label: Block| {
-            let block = if arity == 0 {
-                label
+        let mut entry = |t: &mut Self, depth: u32| {
+            let block = if arity == 0 && t.is_ready_for_label(depth) {
+                t.label(depth, LabelOf::Branch).0
             } else {
                 *forwarders
-                    .entry(label)
+                    .entry(depth)
                     .or_insert_with(|| t.builder.create_block())
             };
             BlockCall::new(block, [], &mut t.builder.func.dfg.value_lists)
         };
-        let default = entry(self, default);
+        let default = entry(self, targets.default());
         let mut table = Vec::with_capacity(targets.len() as usize);
         for target in targets.targets() {
-            let (label, _) = self.label(target?, LabelOf::Branch);
-            table.push(entry(self, label));
+            table.push(entry(self, target?));
         }
         let table = JumpTableData::new(default, &table);
         let table = self.builder.create_jump_table(table);
         self.ins().br_table(index, table);
+        let progress = self.interruption.progress;
         let mut forwarders: Vec<_> = forwarders.into_iter().collect();
         forwarders.sort_by_key(|(_, block)| *block);
-        for (label, block) in forwarders {
+        for (depth, block) in forwarders {
             self.builder.seal_block(block);
             self.builder.switch_to_block(block);
+            self.interruption.progress = progress;
+            let (label, _) = self.label(depth, LabelOf::Branch);
             self.ins().jump(label, &args);
         }
         self.set_unreachable();

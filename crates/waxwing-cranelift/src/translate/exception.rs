@@ -89,6 +89,7 @@ impl FuncTranslator<'_, '_> {
             };
             self.builder.seal_block(landing);
             self.builder.switch_to_block(landing);
+            self.land();
             let word = self.builder.block_params(landing)[0];
             let exception = self.ins().ireduce(types::I32, word);
             let mut args = match handler.tag {

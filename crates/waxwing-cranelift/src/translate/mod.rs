@@ -10,6 +10,7 @@ mod call;
 mod control;
 mod exception;
 mod gc;
+mod interrupt;
 mod memory;
 mod numeric;
 mod reference;
@@ -31,6 +32,7 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
 use exception::Handler;
+use interrupt::Interruption;
 use std::collections::HashMap;
 use wasmparser::{
     FuncValidator, FuncValidatorAllocations, Operator, OperatorsReaderAllocations,
@@ -160,6 +162,7 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     operand_types: [Option<wasmparser::ValType>; gc::KNOWN_OPERANDS],
     /// Whether GC references have to be in stack maps.
     tracks: bool,
+    interruption: Interruption,
 }
 
 /// Validates `body` and builds the function in `scratch`.
@@ -205,6 +208,7 @@ pub(crate) fn translate(
         body_start: u32::try_from(body.range().start).unwrap_or(u32::MAX),
         operand_types: [None; gc::KNOWN_OPERANDS],
         tracks: gc::needs_stack_maps(translation.tunables.collector),
+        interruption: Interruption::default(),
     };
     if t.tracks {
         t.builder
@@ -224,6 +228,8 @@ pub(crate) fn translate(
     t.builder.set_srcloc(SourceLoc::new(t.body_start));
     t.check_stack();
     t.declare_locals(&body)?;
+    // Variables from here on are no locals.
+    t.check_at_entry(index, &body);
     t.push_function_frame(ty);
 
     let reader = body.get_binary_reader_for_operators()?;
@@ -254,6 +260,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             self.unreachable_operator(op);
             return Ok(());
         }
+        self.count(op);
         let handled = self.variable_operator(op)?
             || self.control_operator(op)?
             || self.numeric_operator(op)

@@ -93,6 +93,15 @@ impl GcStore {
         }
     }
 
+    /// What the elements of an array are in the heap.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the object is none.
+    pub(crate) fn element_slot(&self, array: VMGcRef) -> GcSlot {
+        self.array_layout(array).slot
+    }
+
     /// The number of elements of an array.
     pub fn array_len(&self, array: VMGcRef) -> u32 {
         self.read_u32(array.get() + GC_ARRAY_LENGTH)

@@ -1,6 +1,7 @@
 //! [`StoreCore`]: what a store owns, whatever the embedder keeps in it.
 
 mod create;
+pub(crate) mod interrupt;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -28,6 +29,7 @@ use crate::host_func::HostFunc;
 use crate::instance::{Instance, InstanceHandle, InstanceId, is_gc_type};
 use crate::loaded_module::LoadedModule;
 use crate::store_context::VMStoreContext;
+use crate::sys::faults::SignalHandler;
 use crate::table::TableElement;
 use crate::traps::{EntryOptions, UnwindReason, enter_wasm};
 use crate::type_registry::{RegisteredType, TypeRegistry};
@@ -93,6 +95,20 @@ pub trait VMStore {
     ///
     /// As for [`Self::memory_growing`].
     fn table_grow_failed(&mut self, error: anyhow::Error) -> Result<()>;
+
+    /// The store's fuel, [`StoreCore::fuel`], is negative. Asked until it is not.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the execution. If there is none, there is more fuel than before.
+    fn out_of_fuel(&mut self) -> Result<()>;
+
+    /// The engine's epoch has reached the store's deadline.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the execution.
+    fn new_epoch(&mut self) -> Result<()>;
 
     /// How many instances the store may have.
     fn instances_limit(&self) -> usize;
@@ -180,6 +196,10 @@ pub struct StoreCore {
     holes: Vec<NonNull<VMFuncRef>>,
     counts: Counts,
     context: PinnedContext,
+    /// What the context points to.
+    epoch: Arc<AtomicU64>,
+    /// What the context points to.
+    signal_handler: Option<Arc<SignalHandler>>,
     this: Option<NonNull<dyn VMStore>>,
     id: StoreId,
     entry_options: EntryOptions,
@@ -204,7 +224,7 @@ impl StoreCore {
         gc_options: GcOptions,
     ) -> StoreCore {
         let context = PinnedContext(NonNull::from(Box::leak(Box::default())));
-        StoreCore {
+        let mut core = StoreCore {
             instances: PrimaryMap::new(),
             host_funcs: Vec::new(),
             shared_host_funcs: HashMap::new(),
@@ -217,12 +237,16 @@ impl StoreCore {
             holes: Vec::new(),
             counts: Counts::default(),
             context,
+            epoch: Arc::default(),
+            signal_handler: None,
             this: None,
             id: StoreId::allocate(),
             entry_options,
             tunables: tunables.clone(),
             registry: Arc::clone(registry),
-        }
+        };
+        core.watch_epoch(Arc::default());
+        core
     }
 
     /// Says which object this is the core of, for limits to be asked for.
@@ -248,6 +272,13 @@ impl StoreCore {
     #[inline]
     pub fn vm_store_context(&self) -> NonNull<VMStoreContext> {
         self.context.0
+    }
+
+    #[inline]
+    fn context(&self) -> &VMStoreContext {
+        // SAFETY: the record lives as long as the store. It consists of cells, which generated code does not use
+        // while the store is borrowed.
+        unsafe { self.context.0.as_ref() }
     }
 
     /// How WebAssembly is entered.

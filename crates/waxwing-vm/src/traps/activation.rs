@@ -13,6 +13,7 @@ use super::{Resume, TrapReason, UnwindReason};
 use crate::arch;
 use crate::backtrace::{RawBacktrace, RawFrame};
 use crate::store_context::VMStoreContext;
+use crate::sys::faults::SignalHandler;
 use crate::sys::thread;
 
 /// What every thread has. Constant and without a destructor, so that using it is an access relative to a
@@ -107,6 +108,8 @@ pub(crate) struct Activation {
     /// Initialised if this is a reentry. The context of an idle store holds nothing that anybody needs.
     saved: MaybeUninit<Saved>,
     backtraces: bool,
+    /// The most fuel that the store can have: what it had at entry, or was given since.
+    most_fuel: Cell<i64>,
     /// Why this activation is being unwound. Only its own thread and that thread's fault handler use it,
     /// and the latter only while generated code runs. Taken out when the activation ends by it, and
     /// empty when it ends otherwise: there is nothing to drop.
@@ -137,6 +140,19 @@ impl Activation {
     fn context(&self) -> &VMStoreContext {
         // SAFETY: `enter_wasm` requires that the store's context outlives the call.
         unsafe { self.store.as_ref() }
+    }
+
+    /// Takes over the fuel that interrupted code had in its register. If code of the store does not count
+    /// fuel, nobody looks at it.
+    pub(super) fn save_fuel(&self, fuel: i64) {
+        self.context().fuel.set(fuel);
+    }
+
+    /// The store's own handler of signals.
+    pub(super) fn signal_handler(&self) -> Option<&'static SignalHandler> {
+        // SAFETY: the store keeps its handler alive, and is not dropped while it has an activation. As for the lifetime
+        // see `activations`: the handler of signals that uses it is younger than the activation.
+        unsafe { self.context().signal_handler.get().as_ref() }
     }
 
     /// Records why this activation is going to be unwound.
@@ -256,6 +272,14 @@ pub(crate) fn activations() -> impl Iterator<Item = &'static Activation> {
     std::iter::successors(activation(innermost), move |newer| activation(newer.older))
 }
 
+/// Gives fuel to a store, of which the calling thread has exclusive use.
+pub(crate) fn set_fuel(store: &VMStoreContext, fuel: i64) {
+    store.fuel.set(fuel);
+    for activation in activations().filter(|activation| activation.is_of(store)) {
+        activation.most_fuel.set(fuel);
+    }
+}
+
 /// Whether the store has an activation on the calling thread.
 fn is_active(store: *const VMStoreContext) -> bool {
     activations().any(|activation| activation.is_of(store))
@@ -333,6 +357,7 @@ where
         reentry,
         saved: MaybeUninit::uninit(),
         backtraces: options.backtraces,
+        most_fuel: Cell::new(context.fuel.get()),
         reason: ManuallyDrop::new(UnsafeCell::new(None)),
     };
     if reentry {
@@ -372,6 +397,9 @@ fn failed_to_enter(error: anyhow::Error) -> Box<UnwindReason> {
 
 #[cold]
 fn recorded(activation: &Activation) -> Box<UnwindReason> {
+    // The counter of code is ahead at times.
+    let fuel = &activation.context().fuel;
+    fuel.set(fuel.get().min(activation.most_fuel.get()));
     // SAFETY: the activation has ended, so that nobody else uses the cell.
     let reason = unsafe { (*activation.reason.get()).take() };
     Box::new(reason.expect("entry trampolines fail only after a reason was recorded"))

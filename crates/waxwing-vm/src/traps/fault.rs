@@ -9,12 +9,20 @@ use super::{TrapReason, UnwindReason};
 use crate::backtrace::RawFrame;
 use crate::{code_registry, sys};
 
-/// A hardware fault of the calling thread.
-pub(crate) struct Fault {
+/// Registers of interrupted code.
+pub(crate) struct Interrupted {
     /// The address of the instruction that faulted.
     pub(crate) pc: usize,
     /// The frame pointer at that instruction.
     pub(crate) fp: usize,
+    /// What is in the register where generated code keeps the fuel, if it counts any.
+    pub(crate) fuel: i64,
+}
+
+/// A hardware fault of the calling thread.
+pub(crate) struct Fault {
+    /// Where it happened.
+    pub(crate) at: Interrupted,
     /// The address that the instruction accessed, if it failed for that.
     pub(crate) address: Option<usize>,
 }
@@ -36,18 +44,17 @@ pub(crate) struct Resume {
 ///
 /// The calling thread is interrupted at the fault.
 pub(crate) unsafe fn handle_fault(fault: &Fault) -> Option<Resume> {
-    let (code, text_offset) = code_registry::lookup(fault.pc)?;
+    let Interrupted { pc, fp, fuel } = fault.at;
+    let (code, text_offset) = code_registry::lookup(pc)?;
     let trap = code.trap_at(text_offset)?;
     let reason = TrapReason::Signal {
-        pc: fault.pc,
+        pc,
         faulting_addr: fault.address,
         trap,
     };
-    let frame = RawFrame {
-        pc: fault.pc,
-        fp: fault.fp,
-    };
+    let frame = RawFrame { pc, fp };
     let activation = activation::innermost()?;
+    activation.save_fuel(fuel);
     // SAFETY: the innermost activation is that of the code that faulted, whose frames are live and
     // keep frame pointers.
     unsafe {
@@ -57,6 +64,11 @@ pub(crate) unsafe fn handle_fault(fault: &Fault) -> Option<Resume> {
         });
     }
     Some(activation.resume_point())
+}
+
+/// The handler that sees signals of the calling thread first, if the store whose code it runs has one.
+pub(crate) fn signal_handler() -> Option<&'static sys::faults::SignalHandler> {
+    activation::innermost()?.signal_handler()
 }
 
 /// How many [`ProcessHandlers`] exist, and whether the handlers are installed.

@@ -50,10 +50,12 @@ pub use activation::{
     EntryOptions, catch_host, enter_wasm, record_panic, record_trap, stack_limit_for_entry,
     tls_eager_initialize,
 };
-pub(crate) use activation::{activations, unwind};
+pub(crate) use activation::{activations, set_fuel, unwind};
 pub(crate) use exception::Thrower;
 pub use fault::ProcessHandlers;
-pub(crate) use fault::{Fault, Resume, handle_fault};
+#[cfg(unix)]
+pub(crate) use fault::signal_handler;
+pub(crate) use fault::{Fault, Interrupted, Resume, handle_fault};
 
 /// What ended the execution of WebAssembly code.
 pub enum UnwindReason {

@@ -69,6 +69,8 @@ pub struct Config {
     pub(crate) signals_based_traps: bool,
     pub(crate) relaxed_simd_deterministic: bool,
     pub(crate) table_lazy_init: bool,
+    pub(crate) consume_fuel: bool,
+    pub(crate) epoch_interruption: bool,
     pub(crate) module_version: ModuleVersionStrategy,
     #[cfg(feature = "runtime")]
     pub(crate) detect_host_feature: DetectHostFeature,
@@ -100,6 +102,8 @@ impl fmt::Debug for Config {
                 &self.relaxed_simd_deterministic,
             )
             .field("table_lazy_init", &self.table_lazy_init)
+            .field("consume_fuel", &self.consume_fuel)
+            .field("epoch_interruption", &self.epoch_interruption)
             .field("module_version", &self.module_version)
             .finish_non_exhaustive()
     }
@@ -123,6 +127,8 @@ impl Config {
             signals_based_traps: true,
             relaxed_simd_deterministic: false,
             table_lazy_init: true,
+            consume_fuel: false,
+            epoch_interruption: false,
             module_version: ModuleVersionStrategy::default(),
             #[cfg(feature = "runtime")]
             detect_host_feature: crate::engine::detect_host_feature,
@@ -225,6 +231,56 @@ impl Config {
     /// Default: `true`.
     pub fn table_lazy_init(&mut self, enable: bool) -> &mut Self {
         self.table_lazy_init = enable;
+        self
+    }
+
+    /// Whether WebAssembly consumes fuel as it executes, and stops when there is none left.
+    ///
+    /// The fuel of a [`Store`](crate::Store) is set by
+    /// [`Store::set_fuel`](crate::Store::set_fuel), which tells what consumes how much. A new store has none, so
+    /// that its code traps at once.
+    ///
+    /// It is the way to stop code that depends on nothing but the code: the same call from the same state
+    /// ends at the same place each time. It counts what is executed, which makes code slower than
+    /// [`epoch_interruption`](Self::epoch_interruption) does.
+    ///
+    /// Default: `false`.
+    pub fn consume_fuel(&mut self, enable: bool) -> &mut Self {
+        self.consume_fuel = enable;
+        self
+    }
+
+    /// Whether WebAssembly is interrupted by the passing of epochs.
+    ///
+    /// The epoch is a counter of the engine, that the embedder
+    /// [increments](crate::Engine::increment_epoch), at regular intervals for example. Each
+    /// [`Store`](crate::Store) has a deadline, set by
+    /// [`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline); that of a new store is reached from the start, so
+    /// that its code traps at once. When the epoch reaches the deadline, code of the store traps, or asks the callback
+    /// of [`Store::epoch_deadline_callback`](crate::Store::epoch_deadline_callback) how to go on.
+    ///
+    /// Code looks at the epoch at entries of functions and at the beginning of each iteration of a
+    /// loop, and while it copies, fills or initialises a long range of a memory, array or table, after
+    /// each mebibyte or 8192 elements; what it did by then stays done when it traps there. Whatever the
+    /// code does, it cannot avoid that. What cannot be interrupted is the work of the host: host
+    /// functions, instantiation, growing a memory or table, allocation and collection of garbage,
+    /// waiting by `memory.atomic.wait`.
+    ///
+    /// Looking at the epoch is a load, a comparison and a branch. Where exactly code is interrupted is a matter of chance;
+    /// [`consume_fuel`](Self::consume_fuel) is the alternative.
+    ///
+    /// Default: `false`.
+    pub fn epoch_interruption(&mut self, enable: bool) -> &mut Self {
+        self.epoch_interruption = enable;
+        self
+    }
+
+    /// Whether hardware faults are to be handled by Mach ports on macOS, rather than by signals.
+    ///
+    /// This has no effect: faults are handled by signals on macOS, as on other systems of the Unix family. Programs that handle the
+    /// signals themselves need not set it either, since signals that are not of WebAssembly's making go to the handlers that were installed
+    /// before, as [`signals_based_traps`](Self::signals_based_traps) says.
+    pub fn macos_use_mach_ports(&mut self, _mach_ports: bool) -> &mut Self {
         self
     }
 

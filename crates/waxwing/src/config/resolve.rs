@@ -91,6 +91,8 @@ impl Config {
             page_align,
             relaxed_simd_deterministic: self.relaxed_simd_deterministic,
             collector: self.gc.collector(),
+            consume_fuel: self.consume_fuel,
+            epoch_interruption: self.epoch_interruption,
         })
     }
 

@@ -149,7 +149,7 @@ impl Engine {
         let mismatch = self.inner.host_mismatch.get_or_init(|| {
             let compiler = self.compiler();
             let check = host::check_target(compiler.triple())
-                .and_then(|()| host::check_shared_flags(&compiler.shared_flags()))
+                .and_then(|()| self.check_shared_flags(&compiler.shared_flags()))
                 .and_then(|()| self.check_processor(&compiler.isa_flags()));
             check.err().map(|error| format!("{error:#}"))
         });
@@ -200,11 +200,15 @@ impl Engine {
             .parse()
             .map_err(|error| anyhow!("the artifact's target `{}`: {error}", header.target))?;
         host::check_target(&target)?;
-        host::check_shared_flags(&header.shared_flags)?;
+        self.check_shared_flags(&header.shared_flags)?;
         self.check_processor(&header.isa_flags)?;
         self.check_tunables(&header.tunables)?;
         self.check_proposals(&header.features)?;
         Ok(header)
+    }
+
+    fn check_shared_flags(&self, flags: &[(String, FlagValue)]) -> Result<()> {
+        host::check_shared_flags(flags, self.tunables().consume_fuel)
     }
 
     fn check_tunables(&self, found: &Tunables) -> Result<()> {
@@ -224,6 +228,8 @@ impl Engine {
             page_align,
             relaxed_simd_deterministic,
             collector,
+            consume_fuel,
+            epoch_interruption,
         } = self.tunables();
         macro_rules! check {
             ($($field:ident)*) => {$(
@@ -239,7 +245,7 @@ impl Engine {
         check! {
             memory_reservation memory_guard_size memory_reservation_for_growth memory_may_move
             guard_before_linear_memory memory_init_cow table_lazy_init generate_address_map
-            signals_based_traps relaxed_simd_deterministic
+            signals_based_traps relaxed_simd_deterministic consume_fuel epoch_interruption
         }
         ensure!(
             found.collector == *collector,

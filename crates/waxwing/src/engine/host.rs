@@ -71,7 +71,6 @@ const REQUIRED: &[(&str, &str)] = &[
     ("is_pic", "true"),
     ("preserve_frame_pointers", "true"),
     ("enable_multi_ret_implicit_sret", "true"),
-    ("enable_pinned_reg", "false"),
     ("enable_probestack", "true"),
     ("probestack_strategy", "inline"),
     ("libcall_call_conv", "isa_default"),
@@ -98,9 +97,13 @@ pub(super) fn check_target(target: &Triple) -> Result<()> {
 }
 
 /// Fails unless code with these settings, which do not depend on the target, keeps to what the
-/// runtime relies on.
-pub(super) fn check_shared_flags(flags: &[(String, FlagValue)]) -> Result<()> {
-    for (name, required) in REQUIRED {
+/// runtime relies on. Code that consumes fuel keeps it in the pinned register, of every target that this engine runs on.
+pub(super) fn check_shared_flags(flags: &[(String, FlagValue)], consume_fuel: bool) -> Result<()> {
+    let pinned_reg = (
+        "enable_pinned_reg",
+        if consume_fuel { "true" } else { "false" },
+    );
+    for (name, required) in REQUIRED.iter().chain([&pinned_reg]) {
         let found = flags.iter().find(|(flag, _)| flag == name);
         let value = found.map(|(_, value)| display(value));
         ensure!(

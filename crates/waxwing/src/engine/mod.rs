@@ -14,6 +14,8 @@ use crate::config::Proposals;
 use crate::{Config, Result};
 #[cfg(all(feature = "runtime", feature = "cranelift"))]
 use std::sync::OnceLock;
+#[cfg(feature = "runtime")]
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use waxwing_environ::Tunables;
 #[cfg(feature = "cranelift")]
@@ -59,6 +61,8 @@ struct EngineInner {
     host_mismatch: OnceLock<Option<String>>,
     #[cfg(feature = "runtime")]
     process_handlers: Option<ProcessHandlers>,
+    #[cfg(feature = "runtime")]
+    epoch: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -111,6 +115,8 @@ impl Engine {
             } else {
                 None
             },
+            #[cfg(feature = "runtime")]
+            epoch: Arc::default(),
             config: config.clone(),
             tunables,
         };
@@ -148,6 +154,26 @@ impl Engine {
         if let Err(error) = waxwing_vm::traps::tls_eager_initialize() {
             log::warn!("a thread cannot be prepared for WebAssembly: {error:#}");
         }
+    }
+
+    /// Increments the epoch of the engine, by which
+    /// [`Config::epoch_interruption`](crate::Config::epoch_interruption) measures time.
+    ///
+    /// Stores whose deadline is reached by it, see
+    /// [`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline), are interrupted soon,
+    /// on whatever thread they run. The epoch starts at zero.
+    ///
+    /// This is one atomic addition. It can be called from any thread, and in a handler of signals, there on an
+    /// engine that something else keeps alive: dropping the last handle of an engine is not for such handlers.
+    #[cfg(feature = "runtime")]
+    pub fn increment_epoch(&self) {
+        self.inner.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counter that [`Self::increment_epoch`] increments.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn epoch(&self) -> &Arc<AtomicU64> {
+        &self.inner.epoch
     }
 
     /// Removes this engine's claim to the process-wide handlers of hardware faults, and the
@@ -212,6 +238,8 @@ impl Engine {
 }
 
 /// A handle to an [`Engine`] that does not keep it alive.
+///
+/// For those who increment the epoch, for example, and should end when nobody uses the engine any more.
 #[derive(Clone)]
 pub struct EngineWeak {
     inner: Weak<EngineInner>,

@@ -14,7 +14,7 @@ use waxwing_vm::{HostFunc, VMContext, VMFuncRef, VMHostFuncContext, ValRaw, call
 
 use super::lists::for_each_arity;
 use super::{WasmRet, WasmTy, WasmTyList};
-use crate::store::{StoreInner, StoreOpaque, trap_reason};
+use crate::store::{CallHook, CallValues, StoreInner, StoreOpaque, trap_reason};
 use crate::{Caller, Engine, FuncType, StoreContextMut, Val};
 
 thread_local! {
@@ -56,6 +56,7 @@ pub(super) unsafe fn enter_directly<T>(
 unsafe fn run<T, S>(
     callee: NonNull<VMFuncRef>,
     caller: Option<NonNull<VMContext>>,
+    values: NonNull<ValRaw>,
     body: impl FnOnce(&S, NonNull<StoreInner<T>>) -> Result<()>,
 ) -> bool {
     // SAFETY: the callee is a host function, alive while it is being called; its state is an `S`.
@@ -73,7 +74,18 @@ unsafe fn run<T, S>(
     // SAFETY: the store is alive, and whoever called has given up exclusive use of it for the
     // duration of the call. The same holds for the next block.
     let scope = unsafe { roots(store) }.roots().enter_scope();
-    let result = catch_host(|| body(state, store).map_err(trap_reason));
+    let run = || {
+        let call = CallValues::new(callee, values);
+        // SAFETY: as above. The array holds the parameters at first, and the results after `body` has
+        // succeeded.
+        unsafe { (*store.as_ptr()).call_hook(CallHook::CallingHost, Some(call))? };
+        let result = body(state, store);
+        let call = result.is_ok().then_some(call);
+        // SAFETY: as above; `body`'s borrows of the store have ended.
+        unsafe { (*store.as_ptr()).call_hook(CallHook::ReturningFromHost, call)? };
+        result
+    };
+    let result = catch_host(|| run().map_err(trap_reason));
     // SAFETY: as above; `body`'s borrows of the store have ended.
     unsafe { roots(store) }.roots_mut().leave_scope(scope);
     result.is_some()
@@ -123,7 +135,7 @@ where
     // that it was registered with, so that `values` holds the former and has room for the latter.
     // The store is borrowed by one of the three steps at a time.
     unsafe {
-        run::<T, F>(callee, caller, |func, mut store| {
+        run::<T, F>(callee, caller, values, |func, mut store| {
             let params = P::load(store.as_mut(), values.as_ptr());
             let results = func(Caller::new(StoreContextMut(store.as_mut()), caller), params);
             results.store_results(store.as_mut(), values.as_ptr())
@@ -169,7 +181,7 @@ where
 {
     // SAFETY: as in `wrapped_call`.
     unsafe {
-        run::<T, Untyped<F>>(callee, caller, |state, mut store| {
+        run::<T, Untyped<F>>(callee, caller, values, |state, mut store| {
             let mut vals = store.as_mut().take_spare_values();
             let num_params = state.ty.params().len();
             for (index, ty) in state.ty.params().enumerate() {
@@ -237,7 +249,7 @@ where
 {
     // SAFETY: as in `wrapped_call`; `len` values are at `values`, enough for parameters and results.
     unsafe {
-        run::<T, Unchecked<F>>(callee, caller, |state, mut store| {
+        run::<T, Unchecked<F>>(callee, caller, values, |state, mut store| {
             debug_assert!(len >= state.slots);
             let values = std::slice::from_raw_parts_mut(values.as_ptr(), state.slots);
             let context = StoreContextMut(store.as_mut());

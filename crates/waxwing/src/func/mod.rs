@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use waxwing_environ::EngineTypeIndex;
 use waxwing_vm::{HostFunc, StoreId, VMFuncRef, VMOpaqueContext, ValRaw, call_unchecked};
 
-use crate::store::{StoreInner, StoreOpaque};
+use crate::store::{CallHook, CallValues, StoreInner, StoreOpaque};
 use crate::{AsContext, AsContextMut, Caller, FuncType, HeapType, Val, trap};
 
 pub use host::IntoFunc;
@@ -405,6 +405,9 @@ impl Func {
         let callee = self.vm_func_ref(store);
         let len = values.len();
         let values = NonNull::from(values).cast::<ValRaw>();
+        let call = CallValues::new(callee, values);
+        // SAFETY: the array holds the parameters.
+        unsafe { store.call_hook(CallHook::CallingWasm, Some(call))? };
         // SAFETY: the caller guarantees that `values` is what the function expects. The function
         // lives as long as its store, of which `store` gives exclusive use.
         let result = unsafe {
@@ -421,7 +424,10 @@ impl Func {
                 )
             }
         };
-        result.map_err(|reason| trap::error_of(store, *reason))
+        let result = result.map_err(|reason| trap::error_of(store, *reason));
+        // SAFETY: the array holds the results if there are any.
+        unsafe { store.call_hook(CallHook::ReturningFromWasm, result.is_ok().then_some(call))? };
+        result
     }
 
     /// The function that `raw`, a result of [`to_raw`](Self::to_raw) or a [`ValRaw`], stands for.

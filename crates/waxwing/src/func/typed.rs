@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use waxwing_vm::{ValRaw, call_unchecked};
 
 use super::{Func, WasmParams, WasmResults, host};
-use crate::store::StoreInner;
+use crate::store::{CallHook, CallValues, StoreInner};
 use crate::{AsContext, AsContextMut, trap};
 
 /// A [`Func`] whose parameters and results are known at compile time, which makes calls as fast as
@@ -133,6 +133,8 @@ where
         // which `store` gives exclusive use.
         unsafe {
             params.store(store, values.as_ptr())?;
+            let call = CallValues::new(callee, values);
+            store.call_hook(CallHook::CallingWasm, Some(call))?;
             let result = if self.is_host {
                 host::enter_directly(store, callee, values, len)
             } else {
@@ -146,8 +148,15 @@ where
                 )
             };
             match result {
-                Ok(()) => Ok(Results::load_results(store, values.as_ptr())),
-                Err(reason) => Err(trap::error_of(store, *reason)),
+                Ok(()) => {
+                    store.call_hook(CallHook::ReturningFromWasm, Some(call))?;
+                    Ok(Results::load_results(store, values.as_ptr()))
+                }
+                Err(reason) => {
+                    let error = trap::error_of(store, *reason);
+                    store.call_hook(CallHook::ReturningFromWasm, None)?;
+                    Err(error)
+                }
             }
         }
     }

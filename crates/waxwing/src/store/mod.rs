@@ -5,8 +5,11 @@
 //! What does not depend on `T` is in [`StoreOpaque`], to which the rest dereferences, so that
 //! nearly all code is compiled once.
 
+#[cfg_attr(not(feature = "call-hook"), path = "no_call_hook.rs")]
+mod call_hook;
 mod context;
 mod exceptions;
+mod interrupt;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -23,10 +26,17 @@ use waxwing_vm::{GcOptions, LoadedModule, StoreCore, StoreId, VMGcRef, VMStore, 
 use crate::gc::RootSet;
 use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
 use crate::{Engine, FuncType, Module, ResourceLimiter, Val};
+use interrupt::EpochBehavior;
 
+#[cfg(feature = "call-hook")]
+pub use call_hook::CallHook;
+#[cfg(not(feature = "call-hook"))]
+pub(crate) use call_hook::CallHook;
+pub(crate) use call_hook::CallValues;
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 pub use exceptions::ThrownException;
 pub(crate) use exceptions::trap_reason;
+pub use interrupt::UpdateDeadline;
 
 /// A collection of WebAssembly instances and of the host's state.
 ///
@@ -67,6 +77,9 @@ type Limiter<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + S
 pub struct StoreInner<T> {
     opaque: StoreOpaque,
     limiter: Option<Limiter<T>>,
+    epoch_behavior: EpochBehavior<T>,
+    #[cfg(feature = "call-hook")]
+    hook: Option<call_hook::Hook<T>>,
     data: T,
 }
 
@@ -80,6 +93,8 @@ pub struct StoreOpaque {
     instance_limit: usize,
     table_limit: usize,
     memory_limit: usize,
+    /// Fuel beside what code counts.
+    fuel_reserve: u64,
     /// An empty vector whose capacity is reused by calls of and to untyped functions.
     spare_values: Vec<Val>,
     /// As `spare_values`, for arguments and results in transit.
@@ -138,11 +153,15 @@ impl<T> Store<T> {
                 instance_limit: DEFAULT_INSTANCE_LIMIT,
                 table_limit: DEFAULT_TABLE_LIMIT,
                 memory_limit: DEFAULT_MEMORY_LIMIT,
+                fuel_reserve: 0,
                 spare_values: Vec::new(),
                 spare_raw_values: Vec::new(),
                 recent_func_type: None,
             },
             limiter: None,
+            epoch_behavior: EpochBehavior::Trap,
+            #[cfg(feature = "call-hook")]
+            hook: None,
             data,
         });
         let inner = NonNull::from(Box::leak(inner));
@@ -150,6 +169,8 @@ impl<T> Store<T> {
             inner,
             _owns: PhantomData,
         };
+        let epoch = Arc::clone(engine.epoch());
+        store.inner_mut().opaque.core.watch_epoch(epoch);
         // SAFETY: the pointer is valid as long as the store. Code of the store's instances runs
         // within calls that have exclusive use of the store, which they pass on to it.
         unsafe { store.inner_mut().opaque.core.set_self(inner) };
@@ -321,6 +342,14 @@ impl<T> VMStore for StoreInner<T> {
                 Ok(())
             }
         }
+    }
+
+    fn out_of_fuel(&mut self) -> Result<()> {
+        self.opaque.out_of_fuel()
+    }
+
+    fn new_epoch(&mut self) -> Result<()> {
+        StoreInner::new_epoch(self)
     }
 
     fn instances_limit(&self) -> usize {

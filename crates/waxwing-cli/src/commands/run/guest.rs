@@ -5,6 +5,7 @@ use crate::{output, values};
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 use waxwing::{
     Engine, ExternType, Func, FuncType, Instance, Linker, Module, Store, StoreLimits, Trap, Val,
 };
@@ -43,6 +44,8 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         preloads,
         invoke,
         allow_precompiled,
+        fuel,
+        timeout,
     } = job;
     let mut linker = Linker::new(engine);
     if host.wasi.is_some() {
@@ -55,6 +58,16 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
     let module = source.into_module(engine, &file, allow_precompiled)?;
     let mut store = Store::new(engine, host);
     store.limiter(|host| &mut host.limits);
+    if let Some(fuel) = fuel {
+        store.set_fuel(fuel)?;
+    }
+    store.set_epoch_deadline(match timeout {
+        Some(_) => 1,
+        None => u64::MAX,
+    });
+    if let Some(timeout) = timeout {
+        end_epoch_after(engine, timeout)?;
+    }
 
     for Preload { name, file, source } in preloads {
         let module = source.into_module(engine, &file, allow_precompiled)?;
@@ -97,6 +110,21 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Increments the epoch once, after a time.
+fn end_epoch_after(engine: &Engine, time: Duration) -> Result<()> {
+    let engine = engine.weak();
+    std::thread::Builder::new()
+        .name("timeout".into())
+        .spawn(move || {
+            std::thread::sleep(time);
+            if let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+            }
+        })
+        .context("failed to start a thread for `-W timeout`")?;
+    Ok(())
 }
 
 /// What is called once the module is instantiated.

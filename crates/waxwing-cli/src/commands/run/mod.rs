@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use waxwing_wasi::preview1::WasiP1Ctx;
 use waxwing_wasi::{DirPerms, FilePerms, WasiCtxBuilder};
 
@@ -55,6 +56,8 @@ struct Job {
     preloads: Vec<Preload>,
     invoke: Option<String>,
     allow_precompiled: bool,
+    fuel: Option<u64>,
+    timeout: Option<Duration>,
 }
 
 /// A module that others import from.
@@ -120,6 +123,8 @@ impl Args {
             preloads,
             invoke: self.invoke,
             allow_precompiled: self.allow_precompiled,
+            fuel: settings.fuel,
+            timeout: settings.timeout,
         };
         let limits = settings.store_limits();
         spawn::with_stack(settings.max_wasm_stack, move || {

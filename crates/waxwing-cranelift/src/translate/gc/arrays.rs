@@ -25,6 +25,7 @@ impl FuncTranslator<'_, '_> {
                 let ty = self.type_at(array_type_index);
                 let (_, layout) = self.element(ty)?;
                 let len = self.pop();
+                self.charge_for_array(len, layout.slot.size());
                 let array = self.allocate(ty, Extent::Array(layout, len));
                 self.push(array);
             }
@@ -58,7 +59,8 @@ impl FuncTranslator<'_, '_> {
                 let (dst, value, len) = self.pop3();
                 let array = self.pop();
                 let value = self.heap_value(value, field.element_type);
-                self.call_array_fill(array, dst, value, len);
+                let (low, high) = self.halves(value);
+                self.call_builtin(B::array_fill, &[array, dst, low, high, len]);
             }
             Operator::ArrayCopy { .. } => {
                 let (src_array, src, len) = self.pop3();
@@ -129,6 +131,7 @@ impl FuncTranslator<'_, '_> {
         let (field, layout) = self.element(ty)?;
         let (value, len) = self.pop2();
         let value = self.heap_value(value, field.element_type);
+        self.charge_for_array(len, layout.slot.size());
         let array = self.allocate(ty, Extent::Array(layout, len));
         if !self.is_zero(value) {
             self.fill_new(array, field, layout, value, len);
@@ -149,7 +152,7 @@ impl FuncTranslator<'_, '_> {
         let zero = self.ins().iconst(ir::I32, 0);
         let collector = self.tunables().collector;
         if collector == Some(GcCollector::DeferredReferenceCounting) {
-            self.call_array_fill(array, zero, value, len);
+            self.call_array_fill_new(array, value, len);
             return;
         }
         let short = self.builder.create_block();
@@ -165,7 +168,7 @@ impl FuncTranslator<'_, '_> {
         self.builder.seal_block(short);
 
         self.builder.switch_to_block(long);
-        self.call_array_fill(array, zero, value, len);
+        self.call_array_fill_new(array, value, len);
         self.ins().jump(done, &[]);
 
         self.builder.switch_to_block(short);
@@ -186,11 +189,11 @@ impl FuncTranslator<'_, '_> {
         self.builder.switch_to_block(done);
     }
 
-    /// Calls `array_fill` with a value in its representation in the heap.
-    fn call_array_fill(&mut self, array: Value, dst: Value, value: Value, len: Value) {
+    /// Fills a new array with a value in its representation in the heap.
+    fn call_array_fill_new(&mut self, array: Value, value: Value, len: Value) {
         let (low, high) = self.halves(value);
-        let builtin = BuiltinFunctionIndex::array_fill;
-        self.call_builtin(builtin, &[array, dst, low, high, len]);
+        let builtin = BuiltinFunctionIndex::array_fill_new;
+        self.call_builtin(builtin, &[array, low, high, len]);
     }
 
     /// The bits of a value as two halves of 128 bits.

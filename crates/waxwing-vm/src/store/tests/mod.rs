@@ -73,6 +73,12 @@ impl VMStore for TestStore {
         self.limiter.failed += 1;
         Ok(())
     }
+    fn out_of_fuel(&mut self) -> Result<()> {
+        anyhow::bail!(Trap::OutOfFuel)
+    }
+    fn new_epoch(&mut self) -> Result<()> {
+        anyhow::bail!(Trap::Interrupt)
+    }
     fn instances_limit(&self) -> usize {
         self.instances_limit
     }

@@ -11,6 +11,7 @@
 //! written again while a handler is installed: no lock is needed to read them.
 
 use std::cell::UnsafeCell;
+use std::fmt;
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::ptr;
@@ -18,7 +19,7 @@ use std::ptr;
 use libc::{c_int, c_void, sigaction, siginfo_t};
 
 use super::ucontext;
-use crate::traps::{Fault, handle_fault};
+use crate::traps::{Fault, handle_fault, signal_handler};
 
 const SIGNALS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
 
@@ -30,6 +31,27 @@ unsafe impl Sync for Earlier {}
 
 static EARLIER: Earlier =
     Earlier([const { UnsafeCell::new(MaybeUninit::uninit()) }; SIGNALS.len()]);
+
+/// A store's own handler of signals: the number of the signal, what the kernel tells of it, and the registers of the
+/// interrupted code, a `ucontext_t`. Returns whether the interrupted code can go on.
+pub struct SignalHandler(Box<SignalHandlerFn>);
+
+type SignalHandlerFn = dyn Fn(c_int, *const siginfo_t, *const c_void) -> bool + Send + Sync;
+
+impl SignalHandler {
+    /// The handler that a closure is.
+    pub fn new(
+        handler: impl Fn(c_int, *const siginfo_t, *const c_void) -> bool + Send + Sync + 'static,
+    ) -> SignalHandler {
+        SignalHandler(Box::new(handler))
+    }
+}
+
+impl fmt::Debug for SignalHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignalHandler(..)")
+    }
+}
 
 /// Installs the handlers.
 ///
@@ -127,14 +149,19 @@ fn is_fault(info: &siginfo_t) -> bool {
 unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes valid pointers to handlers installed with SA_SIGINFO.
     let info_ref = unsafe { &*info };
+    if let Some(handler) = signal_handler()
+        && (handler.0)(signal, info, context)
+    {
+        return;
+    }
     if is_fault(info_ref) {
         // SAFETY: `context` is the kernel's, and this handler is running.
-        let (pc, fp) = unsafe { ucontext::pc_and_fp(context) };
+        let at = unsafe { ucontext::interrupted(context) };
         let address = matches!(signal, libc::SIGSEGV | libc::SIGBUS)
             // SAFETY: these signals carry an address.
             .then(|| unsafe { info_ref.si_addr() } as usize);
         // SAFETY: the registers are those of the code that faulted on this thread.
-        if let Some(resume) = unsafe { handle_fault(&Fault { pc, fp, address }) } {
+        if let Some(resume) = unsafe { handle_fault(&Fault { at, address }) } {
             // SAFETY: `handle_fault` returns the handler of the entry trampoline whose callee, or
             // a callee of that, faulted.
             unsafe { ucontext::set(context, &resume) };

@@ -2,13 +2,15 @@
 
 use libc::{c_void, ucontext_t};
 
-use crate::traps::Resume;
+use crate::traps::{Interrupted, Resume};
 
 /// Pointers to the registers of `context` that traps need.
 struct Registers<T> {
     pc: *mut T,
     sp: *mut T,
     fp: *mut T,
+    /// Where generated code keeps fuel: Cranelift's pinned register.
+    fuel: *mut T,
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -30,6 +32,7 @@ unsafe fn registers(context: *mut c_void) -> Registers<Word> {
                 pc: gregs.add(libc::REG_RIP as usize),
                 sp: gregs.add(libc::REG_RSP as usize),
                 fp: gregs.add(libc::REG_RBP as usize),
+                fuel: gregs.add(libc::REG_R15 as usize),
             }
         }
         #[cfg(all(
@@ -42,6 +45,7 @@ unsafe fn registers(context: *mut c_void) -> Registers<Word> {
                 pc: &raw mut (*machine).pc,
                 sp: &raw mut (*machine).sp,
                 fp: (&raw mut (*machine).regs).cast::<Word>().add(29),
+                fuel: (&raw mut (*machine).regs).cast::<Word>().add(21),
             }
         }
         #[cfg(all(target_vendor = "apple", target_arch = "x86_64"))]
@@ -51,6 +55,7 @@ unsafe fn registers(context: *mut c_void) -> Registers<Word> {
                 pc: &raw mut (*state).__rip,
                 sp: &raw mut (*state).__rsp,
                 fp: &raw mut (*state).__rbp,
+                fuel: &raw mut (*state).__r15,
             }
         }
         #[cfg(all(target_vendor = "apple", target_arch = "aarch64"))]
@@ -60,21 +65,26 @@ unsafe fn registers(context: *mut c_void) -> Registers<Word> {
                 pc: &raw mut (*state).__pc,
                 sp: &raw mut (*state).__sp,
                 fp: &raw mut (*state).__fp,
+                fuel: (&raw mut (*state).__x).cast::<Word>().add(21),
             }
         }
     }
 }
 
-/// Program counter and frame pointer of the interrupted code.
+/// The registers of the interrupted code.
 ///
 /// # Safety
 ///
 /// `context` is what the kernel passed to a handler that is still running.
-pub(super) unsafe fn pc_and_fp(context: *mut c_void) -> (usize, usize) {
+pub(super) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
     // SAFETY: required of the caller.
     unsafe {
         let registers = registers(context);
-        (registers.pc.read() as usize, registers.fp.read() as usize)
+        Interrupted {
+            pc: registers.pc.read() as usize,
+            fp: registers.fp.read() as usize,
+            fuel: registers.fuel.read() as i64,
+        }
     }
 }
 

@@ -11,10 +11,14 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
     AddVectoredExceptionHandler, CONTEXT, EXCEPTION_POINTERS, RemoveVectoredExceptionHandler,
 };
 
-use crate::traps::{Fault, Resume, handle_fault};
+use crate::traps::{Fault, Interrupted, Resume, handle_fault};
 
 const EXCEPTION_CONTINUE_EXECUTION: i32 = -1;
 const EXCEPTION_CONTINUE_SEARCH: i32 = 0;
+
+/// A handler of signals, of which there are none.
+#[derive(Debug)]
+pub enum SignalHandler {}
 
 static HANDLE: AtomicPtr<core::ffi::c_void> = AtomicPtr::new(std::ptr::null_mut());
 
@@ -45,8 +49,12 @@ pub(crate) unsafe fn uninstall() -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn pc_and_fp(context: &CONTEXT) -> (usize, usize) {
-    (context.Rip as usize, context.Rbp as usize)
+fn interrupted(context: &CONTEXT) -> Interrupted {
+    Interrupted {
+        pc: context.Rip as usize,
+        fp: context.Rbp as usize,
+        fuel: context.R15.cast_signed(),
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -57,12 +65,14 @@ fn set(context: &mut CONTEXT, resume: &Resume) {
 }
 
 #[cfg(target_arch = "aarch64")]
-fn pc_and_fp(context: &CONTEXT) -> (usize, usize) {
+fn interrupted(context: &CONTEXT) -> Interrupted {
     // SAFETY: every member of the union is plain integers.
-    (
-        context.Pc as usize,
-        unsafe { context.Anonymous.Anonymous.Fp } as usize,
-    )
+    let registers = unsafe { context.Anonymous.Anonymous };
+    Interrupted {
+        pc: context.Pc as usize,
+        fp: registers.Fp as usize,
+        fuel: registers.X21.cast_signed(),
+    }
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -90,9 +100,9 @@ unsafe extern "system" fn handler(exception: *mut EXCEPTION_POINTERS) -> i32 {
         }
         _ => return EXCEPTION_CONTINUE_SEARCH,
     };
-    let (pc, fp) = pc_and_fp(context);
+    let at = interrupted(context);
     // SAFETY: the registers are those of the code that faulted on this thread.
-    match unsafe { handle_fault(&Fault { pc, fp, address }) } {
+    match unsafe { handle_fault(&Fault { at, address }) } {
         Some(resume) => {
             set(context, &resume);
             EXCEPTION_CONTINUE_EXECUTION

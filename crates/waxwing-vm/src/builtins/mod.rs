@@ -5,25 +5,29 @@
 //! finds the instance, records failures and panics with the current activation, and tells generated
 //! code by its result that it has to unwind.
 
+mod objects;
+mod work;
+
 use std::ffi::c_void;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use waxwing_environ::gc::GcSlot;
 use waxwing_environ::{
-    BuiltinFunctionIndex, DataIndex, ElemIndex, EngineTypeIndex, FuncIndex, MemoryIndex,
-    ModuleTypeIndex, TableIndex, TagIndex, Trap, WasmCompositeType, for_each_builtin,
+    BuiltinFunctionIndex, DataIndex, ElemIndex, FuncIndex, MemoryIndex, TableIndex, Trap,
+    for_each_builtin,
 };
 
-use crate::gc::{self, GcStore};
+use crate::gc::GcStore;
 use crate::instance::{Instance, InstanceEnv, InstanceId};
 use crate::memory::{self, WaitResult};
+use crate::store::interrupt::{BYTES, ELEMENTS, refuel};
 use crate::store::{self, VMStore};
 use crate::table::TableElement;
 use crate::traps::{self, Thrower, TrapReason};
 use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
+use objects::*;
+use work::at;
 
 /// The address that stands for -1: an instruction that fails without trapping.
 const FAILED: usize = usize::MAX;
@@ -155,6 +159,13 @@ impl Caller {
         // SAFETY: see `Caller`; the reference ends with this function.
         f(unsafe { &mut *self.0.as_ptr() })
     }
+
+    /// Runs `f` with the store.
+    fn with_store<R>(self, f: impl FnOnce(&mut dyn VMStore) -> R) -> R {
+        // SAFETY: the reference ends with this function.
+        let (store, _) = unsafe { self.store() };
+        f(store)
+    }
 }
 
 fn func_element(func: *mut c_void) -> TableElement {
@@ -215,7 +226,11 @@ fn memory_copy(
         MemoryIndex::from_u32(dst_memory),
         MemoryIndex::from_u32(src_memory),
     );
-    Ok(caller.with(|instance| instance.memory_copy(dst_memory, dst, src_memory, src, len))?)
+    // What is yet to be copied must not be overwritten.
+    caller.work(&BYTES, len, dst > src, |from, len| {
+        let (dst, src) = (at(dst, from), at(src, from));
+        Ok(caller.with(|instance| instance.memory_copy(dst_memory, dst, src_memory, src, len))?)
+    })
 }
 
 fn memory_fill(
@@ -226,7 +241,10 @@ fn memory_fill(
     len: u64,
 ) -> Result<(), TrapReason> {
     let memory = MemoryIndex::from_u32(memory);
-    Ok(caller.with(|instance| instance.memory_fill(memory, dst, value as u8, len))?)
+    caller.work(&BYTES, len, false, |from, len| {
+        let dst = at(dst, from);
+        Ok(caller.with(|instance| instance.memory_fill(memory, dst, value as u8, len))?)
+    })
 }
 
 fn memory_init(
@@ -238,7 +256,13 @@ fn memory_init(
     len: u32,
 ) -> Result<(), TrapReason> {
     let (memory, data) = (MemoryIndex::from_u32(memory), DataIndex::from_u32(data));
-    caller.with(|instance| instance.memory_init(memory, data, dst, src, len))
+    caller.work(&BYTES, u64::from(len), false, |from, len| {
+        // Segments are shorter than 4 GiB.
+        let position = |index: u64| u32::try_from(index).map_err(|_| Trap::MemoryOutOfBounds);
+        let (dst, src) = (at(dst, from), position(u64::from(src) + from)?);
+        let len = position(len)?;
+        caller.with(|instance| instance.memory_init(memory, data, dst, src, len))
+    })
 }
 
 fn data_drop(caller: Caller, data: u32) {
@@ -264,16 +288,13 @@ fn table_copy(
         (unsafe { Instance::id_of_vmctx(import.vmctx) }, import.index)
     };
     let (dst_table, src_table) = (owner(dst_table), owner(src_table));
-    // SAFETY: this is the only reference.
-    let (store, _) = unsafe { caller.store() };
-    Ok(store::table_copy(
-        store.core_mut(),
-        dst_table,
-        dst,
-        src_table,
-        src,
-        len,
-    )?)
+    // What is yet to be copied must not be overwritten.
+    caller.work(&ELEMENTS, len, dst > src, |from, len| {
+        let (dst, src) = (at(dst, from), at(src, from));
+        Ok(caller.with_store(|store| {
+            store::table_copy(store.core_mut(), dst_table, dst, src_table, src, len)
+        })?)
+    })
 }
 
 fn table_init(
@@ -285,9 +306,12 @@ fn table_init(
     len: u64,
 ) -> Result<(), TrapReason> {
     let (table, elem) = (TableIndex::from_u32(table), ElemIndex::from_u32(elem));
-    // SAFETY: this is the only reference.
-    let (store, instance) = unsafe { caller.store() };
-    InstanceEnv { store, instance }.table_init(table, elem, dst, src, len)
+    caller.work(&ELEMENTS, len, false, |from, len| {
+        let (dst, src) = (at(dst, from), at(src, from));
+        // SAFETY: this is the only reference.
+        let (store, instance) = unsafe { caller.store() };
+        InstanceEnv { store, instance }.table_init(table, elem, dst, src, len)
+    })
 }
 
 fn elem_drop(caller: Caller, elem: u32) {
@@ -307,7 +331,11 @@ fn table_grow(
     let owner = unsafe { Instance::id_of_vmctx(import.vmctx) };
     // SAFETY: this is the only reference.
     let (store, _) = unsafe { caller.store() };
-    Ok(store::table_grow(store, owner, import.index, delta, init)?)
+    let grown = store::table_grow(store, owner, import.index, delta, init)?;
+    if grown.is_some() {
+        ELEMENTS.charge(store, delta)?;
+    }
+    Ok(grown)
 }
 
 fn table_grow_func_ref(
@@ -338,10 +366,27 @@ fn table_fill(
     let import = caller.with(|instance| instance.table_import(TableIndex::from_u32(table)));
     // SAFETY: the owner of an imported table lives as long as the store.
     let owner = unsafe { Instance::id_of_vmctx(import.vmctx) };
-    // SAFETY: this is the only reference.
-    let (store, _) = unsafe { caller.store() };
-    let core = store.core_mut();
-    Ok(core.table_fill(owner, import.index, start, value, len)?)
+    let reference = match value {
+        TableElement::GcRef(reference) => reference.map_or(0, VMGcRef::get),
+        TableElement::FuncRef(_) => 0,
+    };
+    caller.work_with(
+        [reference],
+        &ELEMENTS,
+        len,
+        false,
+        |[reference], from, len| {
+            let value = match value {
+                TableElement::GcRef(_) => gc_element(reference),
+                func => func,
+            };
+            let start = at(start, from);
+            Ok(caller.with_store(|store| {
+                let core = store.core_mut();
+                core.table_fill(owner, import.index, start, value, len)
+            })?)
+        },
+    )
 }
 
 fn table_fill_func_ref(
@@ -422,172 +467,19 @@ fn memory_atomic_wait64(
     wait_result(unsafe { memory::wait64(address, expected, timeout(nanoseconds)) })
 }
 
-/// The new object, or the trap for its lack.
-fn allocated(object: Result<Option<VMGcRef>>) -> Result<u32, TrapReason> {
-    Ok(object?.ok_or(Trap::AllocationTooLarge)?.get())
+fn out_of_fuel(caller: Caller, left: u64) -> Result<(), TrapReason> {
+    let left = left.cast_signed();
+    caller.with_store(|store| {
+        let pending = store.core().fuel().saturating_sub(left);
+        store.core_mut().charge(pending);
+        refuel(store)?;
+        store.core_mut().charge(-pending);
+        Ok(())
+    })
 }
 
-impl Caller {
-    fn engine_type(self, ty: u32) -> EngineTypeIndex {
-        self.with(|instance| instance.module().engine_type(ModuleTypeIndex::from_u32(ty)))
-    }
-}
-
-fn gc_alloc_struct(caller: Caller, ty: u32) -> Result<u32, TrapReason> {
-    let ty = caller.engine_type(ty);
-    // SAFETY: this is the only reference.
-    let (store, _) = unsafe { caller.store() };
-    allocated(gc::alloc_known_struct(store, ty))
-}
-
-fn gc_alloc_array(caller: Caller, ty: u32, len: u32) -> Result<u32, TrapReason> {
-    let ty = caller.engine_type(ty);
-    // SAFETY: this is the only reference.
-    let (store, _) = unsafe { caller.store() };
-    allocated(gc::alloc_known_array(store, ty, len))
-}
-
-fn gc_alloc_exn(caller: Caller, tag: u32) -> Result<u32, TrapReason> {
-    let import = caller.with(|instance| instance.tag_import(TagIndex::from_u32(tag)));
-    // SAFETY: the owner of an imported tag lives as long as the store.
-    let owner = unsafe { Instance::id_of_vmctx(import.vmctx) };
-    // SAFETY: this is the only reference.
-    let (store, _) = unsafe { caller.store() };
-    allocated(gc::alloc_exn(store, (owner, import.index)))
-}
-
-fn gc_list(caller: Caller, object: u32) {
-    caller.with_gc(|gc| gc.list(object));
-}
-
-fn gc_count_extern(caller: Caller, reference: u32, delta: u32) {
-    caller.with_gc(|gc| match delta {
-        1 => gc.count_up(reference),
-        _ => gc.count_down(reference),
-    });
-}
-
-fn gc_is_subtype(caller: Caller, actual: u32, expected: u32) -> u32 {
-    // SAFETY: this is the only reference.
-    let (store, _) = unsafe { caller.store() };
-    let core = store.core();
-    core.gc()
-        .is_subtype(core.type_registry(), actual, expected)
-        .into()
-}
-
-fn gc_intern_func_ref(caller: Caller, func: *mut c_void) -> Result<u32, TrapReason> {
-    let func = NonNull::new(func.cast::<VMFuncRef>());
-    let func = func.ok_or(Trap::NullReference)?;
-    // SAFETY: generated code passes functions of its own store.
-    Ok(caller.with_gc(|gc| unsafe { gc.intern_func(func) })?)
-}
-
-fn array_new_data(
-    caller: Caller,
-    ty: u32,
-    data: u32,
-    src: u32,
-    len: u32,
-) -> Result<u32, TrapReason> {
-    let module = caller.with(|instance| Arc::clone(instance.module()));
-    let data = DataIndex::from_u32(data);
-    let segment = caller.with(|instance| instance.data_segment(&module, data))?;
-    let element = match module.types().types[ModuleTypeIndex::from_u32(ty)].composite {
-        WasmCompositeType::Array(element) => element.element_type,
-        _ => return Err(Trap::AllocationTooLarge.into()),
-    };
-    // Bounds come before the lack of memory.
-    gc::segment_bytes(segment, GcSlot::of_storage(element), src, len)?;
-    let array = gc_alloc_array(caller, ty, len)?;
-    caller.with_gc(|gc| gc.array_init_data(VMGcRef::new(array), segment, 0, src, len))?;
-    Ok(array)
-}
-
-fn array_new_elem(
-    caller: Caller,
-    ty: u32,
-    elem: u32,
-    src: u32,
-    len: u32,
-) -> Result<u32, TrapReason> {
-    let elem = ElemIndex::from_u32(elem);
-    {
-        // SAFETY: this is the only reference.
-        let (store, instance) = unsafe { caller.store() };
-        InstanceEnv { store, instance }.segment_words(elem, src, len)?;
-    }
-    let array = gc_alloc_array(caller, ty, len)?;
-    // Only now, as references may have changed.
-    // SAFETY: this is the only reference.
-    let (store, instance) = unsafe { caller.store() };
-    let words = InstanceEnv { store, instance }.segment_words(elem, src, len)?;
-    caller.with_gc(|gc| gc.array_init_elem(VMGcRef::new(array), &words, 0, 0, len))?;
-    Ok(array)
-}
-
-fn array_init_data(
-    caller: Caller,
-    array: u32,
-    data: u32,
-    dst: u32,
-    src: u32,
-    len: u32,
-) -> Result<(), TrapReason> {
-    let module = caller.with(|instance| Arc::clone(instance.module()));
-    let data = DataIndex::from_u32(data);
-    let segment = caller.with(|instance| instance.data_segment(&module, data))?;
-    let array = VMGcRef::new(array);
-    Ok(caller.with_gc(|gc| gc.array_init_data(array, segment, dst, src, len))?)
-}
-
-fn array_init_elem(
-    caller: Caller,
-    array: u32,
-    elem: u32,
-    dst: u32,
-    src: u32,
-    len: u32,
-) -> Result<(), TrapReason> {
-    let array = VMGcRef::new(array);
-    caller.with_gc(|gc| gc.check_elements(array, dst, len))?;
-    let elem = ElemIndex::from_u32(elem);
-    // SAFETY: this is the only reference.
-    let (store, instance) = unsafe { caller.store() };
-    let words = InstanceEnv { store, instance }.segment_words(elem, src, len)?;
-    Ok(caller.with_gc(|gc| gc.array_init_elem(array, &words, dst, 0, len))?)
-}
-
-fn array_copy(
-    caller: Caller,
-    dst_array: u32,
-    dst: u32,
-    src_array: u32,
-    src: u32,
-    len: u32,
-) -> Result<(), TrapReason> {
-    let (dst_array, src_array) = (VMGcRef::new(dst_array), VMGcRef::new(src_array));
-    Ok(caller.with_gc(|gc| gc.array_copy(dst_array, dst, src_array, src, len))?)
-}
-
-fn array_fill(
-    caller: Caller,
-    array: u32,
-    dst: u32,
-    low: u64,
-    high: u64,
-    len: u32,
-) -> Result<(), TrapReason> {
-    let value = u128::from(high) << 64 | u128::from(low);
-    Ok(caller.with_gc(|gc| gc.array_fill(VMGcRef::new(array), dst, value, len))?)
-}
-
-fn throw_ref(caller: Caller, exception: u32) -> ! {
-    // SAFETY: this is the only reference.
-    let (store, _) = unsafe { caller.store() };
-    let exception = VMGcRef::new(exception).expect("generated code checks for null");
-    // SAFETY: see `Caller`. Nothing here has to be dropped.
-    unsafe { Thrower::new(store.core_mut()) }.throw(exception)
+fn new_epoch(caller: Caller) -> Result<(), TrapReason> {
+    Ok(caller.with_store(|store| store.new_epoch())?)
 }
 
 /// Defines builtins that compute a float.
@@ -632,8 +524,8 @@ mod tests {
                 offset_of!(VMBuiltinArray, memory_grow),
             ),
             (
-                BuiltinFunctionIndex::fma_f64,
-                offset_of!(VMBuiltinArray, fma_f64),
+                BuiltinFunctionIndex::array_fill_new,
+                offset_of!(VMBuiltinArray, array_fill_new),
             ),
         ] {
             assert_eq!(HOST_PTR.builtin(builtin) as usize, offset, "{builtin:?}");
