@@ -94,3 +94,22 @@ fn few_places_adjust_the_counter() {
         assert_eq!(adjustments(body), expected, "{body}");
     }
 }
+
+/// Targets without a register to set aside have the counter in memory.
+#[test]
+#[cfg(feature = "all-arch")]
+fn every_target_can_count() {
+    let wat = "(module (func $f (export \"f\") (param i32)
+        (loop (call $f (local.get 0)) (br_if 0 (local.get 0)))))";
+    for (triple, has_register) in [
+        ("x86_64-pc-windows-msvc", true),
+        ("aarch64-unknown-linux-gnu", true),
+        ("riscv64gc-unknown-linux-gnu", false),
+        ("s390x-unknown-linux-gnu", false),
+    ] {
+        let target = target(triple, Some(triple), &[], interruptible());
+        let clif = first_function(&target, wat).clif.expect("asked for");
+        assert_eq!(clif.contains("get_pinned_reg"), has_register, "{triple}");
+        super::artifact(&target, wat);
+    }
+}

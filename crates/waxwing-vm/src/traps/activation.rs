@@ -13,6 +13,7 @@ use super::{Resume, TrapReason, UnwindReason};
 use crate::arch;
 use crate::backtrace::{RawBacktrace, RawFrame};
 use crate::store_context::VMStoreContext;
+#[cfg(unix)]
 use crate::sys::faults::SignalHandler;
 use crate::sys::thread;
 
@@ -149,6 +150,7 @@ impl Activation {
     }
 
     /// The store's own handler of signals.
+    #[cfg(unix)]
     pub(super) fn signal_handler(&self) -> Option<&'static SignalHandler> {
         // SAFETY: the store keeps its handler alive, and is not dropped while it has an activation. As for the lifetime
         // see `activations`: the handler of signals that uses it is younger than the activation.

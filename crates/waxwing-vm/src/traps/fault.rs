@@ -16,7 +16,7 @@ pub(crate) struct Interrupted {
     /// The frame pointer at that instruction.
     pub(crate) fp: usize,
     /// What is in the register where generated code keeps the fuel, if it counts any.
-    pub(crate) fuel: i64,
+    pub(crate) fuel: usize,
 }
 
 /// A hardware fault of the calling thread.
@@ -54,7 +54,7 @@ pub(crate) unsafe fn handle_fault(fault: &Fault) -> Option<Resume> {
     };
     let frame = RawFrame { pc, fp };
     let activation = activation::innermost()?;
-    activation.save_fuel(fuel);
+    activation.save_fuel(fuel as i64);
     // SAFETY: the innermost activation is that of the code that faulted, whose frames are live and
     // keep frame pointers.
     unsafe {
@@ -67,6 +67,7 @@ pub(crate) unsafe fn handle_fault(fault: &Fault) -> Option<Resume> {
 }
 
 /// The handler that sees signals of the calling thread first, if the store whose code it runs has one.
+#[cfg(unix)]
 pub(crate) fn signal_handler() -> Option<&'static sys::faults::SignalHandler> {
     activation::innermost()?.signal_handler()
 }

@@ -83,7 +83,7 @@ pub(super) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
         Interrupted {
             pc: registers.pc.read() as usize,
             fp: registers.fp.read() as usize,
-            fuel: registers.fuel.read() as i64,
+            fuel: registers.fuel.read() as usize,
         }
     }
 }

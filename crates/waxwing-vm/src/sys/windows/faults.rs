@@ -53,7 +53,7 @@ fn interrupted(context: &CONTEXT) -> Interrupted {
     Interrupted {
         pc: context.Rip as usize,
         fp: context.Rbp as usize,
-        fuel: context.R15.cast_signed(),
+        fuel: context.R15 as usize,
     }
 }
 
@@ -71,7 +71,7 @@ fn interrupted(context: &CONTEXT) -> Interrupted {
     Interrupted {
         pc: context.Pc as usize,
         fp: registers.Fp as usize,
-        fuel: registers.X21.cast_signed(),
+        fuel: registers.X21 as usize,
     }
 }
 
