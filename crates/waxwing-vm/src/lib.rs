@@ -1,5 +1,6 @@
 //! The heart of Waxwing: everything that runs generated code, and that touches the machine to do so.
 
+mod allocator;
 mod arch;
 mod backtrace;
 mod builtins;
@@ -23,6 +24,7 @@ mod type_registry;
 mod val_raw;
 mod vmcontext;
 
+pub use allocator::Allocator;
 pub use backtrace::{RawBacktrace, RawFrame};
 pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};
 pub use code_registry::lookup as lookup_code;

@@ -24,6 +24,7 @@ pub use create::{
     import_shared_memory, instantiate,
 };
 
+use crate::allocator::Allocator;
 use crate::gc::{GcOptions, GcStore};
 use crate::host_func::HostFunc;
 use crate::instance::{Instance, InstanceHandle, InstanceId, is_gc_type};
@@ -205,6 +206,7 @@ pub struct StoreCore {
     entry_options: EntryOptions,
     tunables: Tunables,
     registry: Arc<TypeRegistry>,
+    allocator: Arc<Allocator>,
 }
 
 // SAFETY: all that the pointers lead to belongs to the store or to what it keeps alive, and is `Send`:
@@ -222,6 +224,7 @@ impl StoreCore {
         tunables: &Tunables,
         entry_options: EntryOptions,
         gc_options: GcOptions,
+        allocator: &Arc<Allocator>,
     ) -> StoreCore {
         let context = PinnedContext(NonNull::from(Box::leak(Box::default())));
         let mut core = StoreCore {
@@ -244,6 +247,7 @@ impl StoreCore {
             entry_options,
             tunables: tunables.clone(),
             registry: Arc::clone(registry),
+            allocator: Arc::clone(allocator),
         };
         core.watch_epoch(Arc::default());
         core
@@ -295,6 +299,11 @@ impl StoreCore {
     /// The engine's types.
     pub fn type_registry(&self) -> &Arc<TypeRegistry> {
         &self.registry
+    }
+
+    /// Where what belongs to the store comes from.
+    pub fn allocator(&self) -> &Arc<Allocator> {
+        &self.allocator
     }
 
     /// The garbage-collected heap.

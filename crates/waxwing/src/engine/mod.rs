@@ -21,7 +21,7 @@ use waxwing_environ::Tunables;
 #[cfg(feature = "cranelift")]
 use waxwing_environ::compile::Compiler;
 #[cfg(feature = "runtime")]
-use waxwing_vm::{TypeRegistry, traps::ProcessHandlers};
+use waxwing_vm::{Allocator, TypeRegistry, traps::ProcessHandlers};
 
 /// Where modules are compiled, and the settings with which they are compiled and run.
 ///
@@ -63,6 +63,8 @@ struct EngineInner {
     process_handlers: Option<ProcessHandlers>,
     #[cfg(feature = "runtime")]
     epoch: Arc<AtomicU64>,
+    #[cfg(feature = "runtime")]
+    allocator: Arc<Allocator>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -117,6 +119,8 @@ impl Engine {
             },
             #[cfg(feature = "runtime")]
             epoch: Arc::default(),
+            #[cfg(feature = "runtime")]
+            allocator: Arc::default(),
             config: config.clone(),
             tunables,
         };
@@ -174,6 +178,12 @@ impl Engine {
     #[cfg(feature = "runtime")]
     pub(crate) fn epoch(&self) -> &Arc<AtomicU64> {
         &self.inner.epoch
+    }
+
+    /// Where the parts of instances come from.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn allocator(&self) -> &Arc<Allocator> {
+        &self.inner.allocator
     }
 
     /// Removes this engine's claim to the process-wide handlers of hardware faults, and the

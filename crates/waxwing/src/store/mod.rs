@@ -146,6 +146,7 @@ impl<T> Store<T> {
                     GcOptions {
                         stress: engine.config().gc.stress,
                     },
+                    engine.allocator(),
                 ),
                 engine: engine.clone(),
                 roots: RootSet::default(),

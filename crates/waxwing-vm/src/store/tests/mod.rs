@@ -108,7 +108,7 @@ impl Owned {
             backtraces: true,
         };
         let mut store = NonNull::from(Box::leak(Box::new(TestStore {
-            core: StoreCore::new(&registry, tunables, options, gc_options),
+            core: StoreCore::new(&registry, tunables, options, gc_options, &Arc::default()),
             limiter: Limiter::default(),
             instances_limit: 10,
             roots: Vec::new(),
