@@ -1,5 +1,5 @@
 //! Random modules that may run for ever are stopped by fuel, always at the same place, and interrupted by epochs
-//! without noticing.
+//! and suspended without noticing.
 //!
 //! | environment variable | default | |
 //! |---|---|---|
@@ -8,11 +8,14 @@
 
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 use waxwing::{
-    Caller, Collector, Config, Engine, Extern, ExternType, Func, Global, Instance, Memory, Module,
-    OptLevel, Ref, Store, StoreLimits, Table, Trap, UpdateDeadline, Val, ValType,
+    Caller, Collector, Config, Engine, Extern, ExternType, Func, FuncType, Global, Instance,
+    Memory, Module, OptLevel, Ref, Store, StoreLimits, Table, Trap, UpdateDeadline, Val, ValType,
 };
 use waxwing_tests::journal::Journal;
 use waxwing_tests::meter::{COUNT_EXPORT, metered};
@@ -40,7 +43,7 @@ struct Machine {
 
 fn machines() -> Vec<Machine> {
     type Setup = fn(&mut Config);
-    let setups: [(&'static str, bool, Setup); 6] = [
+    let setups: [(&'static str, bool, Setup); 8] = [
         ("optimized", false, |_| {}),
         ("unoptimized", false, |config| {
             config.cranelift_opt_level(OptLevel::None);
@@ -68,6 +71,14 @@ fn machines() -> Vec<Machine> {
             config.cranelift_opt_level(OptLevel::None);
             config.signals_based_traps(false);
             config.collector(Collector::DeferredReferenceCounting);
+            config.gc_stress(true);
+        }),
+        ("suspended", false, |config| {
+            config.async_support(true);
+        }),
+        ("interrupted and suspended", true, |config| {
+            config.async_support(true);
+            config.epoch_interruption(true);
             config.gc_stress(true);
         }),
     ];
@@ -120,28 +131,97 @@ fn shown_error(error: &anyhow::Error) -> String {
     }
 }
 
+/// What functions of the host do.
+fn answer(
+    caller: &mut Caller<'_, Data>,
+    seed: u64,
+    ty: &FuncType,
+    params: &[Val],
+    out: &mut [Val],
+) -> Result<()> {
+    let fuel = caller.get_fuel()?;
+    let entry = format!(
+        "host with {fuel}: {:?}",
+        params.iter().map(shown).collect::<Vec<_>>()
+    );
+    caller.data_mut().log.push(entry);
+    let mut rng = Rng::of(&[seed, fuel]);
+    ensure!(!rng.one_in(20), "the host fails");
+    if rng.one_in(10) {
+        caller.set_fuel(fuel / 2)?;
+    }
+    for (out, ty) in out.iter_mut().zip(ty.results()) {
+        *out = value(&mut rng, &ty).expect("the imports were chosen so");
+    }
+    Ok(())
+}
+
+/// Pending, and then ready.
+struct Once(bool);
+
+impl Future for Once {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+        match std::mem::replace(&mut self.0, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+/// Who polls what is suspended, at times on other threads.
+struct Executor {
+    /// How often something was pending.
+    pending: u64,
+    /// At which of these times it is dropped.
+    drop_at: u64,
+}
+
+impl Executor {
+    fn run<R: Send>(&mut self, future: impl Future<Output = Result<R>> + Send) -> Result<R> {
+        let mut future = Box::pin(future);
+        loop {
+            let mut poll = || {
+                let mut cx = Context::from_waker(Waker::noop());
+                future.as_mut().poll(&mut cx)
+            };
+            let polled = match self.pending % 512 {
+                0 => thread::scope(|scope| scope.spawn(poll).join()).expect("nothing panics"),
+                _ => poll(),
+            };
+            if let Poll::Ready(result) = polled {
+                return result;
+            }
+            self.pending += 1;
+            ensure!(self.pending != self.drop_at, "dropped");
+        }
+    }
+}
+
 fn import(store: &mut Store<Data>, seed: u64, ty: ExternType) -> Result<Extern> {
     Ok(match ty {
+        ExternType::Func(ty) if store.engine().is_async() => {
+            let call_ty = ty.clone();
+            Extern::Func(Func::new_async(
+                store,
+                call_ty,
+                move |mut caller, params, out| {
+                    let ty = ty.clone();
+                    Box::new(async move {
+                        Once(false).await;
+                        let result = answer(&mut caller, seed, &ty, params, out);
+                        Once(false).await;
+                        result
+                    })
+                },
+            ))
+        }
         ExternType::Func(ty) => {
-            let results: Vec<ValType> = ty.results().collect();
-            let call = move |mut caller: Caller<'_, Data>, params: &[Val], out: &mut [Val]| {
-                let fuel = caller.get_fuel()?;
-                let entry = format!(
-                    "host with {fuel}: {:?}",
-                    params.iter().map(shown).collect::<Vec<_>>()
-                );
-                caller.data_mut().log.push(entry);
-                let mut rng = Rng::of(&[seed, fuel]);
-                ensure!(!rng.one_in(20), "the host fails");
-                if rng.one_in(10) {
-                    caller.set_fuel(fuel / 2)?;
-                }
-                for (out, ty) in out.iter_mut().zip(&results) {
-                    *out = value(&mut rng, ty).expect("the imports were chosen so");
-                }
-                Ok(())
-            };
-            Extern::Func(Func::new(store, ty, call))
+            let call_ty = ty.clone();
+            Extern::Func(Func::new(store, call_ty, move |mut caller, params, out| {
+                answer(&mut caller, seed, &ty, params, out)
+            }))
         }
         ExternType::Global(ty) => {
             let value = value(&mut Rng::of(&[seed]), ty.content());
@@ -157,8 +237,30 @@ fn import(store: &mut Store<Data>, seed: u64, ty: ExternType) -> Result<Extern> 
     })
 }
 
-/// Runs a module and tells what could be observed. `stop_at` is the interruption that ends an execution.
-fn run(machine: &Machine, module: &Module, seed: u64, stop_at: u64) -> Result<Data> {
+/// What ends an execution early, if anything does.
+#[derive(Clone, Copy)]
+enum End {
+    Never,
+    /// This interruption.
+    Stopped(u64),
+    /// Its future is dropped when it is pending for the so manieth time.
+    Dropped(u64),
+}
+
+/// Runs a module and tells what could be observed, and how often it was suspended.
+fn run(machine: &Machine, module: &Module, seed: u64, end: End) -> Result<(Data, u64)> {
+    let stop_at = match end {
+        End::Stopped(at) => at,
+        _ => 0,
+    };
+    let mut executor = Executor {
+        pending: 0,
+        drop_at: match end {
+            End::Dropped(at) => at,
+            _ => 0,
+        },
+    };
+    let is_async = machine.engine.is_async();
     let data = Data {
         limits: guest::limits(),
         log: Vec::new(),
@@ -168,11 +270,14 @@ fn run(machine: &Machine, module: &Module, seed: u64, stop_at: u64) -> Result<Da
     let mut store = Store::new(&machine.engine, data);
     store.limiter(|data| &mut data.limits);
     if machine.interrupts {
-        store.epoch_deadline_callback(|mut store| {
+        store.epoch_deadline_callback(move |mut store| {
             let data = store.data_mut();
             data.interruptions += 1;
             ensure!(data.interruptions != data.last_interruption, "stopped");
-            Ok(UpdateDeadline::Continue(0))
+            Ok(match data.interruptions % 3 {
+                0 if is_async => UpdateDeadline::Yield(0),
+                _ => UpdateDeadline::Continue(0),
+            })
         });
     }
     let mut rng = Rng::of(&[seed, 6]);
@@ -182,7 +287,14 @@ fn run(machine: &Machine, module: &Module, seed: u64, stop_at: u64) -> Result<Da
     }
     let fuel = |rng: &mut Rng| *rng.choose(&[0, 10, 100, 1000, 5000, 5000, 20_000]);
     store.set_fuel(fuel(&mut rng))?;
-    let instance = Instance::new(&mut store, module, &imports);
+    if is_async {
+        let interval = *Rng::of(&[seed, 9]).choose(&[1, 3, 10, 100, 1000]);
+        store.fuel_async_yield_interval(Some(interval))?;
+    }
+    let instance = match is_async {
+        true => executor.run(Instance::new_async(&mut store, module, &imports)),
+        false => Instance::new(&mut store, module, &imports),
+    };
     let left = store.get_fuel()?;
     let outcome = match &instance {
         Ok(_) => "instantiated".to_string(),
@@ -190,7 +302,7 @@ fn run(machine: &Machine, module: &Module, seed: u64, stop_at: u64) -> Result<Da
     };
     store.data_mut().log.push(format!("{left} left: {outcome}"));
     let Ok(instance) = instance else {
-        return Ok(store.into_data());
+        return Ok((store.into_data(), executor.pending));
     };
     let exports: Vec<(String, Extern)> = instance
         .exports(&mut store)
@@ -205,7 +317,11 @@ fn run(machine: &Machine, module: &Module, seed: u64, stop_at: u64) -> Result<Da
         };
         store.set_fuel(fuel(&mut rng))?;
         let mut results = vec![Val::I32(0); ty.results().len()];
-        let outcome = match func.call(&mut store, &arguments, &mut results) {
+        let called = match is_async {
+            true => executor.run(func.call_async(&mut store, &arguments, &mut results)),
+            false => func.call(&mut store, &arguments, &mut results),
+        };
+        let outcome = match called {
             Ok(()) => format!("{:?}", results.iter().map(shown).collect::<Vec<_>>()),
             Err(error) => shown_error(&error),
         };
@@ -228,7 +344,7 @@ fn run(machine: &Machine, module: &Module, seed: u64, stop_at: u64) -> Result<Da
         };
         store.data_mut().log.push(format!("`{name}`: {state}"));
     }
-    Ok(store.into_data())
+    Ok((store.into_data(), executor.pending))
 }
 
 #[test]
@@ -237,7 +353,8 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
     let count = env_count("WAXWING_INTERRUPTED_MODULES", 300);
     let journal = Journal::open(env!("CARGO_TARGET_TMPDIR"), "interruption");
     let machines = machines();
-    let [entries, exhausted, interruptions, skipped] = [const { AtomicU64::new(0) }; 4];
+    let [entries, exhausted, interruptions, suspensions, skipped] =
+        [const { AtomicU64::new(0) }; 5];
     let differences = Mutex::new(Vec::new());
     with_threads(|| {
         (first..first + count).into_par_iter().for_each(|seed| {
@@ -252,7 +369,7 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
             let mut expected: Option<Vec<String>> = None;
             for machine in &machines {
                 let module = Module::new(&machine.engine, &wasm).expect("valid modules compile");
-                let Ok(data) = run(machine, &module, seed, 0) else {
+                let Ok((data, pending)) = run(machine, &module, seed, End::Never) else {
                     skipped.fetch_add(1, Relaxed);
                     return;
                 };
@@ -264,8 +381,12 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
                     skipped.fetch_add(1, Relaxed);
                     return;
                 }
-                let again = run(machine, &module, seed, 0).expect("it could be run before");
-                if again.log != data.log || again.interruptions != data.interruptions {
+                let (again, pending_again) =
+                    run(machine, &module, seed, End::Never).expect("it could be run before");
+                if again.log != data.log
+                    || again.interruptions != data.interruptions
+                    || pending_again != pending
+                {
                     differ(machine.name, "differs when it is run again".to_string());
                 }
                 if let Some(expected) = &expected {
@@ -277,13 +398,27 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
                         differ(machine.name, "more or less happened".to_string());
                     }
                 }
+                suspensions.fetch_add(pending, Relaxed);
+                if pending > 0 {
+                    // To be given up somewhere is no harm.
+                    let mut rng = Rng::of(&[seed, 10]);
+                    for _ in 0..3 {
+                        let at = 1 + rng.below(pending as usize) as u64;
+                        let (dropped, _) =
+                            run(machine, &module, seed, End::Dropped(at)).expect("as before");
+                        if !dropped.log.iter().any(|entry| entry.contains("dropped")) {
+                            differ(machine.name, format!("was not dropped at {at}"));
+                        }
+                    }
+                }
                 if machine.interrupts {
                     interruptions.fetch_add(data.interruptions, Relaxed);
                     // To be stopped somewhere is no harm.
                     let mut rng = Rng::of(&[seed, 7]);
                     for _ in 0..3 {
                         let at = 1 + rng.below(data.interruptions as usize) as u64;
-                        let stopped = run(machine, &module, seed, at).expect("as before");
+                        let (stopped, _) =
+                            run(machine, &module, seed, End::Stopped(at)).expect("as before");
                         if !stopped.log.iter().any(|entry| entry.contains("stopped"))
                             && data.interruptions > 0
                         {
@@ -301,16 +436,19 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
         });
     });
     let differences = differences.into_inner().expect("no thread panics");
-    let [entries, exhausted, interruptions, skipped] =
-        [entries, exhausted, interruptions, skipped].map(AtomicU64::into_inner);
+    let [entries, exhausted, interruptions, suspensions, skipped] =
+        [entries, exhausted, interruptions, suspensions, skipped].map(AtomicU64::into_inner);
     println!(
         "{count} modules, {entries} observations, {exhausted} times out of fuel, {interruptions} \
-         interruptions, {skipped} modules skipped, {} differences",
+         interruptions, {suspensions} suspensions, {skipped} modules skipped, {} differences",
         differences.len()
     );
     assert!(differences.is_empty(), "{}", differences.join("\n"));
     assert!(
-        exhausted > count / 4 && interruptions > 10 * count && skipped < count / 2,
+        exhausted > count / 4
+            && interruptions > 10 * count
+            && suspensions > 10 * count
+            && skipped < count / 2,
         "these modules test little"
     );
 }
