@@ -150,8 +150,8 @@ impl Language {
 const SUITES: &[Suite] = &[
     Suite::of_spec("v1", SpecVersion::V1, &WASM_1, COMPILED),
     Suite::of_spec("v2", SpecVersion::V2, &WASM_2, COMPILED),
-    Suite::of_spec("v3", SpecVersion::V3, &WASM_3, COLLECTED),
-    Suite::of_spec("latest", SpecVersion::Latest, &WASM_3, COLLECTED),
+    Suite::of_spec("v3", SpecVersion::V3, &WASM_3, SUSPENDED),
+    Suite::of_spec("latest", SpecVersion::Latest, &WASM_3, SUSPENDED),
     Suite::of_proposal("annotations", Proposal::Annotations, &WASM_3, COMPILED),
     Suite::of_proposal(
         "bulk-memory",
@@ -175,7 +175,7 @@ const SUITES: &[Suite] = &[
         "exceptions",
         Proposal::ExceptionHandling,
         &WASM_3,
-        COLLECTED,
+        SUSPENDED,
     ),
     Suite::of_proposal("extended-const", Proposal::ExtendedConst, &WASM_3, COMPILED),
     Suite::of_proposal(
@@ -184,7 +184,7 @@ const SUITES: &[Suite] = &[
         &FUNCTION_REFERENCES,
         COLLECTED,
     ),
-    Suite::of_proposal("gc", Proposal::GC, &WASM_3, COLLECTED),
+    Suite::of_proposal("gc", Proposal::GC, &WASM_3, SUSPENDED),
     Suite::of_proposal("memory64", Proposal::Memory64, &MEMORY64, COMPILED),
     Suite::of_proposal("multi-memory", Proposal::MultiMemory, &WASM_3, COMPILED),
     Suite::of_proposal("multi-value", Proposal::MultiValue, &WASM_2, COMPILED),
@@ -258,6 +258,9 @@ const COMPILED: &[&[Variant]] = &[COMPILERS];
 
 /// Those, and the ones that differ in how garbage is collected.
 const COLLECTED: &[&[Variant]] = &[COMPILERS, COLLECTORS];
+
+/// Those, and the ones that run on stacks of their own.
+const SUSPENDED: &[&[Variant]] = &[COMPILERS, COLLECTORS, FIBERS];
 
 const COMPILERS: &[Variant] = &[
     Variant {
@@ -355,6 +358,25 @@ const COLLECTORS: &[Variant] = &[
         configure: |config| {
             no_signals(config);
             config.collector(Collector::Copying).gc_stress(true);
+        },
+    },
+];
+
+const FIBERS: &[Variant] = &[
+    // Asynchronous calls, that are never suspended.
+    Variant {
+        name: "async",
+        configure: |config| _ = config.async_support(true),
+    },
+    // Calls that are suspended all the time, with collections in between.
+    Variant {
+        name: "async-yield",
+        configure: |config| {
+            config
+                .async_support(true)
+                .consume_fuel(true)
+                .collector(Collector::Copying)
+                .gc_stress(true);
         },
     },
 ];

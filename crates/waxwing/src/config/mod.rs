@@ -1,5 +1,7 @@
 //! [`Config`]: what an engine can do, and how.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 #[cfg(feature = "cranelift")]
 mod compiler;
 mod gc;
@@ -62,6 +64,8 @@ pub struct Config {
     pub(crate) proposals: Proposals,
     pub(crate) gc: gc::GcConfig,
     pub(crate) memory: memory::MemoryConfig,
+    #[cfg(feature = "async")]
+    pub(crate) asynchronous: asynchronous::AsyncConfig,
     pub(crate) max_wasm_stack: usize,
     pub(crate) wasm_backtrace: bool,
     pub(crate) wasm_backtrace_details: WasmBacktraceDetails,
@@ -92,8 +96,10 @@ impl fmt::Debug for Config {
         f.field("proposals", &self.proposals)
             .field("gc", &self.gc)
             .field("memory", &self.memory)
-            .field("max_wasm_stack", &self.max_wasm_stack)
-            .field("wasm_backtrace", &self.wasm_backtrace)
+            .field("max_wasm_stack", &self.max_wasm_stack);
+        #[cfg(feature = "async")]
+        f.field("asynchronous", &self.asynchronous);
+        f.field("wasm_backtrace", &self.wasm_backtrace)
             .field("wasm_backtrace_details", &self.wasm_backtrace_details)
             .field("generate_address_map", &self.generate_address_map)
             .field("signals_based_traps", &self.signals_based_traps)
@@ -120,6 +126,8 @@ impl Config {
             proposals: Proposals::default(),
             gc: gc::GcConfig::default(),
             memory: memory::MemoryConfig::default(),
+            #[cfg(feature = "async")]
+            asynchronous: asynchronous::AsyncConfig::default(),
             max_wasm_stack: DEFAULT_MAX_WASM_STACK,
             wasm_backtrace: true,
             wasm_backtrace_details: WasmBacktraceDetails::Environment,
@@ -192,7 +200,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Engine::new`](crate::Engine::new) fails if the size is 0.
+    /// [`Engine::new`](crate::Engine::new) fails if the size is 0. With the Cargo feature `async` of this crate it
+    /// also fails if the size exceeds `Config::async_stack_size`, whose default is 2 MiB.
     ///
     /// [`Trap::StackOverflow`]: waxwing_environ::Trap::StackOverflow
     pub fn max_wasm_stack(&mut self, size: usize) -> &mut Self {
@@ -330,6 +339,16 @@ impl Config {
     pub fn parallel_compilation(&mut self, parallel: bool) -> &mut Self {
         self.parallel_compilation = parallel;
         self
+    }
+
+    /// Where the parts of instances come from.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn allocator(&self) -> waxwing_vm::Allocator {
+        #[allow(unused_mut, reason = "features change it")]
+        let mut allocator = waxwing_vm::Allocator::default();
+        #[cfg(feature = "async")]
+        self.asynchronous.set_stacks(&mut allocator);
+        allocator
     }
 
     /// Whether backtraces shall name source files and lines.

@@ -120,7 +120,7 @@ impl Engine {
             #[cfg(feature = "runtime")]
             epoch: Arc::default(),
             #[cfg(feature = "runtime")]
-            allocator: Arc::default(),
+            allocator: Arc::new(config.allocator()),
             config: config.clone(),
             tunables,
         };
@@ -178,6 +178,13 @@ impl Engine {
     #[cfg(feature = "runtime")]
     pub(crate) fn epoch(&self) -> &Arc<AtomicU64> {
         &self.inner.epoch
+    }
+
+    /// Whether the engine's stores are asynchronous: whether it was made with
+    /// [`Config::async_support`](crate::Config::async_support).
+    #[cfg(feature = "async")]
+    pub fn is_async(&self) -> bool {
+        self.inner.config.asynchronous.support
     }
 
     /// Where the parts of instances come from.
