@@ -1,5 +1,7 @@
 //! [`Memory`]: a linear memory, which belongs to a store or is shared between several.
 
+mod backing;
+mod host;
 mod parking_lot;
 mod racy;
 mod shared;
@@ -11,6 +13,9 @@ use std::ptr::NonNull;
 use anyhow::Result;
 use waxwing_environ::{Trap, Tunables};
 
+use crate::allocator::Allocator;
+
+pub use host::{HostMemories, LinearMemory};
 pub(crate) use parking_lot::notify;
 pub(crate) use racy::{copy as racy_copy, fill as racy_fill, write as racy_write};
 pub use shared::SharedMemory;
@@ -45,11 +50,12 @@ impl Memory {
     ///
     /// Fails if the system lacks the address space or memory, or the contents cannot be mapped.
     pub(crate) fn new(
+        allocator: &Allocator,
         ty: &waxwing_environ::Memory,
         tunables: &Tunables,
         contents: InitialContents<'_>,
     ) -> Result<Memory> {
-        let storage = Storage::new(ty, tunables, contents)?;
+        let storage = Storage::new(allocator, ty, tunables, contents)?;
         Ok(if ty.shared {
             Memory::Shared(SharedMemory::from_storage(storage))
         } else {

@@ -152,18 +152,22 @@ fn make_memory(
         "memory minimum size of {} pages exceeds memory limits",
         ty.limits.min
     );
-    let image;
+    let core = store.core();
     let contents = match module.image_facts(index) {
         None => InitialContents::Zeros,
         Some(facts) => {
-            image = module.image(index)?;
+            let image = if core.allocator().maps_images() {
+                module.image(index)?
+            } else {
+                None
+            };
             match image {
                 Some(image) => InitialContents::Image(image),
                 None => InitialContents::Copy(facts, module.data(facts.data.clone())?),
             }
         }
     };
-    memory::Memory::new(ty, store.core().tunables(), contents)
+    memory::Memory::new(core.allocator(), ty, core.tunables(), contents)
         .with_context(|| format!("failed to create a memory of {} pages", ty.limits.min))
 }
 
