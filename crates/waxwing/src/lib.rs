@@ -100,6 +100,8 @@ mod func;
 #[cfg(feature = "runtime")]
 mod gc;
 #[cfg(feature = "runtime")]
+mod host_memory;
+#[cfg(feature = "runtime")]
 mod instance;
 #[cfg(feature = "runtime")]
 mod limits;
@@ -147,6 +149,8 @@ pub use gc::{
     I31, ManuallyRooted, NoExtern, NoFunc, NoneRef, OwnedRooted, RootScope, Rooted, RootedGcRef,
     StructRef, StructRefPre,
 };
+#[cfg(feature = "runtime")]
+pub use host_memory::{LinearMemory, MemoryCreator};
 #[cfg(feature = "runtime")]
 pub use instance::{Instance, InstancePre};
 #[cfg(feature = "runtime")]

@@ -3,6 +3,8 @@
 #[cfg(feature = "cranelift")]
 mod compiler;
 mod gc;
+#[cfg(feature = "runtime")]
+mod host_memory;
 mod memory;
 mod options;
 mod proposals;
@@ -62,6 +64,8 @@ pub struct Config {
     pub(crate) proposals: Proposals,
     pub(crate) gc: gc::GcConfig,
     pub(crate) memory: memory::MemoryConfig,
+    #[cfg(feature = "runtime")]
+    pub(crate) host_memory: host_memory::HostMemoryConfig,
     pub(crate) max_wasm_stack: usize,
     pub(crate) wasm_backtrace: bool,
     pub(crate) wasm_backtrace_details: WasmBacktraceDetails,
@@ -89,6 +93,8 @@ impl fmt::Debug for Config {
         f.field("compiler", &self.compiler);
         #[cfg(feature = "parallel-compilation")]
         f.field("parallel_compilation", &self.parallel_compilation);
+        #[cfg(feature = "runtime")]
+        f.field("host_memory", &self.host_memory);
         f.field("proposals", &self.proposals)
             .field("gc", &self.gc)
             .field("memory", &self.memory)
@@ -120,6 +126,8 @@ impl Config {
             proposals: Proposals::default(),
             gc: gc::GcConfig::default(),
             memory: memory::MemoryConfig::default(),
+            #[cfg(feature = "runtime")]
+            host_memory: host_memory::HostMemoryConfig::default(),
             max_wasm_stack: DEFAULT_MAX_WASM_STACK,
             wasm_backtrace: true,
             wasm_backtrace_details: WasmBacktraceDetails::Environment,

@@ -103,6 +103,12 @@ impl Engine {
         let (compiler, tunables) = config.build_compiler()?;
         #[cfg(not(feature = "cranelift"))]
         let tunables = config.host_tunables()?;
+        #[cfg(feature = "runtime")]
+        let allocator = {
+            let mut allocator = Allocator::default();
+            config.host_memory.apply(&mut allocator);
+            Arc::new(allocator)
+        };
         let inner = EngineInner {
             backtrace_details: config.backtrace_details_enabled(),
             #[cfg(feature = "cranelift")]
@@ -120,7 +126,7 @@ impl Engine {
             #[cfg(feature = "runtime")]
             epoch: Arc::default(),
             #[cfg(feature = "runtime")]
-            allocator: Arc::default(),
+            allocator,
             config: config.clone(),
             tunables,
         };
