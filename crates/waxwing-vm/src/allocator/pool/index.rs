@@ -351,7 +351,10 @@ impl IndexAllocator {
     fn find(&self, affinity: Option<Affinity>) -> Option<SlotId> {
         let oldest = || self.take_from_any(FreeList::pop_oldest);
         self.take_from_any(|list| list.pop_affine(affinity))
-            .or_else(|| (self.unused_warm() >= self.max_unused_warm).then(oldest)?)
+            .or_else(|| match self.unused_warm() >= self.max_unused_warm {
+                true => oldest(),
+                false => None,
+            })
             .or_else(|| self.take_cold())
             .or_else(oldest)
     }
