@@ -7,6 +7,7 @@ mod builtins;
 mod code_memory;
 mod code_registry;
 mod const_eval;
+mod fiber;
 mod gc;
 mod host_func;
 mod imports;
@@ -25,9 +26,12 @@ mod val_raw;
 mod vmcontext;
 
 pub use allocator::Allocator;
+#[cfg(feature = "pooling-allocator")]
+pub use allocator::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, ProtectionKeys};
 pub use backtrace::{RawBacktrace, RawFrame};
 pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};
 pub use code_registry::lookup as lookup_code;
+pub use fiber::{FiberStack, HostStack, HostStackCreator};
 pub use gc::{
     GcKind, GcOptions, GcStore, alloc_array, alloc_exn, alloc_extern, alloc_struct, collect,
 };

@@ -78,6 +78,7 @@
 //!   modules can refer to functions alone.
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
+//! - `pooling-allocator`: instances from a pool, [`PoolingAllocationConfig`].
 //!
 //! These are off by default.
 //!
@@ -133,9 +134,15 @@ pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use caller::Caller;
 #[cfg(feature = "cranelift")]
 pub use compile::{CodeBuilder, CodeHint};
-pub use config::{Collector, Config, ModuleVersionStrategy, WasmBacktraceDetails};
+pub use config::{
+    Collector, Config, InstanceAllocationStrategy, ModuleVersionStrategy, WasmBacktraceDetails,
+};
+#[cfg(feature = "pooling-allocator")]
+pub use config::{MpkEnabled, PoolingAllocationConfig};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
+#[cfg(feature = "pooling-allocator")]
+pub use engine::PoolingAllocatorMetrics;
 pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
 pub use externals::{
@@ -183,3 +190,5 @@ pub use values::{Ref, Val};
 pub use waxwing_environ::Trap;
 #[cfg(feature = "runtime")]
 pub use waxwing_vm::ValRaw;
+#[cfg(feature = "pooling-allocator")]
+pub use waxwing_vm::PoolConcurrencyLimitError;

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::ptr::NonNull;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::host::HostMemory;
-use crate::allocator::Allocator;
+use crate::allocator::{Allocator, MemorySlot};
 use crate::mmap::{Mmap, round_up_to_host_pages};
 
 /// What a new memory needs, in bytes. All but the first two are whole pages of the host.
@@ -37,6 +37,8 @@ pub(super) enum Backing {
     Own(OwnMapping),
     /// Where the embedder has them.
     Host(HostMemory),
+    /// In a slot of a pool.
+    Pooled(MemorySlot),
 }
 
 impl Backing {
@@ -57,6 +59,7 @@ impl Backing {
         match self {
             Backing::Own(mapping) => mapping.base(),
             Backing::Host(memory) => memory.base(),
+            Backing::Pooled(slot) => slot.base(),
         }
     }
 
@@ -65,6 +68,7 @@ impl Backing {
         match self {
             Backing::Own(mapping) => mapping.reserved,
             Backing::Host(memory) => memory.capacity(),
+            Backing::Pooled(slot) => slot.capacity(),
         }
     }
 
@@ -73,6 +77,7 @@ impl Backing {
         match self {
             Backing::Own(mapping) => mapping.mapping.address_range(),
             Backing::Host(memory) => memory.address_range(),
+            Backing::Pooled(slot) => slot.address_range(),
         }
     }
 
@@ -85,6 +90,7 @@ impl Backing {
         match self {
             Backing::Own(mapping) => mapping.grow_in_place(size),
             Backing::Host(memory) => memory.grow(size),
+            Backing::Pooled(slot) => slot.grow(size),
         }
     }
 
@@ -98,6 +104,11 @@ impl Backing {
         match self {
             Backing::Own(mapping) => mapping.relocate(used, size),
             Backing::Host(memory) => memory.grow(size),
+            Backing::Pooled(slot) => bail!(
+                "growing the memory to {size:#x} bytes exceeds the {:#x} that an engine with this pooling allocator \
+                 allows; `PoolingAllocationConfig::max_memory_size` sets it",
+                slot.capacity()
+            ),
         }
     }
 }

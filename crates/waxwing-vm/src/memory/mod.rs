@@ -9,11 +9,12 @@ mod storage;
 
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use anyhow::Result;
 use waxwing_environ::{Trap, Tunables};
 
-use crate::allocator::Allocator;
+use crate::allocator::{Affinity, Allocator, Pool, StoreKey};
 
 pub use host::{HostMemories, LinearMemory};
 pub(crate) use parking_lot::notify;
@@ -61,6 +62,21 @@ impl Memory {
         } else {
             Memory::Unshared(storage)
         })
+    }
+
+    /// A memory of type `ty`, which is not a shared one, in a slot of a pool.
+    ///
+    /// # Errors
+    ///
+    /// Fails if all slots are in use, the memory is too large for them, or the contents cannot be mapped.
+    pub(crate) fn pooled(
+        pool: &Arc<Pool>,
+        affinity: Affinity,
+        key: &StoreKey,
+        ty: &waxwing_environ::Memory,
+        contents: InitialContents<'_>,
+    ) -> Result<Memory> {
+        Storage::pooled(pool, affinity, key, ty, contents).map(Memory::Unshared)
     }
 
     /// The memory as one that others may use too, if it is.

@@ -10,12 +10,13 @@
 //! bytes are is up to the [`Backing`].
 
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use waxwing_environ::{MemoryImageFacts, Tunables};
 
 use super::backing::{Backing, Plan};
-use crate::allocator::Allocator;
+use crate::allocator::{Affinity, Allocator, MemoryRequest, Pool, StoreKey, keys};
 use crate::memory_image::MemoryImage;
 use crate::mmap::round_up_to_host_pages;
 
@@ -29,6 +30,8 @@ pub struct Storage {
     /// The size in bytes.
     size: usize,
     may_move: bool,
+    /// The protection keys that a thread needs rights to, if any.
+    rights: u32,
 }
 
 // SAFETY: the base is an address in the backing, which belongs to the value and to no thread.
@@ -42,7 +45,7 @@ pub(crate) enum InitialContents<'a> {
     /// Zeros.
     Zeros,
     /// An image to map.
-    Image(&'a MemoryImage),
+    Image(&'a Arc<MemoryImage>),
     /// Bytes to copy, and where they belong.
     Copy(&'a MemoryImageFacts, &'a [u8]),
 }
@@ -50,6 +53,16 @@ pub(crate) enum InitialContents<'a> {
 fn to_usize(bytes: u64) -> Result<usize> {
     usize::try_from(bytes)
         .map_err(|_| anyhow!("{bytes:#x} bytes of linear memory exceed the address space"))
+}
+
+fn minimal_size(ty: &waxwing_environ::Memory) -> Result<usize> {
+    let minimum = ty.minimum_byte_size().ok_or_else(|| {
+        anyhow!(
+            "a minimum of {} pages exceeds the address space",
+            ty.limits.min
+        )
+    })?;
+    to_usize(minimum)
 }
 
 impl Storage {
@@ -64,13 +77,7 @@ impl Storage {
         tunables: &Tunables,
         contents: InitialContents<'_>,
     ) -> Result<Storage> {
-        let minimum = ty.minimum_byte_size().ok_or_else(|| {
-            anyhow!(
-                "a minimum of {} pages exceeds the address space",
-                ty.limits.min
-            )
-        })?;
-        let size = to_usize(minimum)?;
+        let size = minimal_size(ty)?;
         // Images are made of whole pages of the artifact, of which the memory may end within the last.
         let image_end = match contents {
             InitialContents::Image(image) => image
@@ -105,12 +112,50 @@ impl Storage {
             backing,
             size,
             may_move: tunables.memory_may_move && !ty.shared,
+            rights: 0,
         };
         match contents {
             InitialContents::Zeros => {}
             // SAFETY: the image lies within the new reservation, see `accessible`, which nobody uses.
             InitialContents::Image(image) => unsafe { image.map_at(memory.base().as_ptr())? },
             InitialContents::Copy(facts, bytes) => memory.copy_contents(facts, bytes)?,
+        }
+        Ok(memory)
+    }
+
+    /// A memory of type `ty`, of its minimal size, in a slot of a pool.
+    ///
+    /// # Errors
+    ///
+    /// Fails if all slots are in use, the memory is too large for them, or the contents cannot be mapped.
+    pub(crate) fn pooled(
+        pool: &Arc<Pool>,
+        affinity: Affinity,
+        key: &StoreKey,
+        ty: &waxwing_environ::Memory,
+        contents: InitialContents<'_>,
+    ) -> Result<Storage> {
+        let size = minimal_size(ty)?;
+        let image = match contents {
+            InitialContents::Image(image) => Some(image),
+            InitialContents::Zeros | InitialContents::Copy(..) => None,
+        };
+        let slot = pool.memory(&MemoryRequest {
+            affinity: Some(affinity),
+            size,
+            image,
+            key,
+        })?;
+        let mut memory = Storage {
+            ty: *ty,
+            base: slot.base(),
+            rights: slot.rights(),
+            backing: Backing::Pooled(slot),
+            size,
+            may_move: false,
+        };
+        if let InitialContents::Copy(facts, bytes) = contents {
+            memory.copy_contents(facts, bytes)?;
         }
         Ok(memory)
     }
@@ -133,9 +178,11 @@ impl Storage {
         &self.ty
     }
 
-    /// The address of the first byte; not null, also of a memory of no bytes.
+    /// The address of the first byte; not null, also of a memory of no bytes. From now on the calling thread may
+    /// access the memory.
     #[inline]
     pub fn base(&self) -> NonNull<u8> {
+        keys::allow(self.rights);
         self.base
     }
 
@@ -168,7 +215,7 @@ impl Storage {
             self.backing.grow_in_place(new_size)?;
         } else {
             ensure!(
-                self.may_move,
+                self.may_move || matches!(self.backing, Backing::Pooled(_)),
                 "growing the memory to {new_size:#x} bytes exceeds its reservation of {:#x} bytes, and \
                  it may not move; see `Config::memory_reservation` and `Config::memory_may_move`",
                 self.backing.capacity()

@@ -1,5 +1,6 @@
 //! [`Config`]: what an engine can do, and how.
 
+mod allocation;
 #[cfg(feature = "cranelift")]
 mod compiler;
 mod gc;
@@ -12,6 +13,9 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
+pub use allocation::InstanceAllocationStrategy;
+#[cfg(feature = "pooling-allocator")]
+pub use allocation::{MpkEnabled, PoolingAllocationConfig};
 pub use gc::Collector;
 pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
 #[cfg(feature = "cranelift")]
@@ -64,6 +68,7 @@ pub struct Config {
     pub(crate) proposals: Proposals,
     pub(crate) gc: gc::GcConfig,
     pub(crate) memory: memory::MemoryConfig,
+    pub(crate) allocation_strategy: InstanceAllocationStrategy,
     #[cfg(feature = "runtime")]
     pub(crate) host_memory: host_memory::HostMemoryConfig,
     pub(crate) max_wasm_stack: usize,
@@ -98,6 +103,7 @@ impl fmt::Debug for Config {
         f.field("proposals", &self.proposals)
             .field("gc", &self.gc)
             .field("memory", &self.memory)
+            .field("allocation_strategy", &self.allocation_strategy)
             .field("max_wasm_stack", &self.max_wasm_stack)
             .field("wasm_backtrace", &self.wasm_backtrace)
             .field("wasm_backtrace_details", &self.wasm_backtrace_details)
@@ -126,6 +132,7 @@ impl Config {
             proposals: Proposals::default(),
             gc: gc::GcConfig::default(),
             memory: memory::MemoryConfig::default(),
+            allocation_strategy: InstanceAllocationStrategy::default(),
             #[cfg(feature = "runtime")]
             host_memory: host_memory::HostMemoryConfig::default(),
             max_wasm_stack: DEFAULT_MAX_WASM_STACK,

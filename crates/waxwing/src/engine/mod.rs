@@ -3,14 +3,20 @@
 mod artifact;
 #[cfg(feature = "runtime")]
 mod host;
+#[cfg(feature = "pooling-allocator")]
+mod pooling;
 #[cfg(test)]
 mod tests;
 
 pub use artifact::Precompiled;
+#[cfg(feature = "pooling-allocator")]
+pub use pooling::PoolingAllocatorMetrics;
 #[cfg(feature = "runtime")]
 pub(crate) use host::detect_host_feature;
 
 use crate::config::Proposals;
+#[cfg(feature = "pooling-allocator")]
+use crate::InstanceAllocationStrategy;
 use crate::{Config, Result};
 #[cfg(all(feature = "runtime", feature = "cranelift"))]
 use std::sync::OnceLock;
@@ -107,6 +113,10 @@ impl Engine {
         let allocator = {
             let mut allocator = Allocator::default();
             config.host_memory.apply(&mut allocator);
+            #[cfg(feature = "pooling-allocator")]
+            if let InstanceAllocationStrategy::Pooling(pool) = &config.allocation_strategy {
+                allocator.set_pool(&pool.options, &tunables)?;
+            }
             Arc::new(allocator)
         };
         let inner = EngineInner {
