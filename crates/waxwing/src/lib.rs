@@ -188,7 +188,7 @@ pub use v128::V128;
 #[cfg(feature = "runtime")]
 pub use values::{Ref, Val};
 pub use waxwing_environ::Trap;
-#[cfg(feature = "runtime")]
-pub use waxwing_vm::ValRaw;
 #[cfg(feature = "pooling-allocator")]
 pub use waxwing_vm::PoolConcurrencyLimitError;
+#[cfg(feature = "runtime")]
+pub use waxwing_vm::ValRaw;

@@ -9,14 +9,14 @@ mod pooling;
 mod tests;
 
 pub use artifact::Precompiled;
-#[cfg(feature = "pooling-allocator")]
-pub use pooling::PoolingAllocatorMetrics;
 #[cfg(feature = "runtime")]
 pub(crate) use host::detect_host_feature;
+#[cfg(feature = "pooling-allocator")]
+pub use pooling::PoolingAllocatorMetrics;
 
-use crate::config::Proposals;
 #[cfg(feature = "pooling-allocator")]
 use crate::InstanceAllocationStrategy;
+use crate::config::Proposals;
 use crate::{Config, Result};
 #[cfg(all(feature = "runtime", feature = "cranelift"))]
 use std::sync::OnceLock;
