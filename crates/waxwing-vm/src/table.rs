@@ -464,6 +464,7 @@ mod tests {
         let mut table = Table::new(
             &table_type(WasmRefType::EXTERNREF, 1, None),
             &Tunables::default(),
+            None,
         )
         .unwrap();
         assert_eq!(table.size_after_growth(u64::MAX), usize::MAX);

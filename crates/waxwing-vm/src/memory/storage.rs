@@ -461,7 +461,7 @@ mod tests {
         use crate::memory_image::ImageSource;
         let bytes = [5u8; 0x1_0000];
         let image = MemoryImage::new(ImageSource::Bytes(&bytes), bytes.len(), 0).unwrap();
-        let image = image.expect("this system maps images");
+        let image = Arc::new(image.expect("this system maps images"));
         let contents = InitialContents::Image(&image);
         let mut one = Storage::new(
             &Allocator::default(),
