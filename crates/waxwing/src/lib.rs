@@ -78,6 +78,7 @@
 //!   modules can refer to functions alone.
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
+//! - `pooling-allocator`: instances from a pool, [`PoolingAllocationConfig`].
 //! - `async`: calls that can wait, and time slices for WebAssembly: see [`Config::async_support`].
 //!
 //! These are off by default.
@@ -100,6 +101,8 @@ mod externals;
 mod func;
 #[cfg(feature = "runtime")]
 mod gc;
+#[cfg(feature = "runtime")]
+mod host_memory;
 #[cfg(feature = "runtime")]
 mod instance;
 #[cfg(feature = "runtime")]
@@ -134,9 +137,15 @@ pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use caller::Caller;
 #[cfg(feature = "cranelift")]
 pub use compile::{CodeBuilder, CodeHint};
-pub use config::{Collector, Config, ModuleVersionStrategy, WasmBacktraceDetails};
+pub use config::{
+    Collector, Config, InstanceAllocationStrategy, ModuleVersionStrategy, WasmBacktraceDetails,
+};
+#[cfg(feature = "pooling-allocator")]
+pub use config::{MpkEnabled, PoolingAllocationConfig};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
+#[cfg(feature = "pooling-allocator")]
+pub use engine::PoolingAllocatorMetrics;
 pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
 pub use externals::{
@@ -150,6 +159,8 @@ pub use gc::{
     I31, ManuallyRooted, NoExtern, NoFunc, NoneRef, OwnedRooted, RootScope, Rooted, RootedGcRef,
     StructRef, StructRefPre,
 };
+#[cfg(feature = "runtime")]
+pub use host_memory::{LinearMemory, MemoryCreator};
 #[cfg(feature = "runtime")]
 pub use instance::{Instance, InstancePre};
 #[cfg(feature = "async")]
@@ -186,5 +197,7 @@ pub use v128::V128;
 #[cfg(feature = "runtime")]
 pub use values::{Ref, Val};
 pub use waxwing_environ::Trap;
+#[cfg(feature = "pooling-allocator")]
+pub use waxwing_vm::PoolConcurrencyLimitError;
 #[cfg(feature = "runtime")]
 pub use waxwing_vm::ValRaw;

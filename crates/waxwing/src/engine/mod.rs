@@ -3,12 +3,16 @@
 mod artifact;
 #[cfg(feature = "runtime")]
 mod host;
+#[cfg(feature = "pooling-allocator")]
+mod pooling;
 #[cfg(test)]
 mod tests;
 
 pub use artifact::Precompiled;
 #[cfg(feature = "runtime")]
 pub(crate) use host::detect_host_feature;
+#[cfg(feature = "pooling-allocator")]
+pub use pooling::PoolingAllocatorMetrics;
 
 use crate::config::Proposals;
 use crate::{Config, Result};
@@ -103,6 +107,8 @@ impl Engine {
         let (compiler, tunables) = config.build_compiler()?;
         #[cfg(not(feature = "cranelift"))]
         let tunables = config.host_tunables()?;
+        #[cfg(feature = "runtime")]
+        let allocator = Arc::new(config.allocator(&tunables)?);
         let inner = EngineInner {
             backtrace_details: config.backtrace_details_enabled(),
             #[cfg(feature = "cranelift")]
@@ -120,7 +126,7 @@ impl Engine {
             #[cfg(feature = "runtime")]
             epoch: Arc::default(),
             #[cfg(feature = "runtime")]
-            allocator: Arc::new(config.allocator()),
+            allocator,
             config: config.clone(),
             tunables,
         };

@@ -4,6 +4,9 @@ pub(crate) mod faults;
 pub(crate) mod fiber;
 pub(crate) mod icache;
 pub(crate) mod image;
+#[cfg(feature = "pooling-allocator")]
+#[path = "../no_keys.rs"]
+pub(crate) mod keys;
 pub(crate) mod thread;
 pub(crate) mod unwind;
 pub(crate) mod vm;
