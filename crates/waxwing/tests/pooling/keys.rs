@@ -56,16 +56,17 @@ fn slots_guard_each_other() -> Result<()> {
             (store, instance)
         })
         .collect();
-    let (low, high) = (*places.iter().min().unwrap(), *places.iter().max().unwrap());
-    // Other memories are within what a 32-bit index reaches: keys alone protect them.
-    assert!(high - low < 4 << 30);
+    // Some memories are within what a 32-bit index reaches from others: keys alone protect them.
     let mut within_reach = 0;
     for (number, (store, instance)) in stores.iter_mut().enumerate() {
         let load = instance.get_typed_func::<u32, u32>(&mut *store, "load")?;
         let call = instance.get_typed_func::<u32, u32>(&mut *store, "call")?;
         let expected = u32::from_ne_bytes([number as u8; 4]);
-        for other in places.iter().filter(|place| **place > places[number]) {
-            let distance = (other - places[number]) as u32;
+        let distances = places.iter().map(|place| place.wrapping_sub(places[number]));
+        for distance in distances.filter_map(|distance| u32::try_from(distance).ok()) {
+            if distance == 0 {
+                continue;
+            }
             for func in [&load, &call] {
                 let trap = func.call(&mut *store, distance).unwrap_err();
                 assert_eq!(trap.downcast_ref(), Some(&Trap::MemoryOutOfBounds));

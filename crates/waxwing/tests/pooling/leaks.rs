@@ -79,7 +79,7 @@ const FINDER: &str = r#"
                 (local.set $at (i32.add (local.get $at) (i32.const 1)))
                 (br_if $again (i32.lt_u (local.get $at) (i32.const 100000))))
             (local.set $i (i32.add (local.get $i) (i32.const 1)))
-            (br_if $each (i32.lt_u (local.get $i) (i32.const 20))))
+            (br_if $each (i32.lt_u (local.get $i) (i32.const 4))))
         (local.get $found))
 "#;
 
