@@ -14,6 +14,7 @@ pub mod graphs;
 pub mod guest;
 #[cfg(unix)]
 pub mod host_memories;
+pub mod interruption;
 pub mod journal;
 pub mod meter;
 pub mod mutate;

@@ -31,7 +31,10 @@ pub use allocator::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, Protect
 pub use backtrace::{RawBacktrace, RawFrame};
 pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};
 pub use code_registry::lookup as lookup_code;
-pub use fiber::{FiberStack, HostStack, HostStackCreator};
+pub use fiber::{
+    Cancelled, FiberStack, HostStack, HostStackCreator, OnFiber, block_on, fiber_stack_size,
+    is_cancelled, yield_now,
+};
 pub use gc::{
     GcKind, GcOptions, GcStore, alloc_array, alloc_exn, alloc_extern, alloc_struct, collect,
 };

@@ -461,7 +461,11 @@ mod tests {
         assert!(table.grow_to(6, table.null()).is_err());
         assert_eq!(table.size(), 5);
         assert_eq!(table.definition().current_elements, 5);
-        let mut table = Table::new(&table_type(WasmRefType::EXTERNREF, 1, None), &Tunables::default(), None)
+        let mut table = Table::new(
+            &table_type(WasmRefType::EXTERNREF, 1, None),
+            &Tunables::default(),
+            None,
+        )
         .unwrap();
         assert_eq!(table.size_after_growth(u64::MAX), usize::MAX);
         assert!(table.grow_to(u32::MAX as usize + 1, table.null()).is_err());

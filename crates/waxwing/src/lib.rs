@@ -79,6 +79,7 @@
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
 //! - `pooling-allocator`: instances from a pool, [`PoolingAllocationConfig`].
+//! - `async`: calls that can wait, and time slices for WebAssembly: see [`Config::async_support`].
 //!
 //! These are off by default.
 //!
@@ -114,6 +115,8 @@ mod matching;
 mod module;
 #[cfg(feature = "runtime")]
 mod resources;
+#[cfg(feature = "async")]
+mod stack;
 #[cfg(feature = "runtime")]
 mod store;
 #[cfg(feature = "runtime")]
@@ -160,6 +163,8 @@ pub use gc::{
 pub use host_memory::{LinearMemory, MemoryCreator};
 #[cfg(feature = "runtime")]
 pub use instance::{Instance, InstancePre};
+#[cfg(feature = "async")]
+pub use limits::ResourceLimiterAsync;
 #[cfg(feature = "runtime")]
 pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
@@ -171,8 +176,12 @@ pub use linker::{Linker, UnknownImportError};
 pub use module::{Module, ModuleExport, ModuleFunction};
 #[cfg(feature = "runtime")]
 pub use resources::ResourcesRequired;
+#[cfg(feature = "async")]
+pub use stack::{StackCreator, StackMemory};
 #[cfg(all(feature = "runtime", feature = "call-hook"))]
 pub use store::CallHook;
+#[cfg(all(feature = "async", feature = "call-hook"))]
+pub use store::CallHookHandler;
 #[cfg(feature = "runtime")]
 pub use store::{
     AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException, UpdateDeadline,
@@ -188,7 +197,7 @@ pub use v128::V128;
 #[cfg(feature = "runtime")]
 pub use values::{Ref, Val};
 pub use waxwing_environ::Trap;
-#[cfg(feature = "runtime")]
-pub use waxwing_vm::ValRaw;
 #[cfg(feature = "pooling-allocator")]
 pub use waxwing_vm::PoolConcurrencyLimitError;
+#[cfg(feature = "runtime")]
+pub use waxwing_vm::ValRaw;

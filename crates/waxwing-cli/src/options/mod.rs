@@ -18,9 +18,7 @@ use parse::GroupParser;
 use std::fmt::Write;
 use std::net::TcpListener;
 use std::time::Duration;
-use waxwing::{
-    Config, Engine, OptLevel, PoolingAllocationConfig, StoreLimits, StoreLimitsBuilder,
-};
+use waxwing::{Config, Engine, OptLevel, PoolingAllocationConfig, StoreLimits, StoreLimitsBuilder};
 
 /// A set of keys behind one letter.
 pub struct Group {

@@ -196,9 +196,15 @@ pub static GROUP: Group = Group {
             default: "n",
             help: "Protect memories by keys of the CPU, so that more of them fit the address space.",
             apply: Apply::Choice(&[
-                ("auto", |s| _ = s.pool().memory_protection_keys(MpkEnabled::Auto)),
-                ("y", |s| _ = s.pool().memory_protection_keys(MpkEnabled::Enable)),
-                ("n", |s| _ = s.pool().memory_protection_keys(MpkEnabled::Disable)),
+                ("auto", |s| {
+                    _ = s.pool().memory_protection_keys(MpkEnabled::Auto)
+                }),
+                ("y", |s| {
+                    _ = s.pool().memory_protection_keys(MpkEnabled::Enable)
+                }),
+                ("n", |s| {
+                    _ = s.pool().memory_protection_keys(MpkEnabled::Disable)
+                }),
             ]),
         },
     ],

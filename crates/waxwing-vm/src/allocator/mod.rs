@@ -13,12 +13,12 @@ use anyhow::Result;
 use crate::fiber::{FiberStack, HostStackCreator};
 use crate::loaded_module::LoadedModule;
 use crate::memory::HostMemories;
-#[cfg(feature = "pooling-allocator")]
-pub use pool::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, ProtectionKeys};
 pub(crate) use pool::{
     Affinity, InstancePermit, MemoryRequest, MemorySlot, Pool, PooledGcHeap, PooledStack, StoreKey,
     TableSlot, keys,
 };
+#[cfg(feature = "pooling-allocator")]
+pub use pool::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, ProtectionKeys};
 
 /// Where memories, tables, GC heaps, instances and stacks come from. An engine has one, which its stores share.
 #[derive(Default)]

@@ -70,6 +70,11 @@ impl StoreCore {
         traps::set_fuel(self.context(), fuel);
     }
 
+    /// Gives the store fuel in addition: some that was kept back from code.
+    pub fn add_fuel(&mut self, more: i64) {
+        traps::add_fuel(self.context(), more);
+    }
+
     /// Takes fuel from the store, or returns what was taken. It never has more than it was given.
     pub(crate) fn charge(&mut self, units: i64) {
         let fuel = &self.context().fuel;

@@ -9,14 +9,12 @@ mod pooling;
 mod tests;
 
 pub use artifact::Precompiled;
-#[cfg(feature = "pooling-allocator")]
-pub use pooling::PoolingAllocatorMetrics;
 #[cfg(feature = "runtime")]
 pub(crate) use host::detect_host_feature;
+#[cfg(feature = "pooling-allocator")]
+pub use pooling::PoolingAllocatorMetrics;
 
 use crate::config::Proposals;
-#[cfg(feature = "pooling-allocator")]
-use crate::InstanceAllocationStrategy;
 use crate::{Config, Result};
 #[cfg(all(feature = "runtime", feature = "cranelift"))]
 use std::sync::OnceLock;
@@ -110,15 +108,7 @@ impl Engine {
         #[cfg(not(feature = "cranelift"))]
         let tunables = config.host_tunables()?;
         #[cfg(feature = "runtime")]
-        let allocator = {
-            let mut allocator = Allocator::default();
-            config.host_memory.apply(&mut allocator);
-            #[cfg(feature = "pooling-allocator")]
-            if let InstanceAllocationStrategy::Pooling(pool) = &config.allocation_strategy {
-                allocator.set_pool(&pool.options, &tunables)?;
-            }
-            Arc::new(allocator)
-        };
+        let allocator = Arc::new(config.allocator(&tunables)?);
         let inner = EngineInner {
             backtrace_details: config.backtrace_details_enabled(),
             #[cfg(feature = "cranelift")]
@@ -194,6 +184,13 @@ impl Engine {
     #[cfg(feature = "runtime")]
     pub(crate) fn epoch(&self) -> &Arc<AtomicU64> {
         &self.inner.epoch
+    }
+
+    /// Whether the engine's stores are asynchronous: whether it was made with
+    /// [`Config::async_support`](crate::Config::async_support).
+    #[cfg(feature = "async")]
+    pub fn is_async(&self) -> bool {
+        self.inner.config.asynchronous.support
     }
 
     /// Where the parts of instances come from.

@@ -38,10 +38,7 @@ impl InstancePool {
         for (what, count) in [
             ("imported functions", facts.num_imported_functions),
             ("functions that are referred to", facts.num_escaped_funcs),
-            (
-                "globals",
-                facts.globals.len() - facts.num_imported_globals,
-            ),
+            ("globals", facts.globals.len() - facts.num_imported_globals),
             ("imported globals", facts.num_imported_globals),
             ("tables", facts.tables.len()),
             ("linear memories", facts.memories.len()),

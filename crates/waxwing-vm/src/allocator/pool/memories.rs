@@ -401,7 +401,9 @@ impl Pool {
                 .linear_memory_offset()
                 .checked_add(image.len())
                 .filter(|end| *end <= memories.layout.stride)
-                .ok_or_else(|| anyhow!("a memory image exceeds the memory; compile the module again"))?,
+                .ok_or_else(|| {
+                    anyhow!("a memory image exceeds the memory; compile the module again")
+                })?,
             None => 0,
         };
         // Images are made of whole pages of the artifact, of which the memory may end within the last.

@@ -35,13 +35,13 @@ use decommit::DecommitQueue;
 use gc_heaps::GcHeapPool;
 pub(crate) use gc_heaps::PooledGcHeap;
 pub(crate) use index::Affinity;
-use instances::InstancePool;
 pub(crate) use instances::InstancePermit;
+use instances::InstancePool;
 pub(crate) use keys::StoreKey;
 use memories::MemoryPool;
 pub(crate) use memories::{MemoryRequest, MemorySlot};
-use stacks::StackPool;
 pub(crate) use stacks::PooledStack;
+use stacks::StackPool;
 use tables::TablePool;
 pub(crate) use tables::TableSlot;
 

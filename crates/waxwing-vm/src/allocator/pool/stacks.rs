@@ -51,8 +51,7 @@ impl StackPool {
     /// What free stacks keep, if they are reset: how much others use is not known.
     pub(super) fn unused_bytes(&self) -> Option<usize> {
         let kept = |stack: &Mmap| stack.len().min(self.keep_resident);
-        self.zeroing
-            .then(|| self.free().iter().map(kept).sum())
+        self.zeroing.then(|| self.free().iter().map(kept).sum())
     }
 
     /// Takes the memory of a stack back, if it is as good as new.

@@ -1,6 +1,7 @@
 //! Linux, macOS and the other systems with POSIX signals and `mmap`.
 
 pub(crate) mod faults;
+pub(crate) mod fiber;
 pub(crate) mod icache;
 pub(crate) mod image;
 #[cfg(feature = "pooling-allocator")]

@@ -1,6 +1,7 @@
 //! Windows: `VirtualAlloc` and vectored exception handling.
 
 pub(crate) mod faults;
+pub(crate) mod fiber;
 pub(crate) mod icache;
 pub(crate) mod image;
 #[cfg(feature = "pooling-allocator")]
