@@ -381,7 +381,7 @@ const POOLS: &[Variant] = &[
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(10_000)
-        .total_memories(500)
+        .total_memories(100)
         .total_tables(1_000)
         .max_memories_per_module(100)
         .max_tables_per_module(100)
