@@ -12,10 +12,12 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 use waxwing_environ::address_map::AddressMap;
+use waxwing_environ::artifact::debug_object::DebugObject;
 use waxwing_environ::artifact::{
     ELF_ABI_VERSION, ELF_FLAGS_COMPONENT, ELF_FLAGS_MODULE, ELF_OS_ABI, FunctionLoc, FunctionTable,
-    SECTION_ADDRESS_MAP, SECTION_DATA, SECTION_EH_FRAME, SECTION_ENGINE, SECTION_FUNCTIONS,
-    SECTION_HANDLERS, SECTION_INFO, SECTION_NAMES, SECTION_STACK_MAPS, SECTION_TEXT, SECTION_TRAPS,
+    SECTION_ADDRESS_MAP, SECTION_DATA, SECTION_DEBUG_OBJECT, SECTION_EH_FRAME, SECTION_ENGINE,
+    SECTION_FUNCTIONS, SECTION_HANDLERS, SECTION_INFO, SECTION_NAMES, SECTION_STACK_MAPS,
+    SECTION_TEXT, SECTION_TRAPS,
 };
 use waxwing_environ::call_sites::{Handlers, StackMaps};
 use waxwing_environ::{FunctionNames, Trap, TrapTable};
@@ -23,6 +25,7 @@ use waxwing_environ::{FunctionNames, Trap, TrapTable};
 use crate::code_registry;
 use crate::memory_image::ImageSource;
 use crate::mmap::{Mmap, host_page_size, round_up_to_host_pages};
+use crate::sys::debugger::DebuggerRegistration;
 use crate::sys::unwind::UnwindRegistration;
 
 type Header = FileHeader64<LittleEndian>;
@@ -53,6 +56,7 @@ struct Sections {
     names: Range<usize>,
     data: Range<usize>,
     eh_frame: Range<usize>,
+    debug_object: Range<usize>,
 }
 
 /// An artifact in memory. Before it is [published](Self::publish) its code cannot run.
@@ -63,6 +67,7 @@ struct Sections {
 pub struct CodeMemory {
     // Dropped before the memory that it describes is unmapped.
     unwind: Option<UnwindRegistration>,
+    debugger: Option<DebuggerRegistration>,
     published: bool,
     kind: ArtifactKind,
     sections: Sections,
@@ -111,6 +116,7 @@ impl CodeMemory {
         let (kind, sections) = parse(unsafe { mmap.slice(0..len) })?;
         Ok(CodeMemory {
             unwind: None,
+            debugger: None,
             published: false,
             kind,
             sections,
@@ -119,8 +125,8 @@ impl CodeMemory {
         })
     }
 
-    /// Makes the code executable and known to the fault handler and the system's unwinder, until the
-    /// last reference is dropped.
+    /// Makes the code executable and known to the fault handler, the system's unwinder and, if the artifact describes it
+    /// to them, native debuggers, until the last reference is dropped.
     ///
     /// With `branch_protection`, indirect branches may only land on instructions that allow it, on CPUs
     /// that can enforce it; the code must have been compiled for that.
@@ -150,6 +156,10 @@ impl CodeMemory {
             // SAFETY: the section stays mapped as long as `self`, and the caller vouches for it.
             let unwind = unsafe { UnwindRegistration::new(self.bytes(&self.sections.eh_frame))? };
             self.unwind = Some(unwind);
+        }
+        if let Some(object) = DebugObject::new(self.bytes(&self.sections.debug_object)) {
+            let elf = object.at(self.text_range().start as u64);
+            self.debugger = Some(DebuggerRegistration::new(elf.into()));
         }
         self.published = true;
         let code = Arc::new(self);
@@ -346,6 +356,7 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, Sections)> {
         (SECTION_NAMES, &mut sections.names, false),
         (SECTION_DATA, &mut sections.data, false),
         (SECTION_EH_FRAME, &mut sections.eh_frame, false),
+        (SECTION_DEBUG_OBJECT, &mut sections.debug_object, false),
     ];
     for (index, section) in table.enumerate() {
         let damaged =
@@ -391,6 +402,9 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, Sections)> {
     })?;
     table_fits(SECTION_NAMES, &sections.names, |bytes| {
         bytes.is_empty() || FunctionNames::new(bytes).is_some()
+    })?;
+    table_fits(SECTION_DEBUG_OBJECT, &sections.debug_object, |bytes| {
+        bytes.is_empty() || DebugObject::new(bytes).is_some()
     })?;
 
     let page = host_page_size();

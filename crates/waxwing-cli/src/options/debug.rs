@@ -43,6 +43,12 @@ pub static GROUP: Group = Group {
             apply: Apply::Flag(|s, on| _ = s.config.generate_address_map(on)),
         },
         Row {
+            key: "debug-info",
+            default: "n",
+            help: "Let native debuggers debug the program, by the debugging information in the module.",
+            apply: Apply::Flag(|s, on| _ = s.config.debug_info(on)),
+        },
+        Row {
             key: "gc-stress",
             default: "n",
             help: "Collect garbage at each allocation, to find errors of collectors and embedders.",

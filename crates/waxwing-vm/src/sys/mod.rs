@@ -9,6 +9,7 @@
 //! | `image` | copy-on-write sources for the initial contents of linear memories |
 //! | `icache` | making freshly written machine code visible to instruction fetch |
 //! | `unwind` | telling the system's unwinder about generated code |
+//! | `debugger` | telling native debuggers about generated code |
 //! | `thread` | stack bounds of the calling thread, and its alternate signal stack |
 //! | `faults` | hardware faults: the process-wide handler and its chain |
 

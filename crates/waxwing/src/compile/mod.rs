@@ -39,7 +39,8 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<CompiledArtifact> 
     let features = wasm_features(engine.proposals(), engine.tunables().collector.is_some());
     let mut translation = ModuleTranslation::new(wasm, features, engine.tunables())
         .context("failed to compile a WebAssembly module")?;
-    if !engine.backtrace_details() {
+    translation.keep_debug_sections = engine.backtrace_details();
+    if !engine.backtrace_details() && !engine.tunables().debug_info {
         translation.debug_sections.clear();
     }
     let compiled = Driver::new(engine, &mut translation)?.compile_all()?;

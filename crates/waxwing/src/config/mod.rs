@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cranelift")]
 mod compiler;
+mod debug;
 mod gc;
 mod memory;
 mod options;
@@ -62,6 +63,7 @@ pub struct Config {
     pub(crate) proposals: Proposals,
     pub(crate) gc: gc::GcConfig,
     pub(crate) memory: memory::MemoryConfig,
+    pub(crate) debug: debug::DebugConfig,
     pub(crate) max_wasm_stack: usize,
     pub(crate) wasm_backtrace: bool,
     pub(crate) wasm_backtrace_details: WasmBacktraceDetails,
@@ -92,6 +94,7 @@ impl fmt::Debug for Config {
         f.field("proposals", &self.proposals)
             .field("gc", &self.gc)
             .field("memory", &self.memory)
+            .field("debug", &self.debug)
             .field("max_wasm_stack", &self.max_wasm_stack)
             .field("wasm_backtrace", &self.wasm_backtrace)
             .field("wasm_backtrace_details", &self.wasm_backtrace_details)
@@ -120,6 +123,7 @@ impl Config {
             proposals: Proposals::default(),
             gc: gc::GcConfig::default(),
             memory: memory::MemoryConfig::default(),
+            debug: debug::DebugConfig::default(),
             max_wasm_stack: DEFAULT_MAX_WASM_STACK,
             wasm_backtrace: true,
             wasm_backtrace_details: WasmBacktraceDetails::Environment,
