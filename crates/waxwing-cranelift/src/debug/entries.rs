@@ -11,11 +11,10 @@ use gimli::write::{
     Expression, Location, LocationList, UnitEntryId,
 };
 use gimli::{
-    DW_AT_abstract_origin, DW_AT_artificial, DW_AT_byte_size, DW_AT_entry_pc, DW_AT_frame_base,
-    DW_AT_high_pc, DW_AT_location, DW_AT_low_pc, DW_AT_name, DW_AT_ranges, DW_AT_specification,
-    DW_AT_stmt_list, DW_AT_type, DW_OP_call_frame_cfa, DW_TAG_dwarf_procedure,
-    DW_TAG_formal_parameter, DW_TAG_subprogram, DW_TAG_variable, DwarfPackage, Encoding, Operation,
-    UnitOffset, UnitRef,
+    DW_AT_abstract_origin, DW_AT_artificial, DW_AT_entry_pc, DW_AT_frame_base, DW_AT_high_pc,
+    DW_AT_location, DW_AT_low_pc, DW_AT_name, DW_AT_ranges, DW_AT_specification, DW_AT_stmt_list,
+    DW_AT_type, DW_OP_call_frame_cfa, DW_TAG_dwarf_procedure, DW_TAG_formal_parameter,
+    DW_TAG_subprogram, DW_TAG_variable, DwarfPackage, Encoding, Operation, UnitOffset, UnitRef,
 };
 use std::ops::Range;
 
@@ -94,6 +93,9 @@ fn convert_unit<'data>(
         }
         let id = unit.add_entry(id, &entry);
         attributes(unit, id, &entry);
+        if pointers::is_pointer(entry.tag) {
+            pointers.in_memory(unit, id, &entry);
+        }
         let has_code = [DW_AT_low_pc, DW_AT_ranges]
             .iter()
             .any(|name| entry.attr_value(*name).is_some());
@@ -183,11 +185,6 @@ fn attributes<'data>(
         if let Ok(value) = converted {
             unit.unit.get_mut(id).set(name, value);
         }
-    }
-    if pointers::is_pointer(entry.tag) && entry.attr_value(DW_AT_byte_size).is_none() {
-        let size = entry.read_unit.encoding().address_size;
-        let size = AttributeValue::Udata(size.into());
-        unit.unit.get_mut(id).set(DW_AT_byte_size, size);
     }
 }
 

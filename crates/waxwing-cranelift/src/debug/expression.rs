@@ -153,11 +153,21 @@ impl<'a, 'data> Writer<'a, 'data> {
         if operations.is_empty() {
             return Some(());
         }
+        // Debuggers that look for the address of a static variable take a constant at the beginning for it.
+        let is_static = self.scope.function.is_none()
+            && !matches!(operations.last(), Some(Operation::StackValue));
+        if is_static {
+            self.push_memory_base()?;
+        }
         let result = self.operations(operations)?;
+        if is_static {
+            self.out.op(DW_OP_plus);
+        } else if result == Result::Address {
+            self.make_native()?;
+        }
         match (result, pointer) {
-            (Result::Address, false) => self.make_native()?,
+            (Result::Address, false) => {}
             (Result::Address, true) => {
-                self.make_native()?;
                 self.out.op_deref_size(self.pointer_size);
                 self.make_native_pointer()?;
                 self.out.op(DW_OP_stack_value);
@@ -185,7 +195,7 @@ impl<'a, 'data> Writer<'a, 'data> {
             self.operation(&operations[0], true)?;
             return Some(Result::Value);
         }
-        if let [Operation::ImplicitValue { data }] = operations {
+        if let ([Operation::ImplicitValue { data }], Some(_)) = (operations, self.scope.function) {
             self.out.op_implicit_value(data.slice().into());
             return Some(Result::Done);
         }

@@ -121,6 +121,16 @@ impl Lines {
         (!self.rows[index].ends).then_some(index)
     }
 
+    /// The row that begins the statement which the row at `index` is part of: what it begins with may have no code of its own.
+    fn statement_of(&self, index: usize, first: usize) -> Option<usize> {
+        let row = &self.rows[index];
+        let of_line = self.rows[first..=index].iter().enumerate().rev();
+        of_line
+            .take_while(|(_, other)| other.line == row.line && other.file == row.file)
+            .find(|(_, other)| other.is_statement)
+            .map(|(at, _)| first + at)
+    }
+
     fn write_function(&self, function: &Function<'_>, written: &mut LineProgram) {
         let first_of_function = self
             .rows
@@ -144,16 +154,17 @@ impl Lines {
                 begun = true;
             }
             let source = &self.rows[index];
-            let is_first = seen.insert(index);
+            // Code of a line that was moved elsewhere is no place to stop at it.
+            let statement = self.statement_of(index, first_of_function);
+            let is_statement = statement.is_some_and(|statement| seen.insert(statement));
             let row = written.row();
             row.address_offset = code - function.code.start;
             row.file = source.file;
             row.line = source.line;
             row.column = source.column;
             row.discriminator = source.discriminator;
-            // Code of a line that was moved elsewhere is no place to stop at it.
-            row.is_statement = source.is_statement && is_first;
-            row.prologue_end = source.ends_prologue && is_first;
+            row.is_statement = is_statement;
+            row.prologue_end = is_statement && source.ends_prologue;
             written.generate_row();
         }
         if begun {

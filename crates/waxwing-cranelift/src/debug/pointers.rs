@@ -1,12 +1,12 @@
 //! Types of pointers.
 //!
 //! A pointer in linear memory is as wide as the memory's addresses, and no debugger can follow it. But a variable that is a pointer can be
-//! shown as a native one, computed from it. The type of that has to differ from the type of pointers in memory in what
-//! it points to as well, since debuggers make one pointer type of each type: it points to a synonym.
+//! shown as a native one, computed from it. Debuggers make one pointer type of each type, which has to be the native one, also for
+//! addresses that users of debuggers take: so pointers in memory are made to point to synonyms of types.
 
 use super::Reader;
 use gimli::constants as dw;
-use gimli::write::{AttributeValue, ConvertUnit, UnitEntryId};
+use gimli::write::{AttributeValue, ConvertUnit, ConvertUnitEntry, UnitEntryId};
 use gimli::{DwTag, UnitOffset, UnitRef};
 use std::collections::HashMap;
 
@@ -16,10 +16,13 @@ const NATIVE_SIZE: u8 = 8;
 /// How many types to look through for what a type is.
 const LONGEST_CHAIN: usize = 16;
 
-/// The native counterparts of a unit's pointer types.
+/// The pointer types of a unit.
 #[derive(Default)]
 pub(super) struct Pointers {
+    /// The native counterparts of types of pointers in memory.
     native: HashMap<UnitOffset, UnitEntryId>,
+    /// What pointers in memory point to, by what they point to in the binary; `None` is nothing in particular.
+    synonyms: HashMap<Option<UnitOffset>, UnitEntryId>,
     bytes: Option<UnitEntryId>,
 }
 
@@ -140,6 +143,51 @@ fn language(unit: UnitRef<'_, Reader<'_>>) -> Option<gimli::DwLang> {
 }
 
 impl Pointers {
+    /// Completes the type of pointers in memory that `entry` is.
+    pub(super) fn in_memory(
+        &mut self,
+        unit: &mut ConvertUnit<'_, Reader<'_>>,
+        id: UnitEntryId,
+        entry: &ConvertUnitEntry<'_, Reader<'_>>,
+    ) {
+        let read_unit = entry.read_unit;
+        let size = read_unit.encoding().address_size;
+        let size = AttributeValue::Udata(size.into());
+        unit.unit.get_mut(id).set(dw::DW_AT_byte_size, size);
+        if !points_to_data(read_unit, entry) {
+            return;
+        }
+        let target = type_of(read_unit, entry);
+        if let Some(synonym) = self.synonym(unit, target) {
+            let ty = AttributeValue::UnitRef(synonym);
+            unit.unit.get_mut(id).set(dw::DW_AT_type, ty);
+        }
+    }
+
+    fn synonym(
+        &mut self,
+        unit: &mut ConvertUnit<'_, Reader<'_>>,
+        target: Option<UnitOffset>,
+    ) -> Option<UnitEntryId> {
+        if let Some(id) = self.synonyms.get(&target) {
+            return Some(*id);
+        }
+        let id = match target {
+            Some(target) => Some(unit.convert_unit_ref(target).ok()?),
+            None => None,
+        };
+        let name = name(unit.read_unit, target, 0);
+        let root = unit.unit.root();
+        let synonym = unit.unit.add(root, dw::DW_TAG_typedef);
+        let entry = unit.unit.get_mut(synonym);
+        entry.set(dw::DW_AT_name, AttributeValue::String(name));
+        if let Some(id) = id {
+            entry.set(dw::DW_AT_type, AttributeValue::UnitRef(id));
+        }
+        self.synonyms.insert(target, synonym);
+        Some(synonym)
+    }
+
     /// The type of native pointers to what the pointer type at `offset` points to.
     pub(super) fn native(
         &mut self,
@@ -151,23 +199,20 @@ impl Pointers {
         }
         let read_unit = unit.read_unit;
         let pointer = read_unit.entry(offset).ok()?;
-        let target = type_of(read_unit, &pointer);
-        let id = target.map(|target| unit.convert_unit_ref(target).ok());
-        let name = name(read_unit, target, 0);
+        let target = match type_of(read_unit, &pointer) {
+            Some(target) => Some(unit.convert_unit_ref(target).ok()?),
+            None => None,
+        };
         let root = unit.unit.root();
-        let synonym = unit.unit.add(root, dw::DW_TAG_typedef);
-        let entry = unit.unit.get_mut(synonym);
-        entry.set(dw::DW_AT_name, AttributeValue::String(name));
-        if let Some(id) = id {
-            entry.set(dw::DW_AT_type, AttributeValue::UnitRef(id?));
-        }
         let native = unit.unit.add(root, pointer.tag());
         let entry = unit.unit.get_mut(native);
         entry.set(
             dw::DW_AT_byte_size,
             AttributeValue::Udata(NATIVE_SIZE.into()),
         );
-        entry.set(dw::DW_AT_type, AttributeValue::UnitRef(synonym));
+        if let Some(target) = target {
+            entry.set(dw::DW_AT_type, AttributeValue::UnitRef(target));
+        }
         self.native.insert(offset, native);
         Some(native)
     }

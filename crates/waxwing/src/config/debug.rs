@@ -31,7 +31,7 @@ impl Config {
     /// [`Config::native_unwind_info`] is what frames are walked by. Debuggers learn of modules by gdb's interface for just-in-time
     /// compilers, on systems with ELF files; artifacts made on others, or loaded there, lack nothing else.
     ///
-    /// Tell gdb to pass on the signals by which traps are found: `handle SIGSEGV SIGILL SIGFPE SIGTRAP nostop noprint pass`.
+    /// Tell gdb to pass on the signals by which traps are found: `handle SIGSEGV SIGILL SIGFPE nostop noprint pass`.
     ///
     /// Default: `false`.
     pub fn debug_info(&mut self, enable: bool) -> &mut Self {
