@@ -78,6 +78,7 @@
 //!   modules can refer to functions alone.
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
+//! - `coredump`: dumps of what a store holds when WebAssembly traps, `WasmCoreDump`.
 //!
 //! These are off by default.
 //!
@@ -92,6 +93,8 @@ mod caller;
 #[cfg(feature = "cranelift")]
 mod compile;
 mod config;
+#[cfg(feature = "coredump")]
+mod coredump;
 mod engine;
 #[cfg(feature = "runtime")]
 mod externals;
@@ -134,6 +137,8 @@ pub use compile::{CodeBuilder, CodeHint};
 pub use config::{Collector, Config, ModuleVersionStrategy, WasmBacktraceDetails};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
+#[cfg(feature = "coredump")]
+pub use coredump::WasmCoreDump;
 pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
 pub use externals::{

@@ -6,6 +6,7 @@ use super::Config;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DebugConfig {
     pub(crate) debug_info: bool,
+    pub(crate) coredump_on_trap: bool,
 }
 
 impl Config {
@@ -36,6 +37,20 @@ impl Config {
     /// Default: `false`.
     pub fn debug_info(&mut self, enable: bool) -> &mut Self {
         self.debug.debug_info = enable;
+        self
+    }
+
+    /// Whether errors that come out of WebAssembly carry a [`WasmCoreDump`](crate::WasmCoreDump), for traps as well as for errors of
+    /// host functions and exceptions that nobody caught.
+    ///
+    /// A dump is taken of the whole store when the error comes up: its frames, and handles of what is in it. It is obtained by
+    /// `error.downcast_ref::<WasmCoreDump>()`. Nothing is copied before it is
+    /// [serialized](crate::WasmCoreDump::serialize).
+    ///
+    /// Default: `false`.
+    #[cfg(feature = "coredump")]
+    pub fn coredump_on_trap(&mut self, enable: bool) -> &mut Self {
+        self.debug.coredump_on_trap = enable;
         self
     }
 }
