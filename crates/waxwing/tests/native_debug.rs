@@ -55,7 +55,8 @@ fn name<'a>(
     unit: UnitRef<'_, Reader<'a>>,
     entry: &DebuggingInformationEntry<Reader<'a>>,
 ) -> Option<String> {
-    let name = unit.attr_string(entry.attr_value(DW_AT_name)?).unwrap();
+    // What is malformed may not be text.
+    let name = unit.attr_string(entry.attr_value(DW_AT_name)?).ok()?;
     Some(name.to_string_lossy().into_owned())
 }
 
