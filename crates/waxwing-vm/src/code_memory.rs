@@ -427,7 +427,7 @@ pub(crate) mod tests {
     use super::*;
     use object::write::{Object, StandardSegment};
     use object::{Architecture, BinaryFormat, Endianness, FileFlags, SectionKind};
-    use waxwing_environ::artifact::FunctionTableBuilder;
+    use waxwing_environ::artifact::{FunctionTableBuilder, debug_object};
     use waxwing_environ::{PrimaryMap, encode_function_names, encode_traps};
 
     /// Unwind information for code whose frames are all addressed by rbp: a common information entry,
@@ -475,6 +475,17 @@ pub(crate) mod tests {
         functions: &[u8],
         data: &[u8],
     ) -> Vec<u8> {
+        artifact_with(text, traps, functions, data, &[])
+    }
+
+    /// As [`artifact_of`], with further sections.
+    fn artifact_with(
+        text: &[u8],
+        traps: &[(u32, Trap)],
+        functions: &[u8],
+        data: &[u8],
+        further: &[(&str, &[u8])],
+    ) -> Vec<u8> {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => Architecture::X86_64,
             _ => Architecture::Aarch64,
@@ -508,6 +519,9 @@ pub(crate) mod tests {
         );
         section(SECTION_DATA, SectionKind::ReadOnlyData, data, PAGE_ALIGN);
         section(".debug_line", SectionKind::ReadOnlyData, b"lines", 1);
+        for (name, bytes) in further {
+            section(name, SectionKind::ReadOnlyData, bytes, 8);
+        }
         let unwind = eh_frame(0, text.len());
         section(SECTION_EH_FRAME, SectionKind::ReadOnlyData, &unwind, 8);
         let mut bytes = object.write().expect("a valid object");
@@ -594,6 +608,30 @@ pub(crate) mod tests {
         assert!(code_registry::lookup(pc + 1).is_none());
         drop((found, code));
         assert!(code_registry::lookup(pc).is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn debuggers_know_published_code() {
+        // An object with one address: the text's own.
+        let object = debug_object::encode(&[0], &[0; 16]);
+        let sections = [(SECTION_DEBUG_OBJECT, &object[..])];
+        let functions = FunctionTableBuilder::default().finish(&PrimaryMap::new());
+        let bytes = artifact_with(&[0xc3; 100], &[], &functions, b"data", &sections);
+        let is_known = |at: usize| {
+            let files = crate::sys::debugger::tests::listed();
+            let address = (at as u64).to_ne_bytes();
+            files.iter().any(|file| file.starts_with(&address))
+        };
+        let load = || CodeMemory::from_bytes(&bytes).unwrap();
+        let unpublished = load();
+        assert!(!is_known(unpublished.text_range().start));
+        // SAFETY: nobody runs the code.
+        let code = unsafe { load().publish(false) }.unwrap();
+        let at = code.text_range().start;
+        assert!(is_known(at));
+        drop(code);
+        assert!(!is_known(at));
     }
 
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -179,12 +179,12 @@ unsafe fn tell(head: *mut Descriptor, entry: *mut CodeEntry, action: u32) {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// The ELF files in the list, as a debugger would read them.
-    fn listed() -> Vec<Vec<u8>> {
-        let _guard = LOCK.lock().unwrap();
+    pub(crate) fn listed() -> Vec<Vec<u8>> {
+        let _guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
         let mut files = Vec::new();
         // SAFETY: the lock excludes others from the list, whose entries and files are live.
         unsafe {
