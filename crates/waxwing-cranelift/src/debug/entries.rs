@@ -292,7 +292,7 @@ fn add_memory(
     entry.set(DW_AT_location, AttributeValue::LocationListRef(list));
 
     let list = unit.unit.locations.add(locations(true));
-    let ty = pointers.to_bytes(unit);
+    let ty = pointers.byte_pointer(unit);
     let variable = unit.unit.add(root, DW_TAG_variable);
     let entry = unit.unit.get_mut(variable);
     let name = AttributeValue::String(MEMORY_VARIABLE.to_vec());

@@ -67,7 +67,7 @@ impl Lines {
             directories.push(written.default_directory());
         }
         for directory in header.include_directories() {
-            directories.push(written.add_directory(text(directory.clone())?));
+            directories.push(written.add_directory(text(*directory)?));
         }
         for file in header.file_names() {
             let name = text(file.path_name())?;

@@ -218,7 +218,7 @@ impl Pointers {
     }
 
     /// The type of native pointers to bytes.
-    pub(super) fn to_bytes(&mut self, unit: &mut ConvertUnit<'_, Reader<'_>>) -> UnitEntryId {
+    pub(super) fn byte_pointer(&mut self, unit: &mut ConvertUnit<'_, Reader<'_>>) -> UnitEntryId {
         if let Some(id) = self.bytes {
             return id;
         }
