@@ -109,10 +109,14 @@ mod linker;
 mod matching;
 #[cfg(feature = "runtime")]
 mod module;
+#[cfg(all(feature = "runtime", feature = "profiling"))]
+mod profiling;
 #[cfg(feature = "runtime")]
 mod resources;
 #[cfg(feature = "runtime")]
 mod store;
+#[cfg(feature = "runtime")]
+mod transition;
 #[cfg(feature = "runtime")]
 mod trap;
 #[cfg(feature = "runtime")]
@@ -131,7 +135,9 @@ pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use caller::Caller;
 #[cfg(feature = "cranelift")]
 pub use compile::{CodeBuilder, CodeHint};
-pub use config::{Collector, Config, ModuleVersionStrategy, WasmBacktraceDetails};
+pub use config::{
+    Collector, Config, ModuleVersionStrategy, ProfilingStrategy, WasmBacktraceDetails,
+};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
 pub use engine::{Engine, EngineWeak, Precompiled};
@@ -158,14 +164,16 @@ pub use limits::{
 pub use linker::{Linker, UnknownImportError};
 #[cfg(feature = "runtime")]
 pub use module::{Module, ModuleExport, ModuleFunction};
+#[cfg(all(feature = "runtime", feature = "profiling"))]
+pub use profiling::GuestProfiler;
 #[cfg(feature = "runtime")]
 pub use resources::ResourcesRequired;
-#[cfg(all(feature = "runtime", feature = "call-hook"))]
-pub use store::CallHook;
 #[cfg(feature = "runtime")]
 pub use store::{
     AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException, UpdateDeadline,
 };
+#[cfg(feature = "runtime")]
+pub use transition::CallHook;
 #[cfg(feature = "runtime")]
 pub use types::{
     ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,

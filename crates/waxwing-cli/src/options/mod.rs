@@ -11,7 +11,7 @@ mod parse;
 mod wasi;
 mod wasm;
 
-pub use parse::Assignments;
+pub use parse::{Assignments, parse_time};
 
 use anyhow::{Context, Result};
 use parse::GroupParser;

@@ -10,6 +10,7 @@
 //! | `icache` | making freshly written machine code visible to instruction fetch |
 //! | `unwind` | telling the system's unwinder about generated code |
 //! | `thread` | stack bounds of the calling thread, and its alternate signal stack |
+//! | `profiling` | files and clocks for profilers of the system |
 //! | `faults` | hardware faults: the process-wide handler and its chain |
 
 #[cfg(unix)]

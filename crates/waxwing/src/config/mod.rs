@@ -5,6 +5,7 @@ mod compiler;
 mod gc;
 mod memory;
 mod options;
+mod profiling;
 mod proposals;
 mod resolve;
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub use gc::Collector;
 pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
 #[cfg(feature = "cranelift")]
 pub use options::{OptLevel, RegallocAlgorithm, Strategy};
+pub use profiling::ProfilingStrategy;
 pub(crate) use proposals::Proposals;
 #[cfg(feature = "cranelift")]
 pub(crate) use resolve::wasm_features;
@@ -72,6 +74,7 @@ pub struct Config {
     pub(crate) consume_fuel: bool,
     pub(crate) epoch_interruption: bool,
     pub(crate) module_version: ModuleVersionStrategy,
+    pub(crate) profiler: ProfilingStrategy,
     #[cfg(feature = "runtime")]
     pub(crate) detect_host_feature: DetectHostFeature,
 }
@@ -105,6 +108,7 @@ impl fmt::Debug for Config {
             .field("consume_fuel", &self.consume_fuel)
             .field("epoch_interruption", &self.epoch_interruption)
             .field("module_version", &self.module_version)
+            .field("profiler", &self.profiler)
             .finish_non_exhaustive()
     }
 }
@@ -130,6 +134,7 @@ impl Config {
             consume_fuel: false,
             epoch_interruption: false,
             module_version: ModuleVersionStrategy::default(),
+            profiler: ProfilingStrategy::None,
             #[cfg(feature = "runtime")]
             detect_host_feature: crate::engine::detect_host_feature,
         }

@@ -1,7 +1,7 @@
 //! From options to what the compiler and the runtime are given: checks that need more than one
 //! option.
 
-use super::{Config, WasmBacktraceDetails};
+use super::{Config, ProfilingStrategy, WasmBacktraceDetails};
 use crate::Result;
 use anyhow::{Context, ensure};
 use waxwing_environ::Tunables;
@@ -50,6 +50,12 @@ impl Config {
                 || !cfg!(feature = "runtime")
                 || self.wasm_backtrace_details != WasmBacktraceDetails::Enable,
             "`Config::wasm_backtrace_details` needs the Cargo feature `addr2line` of this crate"
+        );
+        ensure!(
+            cfg!(all(feature = "profiling", feature = "runtime"))
+                || self.profiler == ProfilingStrategy::None,
+            "`Config::profiler({:?})` needs the Cargo features `profiling` and `runtime` of this crate",
+            self.profiler
         );
         self.proposals.check(self.gc.support)
     }

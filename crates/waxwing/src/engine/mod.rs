@@ -65,6 +65,8 @@ struct EngineInner {
     epoch: Arc<AtomicU64>,
     #[cfg(feature = "runtime")]
     allocator: Arc<Allocator>,
+    #[cfg(all(feature = "runtime", feature = "profiling"))]
+    profiler: Option<Arc<dyn waxwing_vm::profiling::Agent>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -121,6 +123,8 @@ impl Engine {
             epoch: Arc::default(),
             #[cfg(feature = "runtime")]
             allocator: Arc::default(),
+            #[cfg(all(feature = "runtime", feature = "profiling"))]
+            profiler: crate::profiling::agent(config.profiler)?,
             config: config.clone(),
             tunables,
         };
@@ -184,6 +188,12 @@ impl Engine {
     #[cfg(feature = "runtime")]
     pub(crate) fn allocator(&self) -> &Arc<Allocator> {
         &self.inner.allocator
+    }
+
+    /// Who is told of modules that are loaded.
+    #[cfg(all(feature = "runtime", feature = "profiling"))]
+    pub(crate) fn profiler(&self) -> Option<&dyn waxwing_vm::profiling::Agent> {
+        self.inner.profiler.as_deref()
     }
 
     /// Removes this engine's claim to the process-wide handlers of hardware faults, and the

@@ -211,7 +211,7 @@ impl Module {
         let code = unsafe { code.publish(has_landing_pads)? };
         let copy_images = engine.config().memory.force_init_memfd;
         let loaded = LoadedModule::new(code, info, engine.type_registry(), copy_images)?;
-        Ok(Module {
+        let module = Module {
             inner: Arc::new(ModuleInner {
                 engine: engine.clone(),
                 loaded,
@@ -219,7 +219,12 @@ impl Module {
                 #[cfg(feature = "addr2line")]
                 source_map: Default::default(),
             }),
-        })
+        };
+        #[cfg(feature = "profiling")]
+        if let Some(profiler) = engine.profiler() {
+            crate::profiling::describe(profiler, &module)?;
+        }
+        Ok(module)
     }
 }
 

@@ -28,10 +28,6 @@ use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_
 use crate::{Engine, FuncType, Module, ResourceLimiter, Val};
 use interrupt::EpochBehavior;
 
-#[cfg(feature = "call-hook")]
-pub use call_hook::CallHook;
-#[cfg(not(feature = "call-hook"))]
-pub(crate) use call_hook::CallHook;
 pub(crate) use call_hook::CallValues;
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 pub use exceptions::ThrownException;
