@@ -94,12 +94,15 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         Some(Profile::Guest(profile)) => Some(profile),
         _ => None,
     };
-    if let Some(profile) = &guest_profile {
-        let others = preloads.iter();
-        let others = others.map(|(_, file, module)| (profile::name(file), module.clone()));
-        let modules = std::iter::once((profile::name(&file), module.clone())).chain(others);
-        profile.start(engine, &mut store, &file, modules.collect(), timeout)?;
-    }
+    let profile = match &guest_profile {
+        Some(profile) => {
+            let others = preloads.iter();
+            let others = others.map(|(_, file, module)| (profile::name(file), module.clone()));
+            let modules = std::iter::once((profile::name(&file), module.clone())).chain(others);
+            Some(profile.start(engine, &mut store, &file, modules.collect(), timeout)?)
+        }
+        None => None,
+    };
     let program = Program {
         file,
         module,
@@ -108,7 +111,7 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         invoke,
     };
     let ended = program.run(&mut store, linker);
-    if let Some(profile) = &guest_profile {
+    if let Some(profile) = profile {
         profile.finish(&mut store)?;
     }
     ended

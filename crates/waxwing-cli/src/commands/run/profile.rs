@@ -80,7 +80,10 @@ impl GuestProfile {
         file: &Path,
         modules: Vec<(String, Module)>,
         timeout: Option<Duration>,
-    ) -> Result<()> {
+    ) -> Result<Running<'_>> {
+        let path = &self.path;
+        let output = File::create(path)
+            .with_context(|| format!("`--profile`: failed to make `{}`", path.display()))?;
         let interval = self.interval;
         let profiler = GuestProfiler::new(&name(file), interval, modules);
         store.data_mut().profiler = Some(profiler);
@@ -112,18 +115,25 @@ impl GuestProfile {
                 }
             })
             .context("failed to start a thread for `--profile`")?;
-        Ok(())
+        Ok(Running { path, output })
     }
+}
 
+/// A profile that is being made.
+pub struct Running<'a> {
+    path: &'a Path,
+    output: File,
+}
+
+impl Running<'_> {
     /// Writes what was seen.
-    pub fn finish(&self, store: &mut Store<Host>) -> Result<()> {
+    pub fn finish(self, store: &mut Store<Host>) -> Result<()> {
         let Some(profiler) = store.data_mut().profiler.take() else {
             return Ok(());
         };
-        let path = &self.path;
-        let failed = || format!("failed to write the profile `{}`", path.display());
-        let file = File::create(path).with_context(failed)?;
-        profiler.finish(BufWriter::new(file)).with_context(failed)
+        profiler
+            .finish(BufWriter::new(self.output))
+            .with_context(|| format!("failed to write `{}`", self.path.display()))
     }
 }
 
