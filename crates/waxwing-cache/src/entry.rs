@@ -81,9 +81,4 @@ impl Entry {
     pub fn is_intact(&self, bytes: &[u8]) -> bool {
         bytes.len() as u64 == self.len && crc32fast::hash(bytes) == self.sum
     }
-
-    /// The file, for those who map it.
-    pub fn into_file(self) -> File {
-        self.file
-    }
 }

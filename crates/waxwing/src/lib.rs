@@ -78,9 +78,14 @@
 //!   modules can refer to functions alone.
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
+//! - `profiling`: [`Config::profiler`], by which profilers of the system learn of compiled code, and
+//!   [`GuestProfiler`].
+//! - `cache`: keeping compiled modules on disk, see [`Config::cache_config_load`].
 //!
 //! These are off by default.
 //!
+//! - `all-arch`: compiling ahead of time for every architecture that there is a backend for, by [`Config::target`].
+//! - `incremental-cache`: `Config::enable_incremental_compilation`, by which compiled functions are kept.
 //! - `call-hook`: `Store::call_hook`, which is told of each transition between the host and WebAssembly.
 
 #![warn(missing_docs)]
@@ -184,6 +189,10 @@ pub use types::{
 pub use v128::V128;
 #[cfg(feature = "runtime")]
 pub use values::{Ref, Val};
+#[cfg(feature = "cache")]
+pub use waxwing_cache::{Cache, CacheConfig};
 pub use waxwing_environ::Trap;
+#[cfg(feature = "incremental-cache")]
+pub use waxwing_environ::compile::CacheStore;
 #[cfg(feature = "runtime")]
 pub use waxwing_vm::ValRaw;

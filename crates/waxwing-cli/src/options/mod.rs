@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use parse::GroupParser;
 use std::fmt::Write;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::time::Duration;
 use waxwing::{Config, Engine, OptLevel, StoreLimits, StoreLimitsBuilder};
 
@@ -151,9 +152,35 @@ pub struct Settings {
     pub fuel: Option<u64>,
     /// How long a program may run.
     pub timeout: Option<Duration>,
+    pub cache: CacheSettings,
     pub limits: LimitSettings,
     pub wasi: WasiSettings,
     pub debug: DebugSettings,
+}
+
+/// Whether compiled modules are kept on disk.
+#[derive(Default)]
+pub struct CacheSettings {
+    /// `None` if only a configuration may say so.
+    pub enabled: Option<bool>,
+    pub config: Option<PathBuf>,
+}
+
+impl CacheSettings {
+    fn apply(&self, config: &mut Config) -> Result<()> {
+        match (self.enabled, &self.config) {
+            (Some(false), _) | (None, None) => {}
+            (_, Some(path)) => {
+                config
+                    .cache_config_load(path)
+                    .context("`-C cache-config`")?;
+            }
+            (Some(true), None) => {
+                config.cache_config_load_default().context("`-C cache`")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Limits on what a store holds.
@@ -212,6 +239,7 @@ impl Settings {
             max_wasm_stack: None,
             fuel: None,
             timeout: None,
+            cache: CacheSettings::default(),
             limits: LimitSettings::default(),
             wasi: WasiSettings::default(),
             debug: DebugSettings::default(),
@@ -226,6 +254,7 @@ impl Settings {
     pub fn engine(&mut self, size: usize) -> Result<Engine> {
         let parallel = self.parallel_compilation.unwrap_or(size >= SMALL_MODULE);
         self.config.parallel_compilation(parallel);
+        self.cache.apply(&mut self.config)?;
         Engine::new(&self.config).context("the options do not make a working engine")
     }
 

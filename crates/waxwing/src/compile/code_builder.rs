@@ -146,7 +146,7 @@ impl<'a> CodeBuilder<'a> {
         }
     }
 
-    /// Compiles the bytes to a module.
+    /// Compiles the bytes to a module, or finds in the cache what they were compiled to before, if there is one.
     ///
     /// # Errors
     ///
@@ -155,6 +155,12 @@ impl<'a> CodeBuilder<'a> {
     #[cfg(feature = "runtime")]
     pub fn compile_module(&self) -> Result<Module> {
         self.engine.check_compatible_with_native_host()?;
+        #[cfg(feature = "cache")]
+        if let Some(cache) = self.engine.module_cache()
+            && let Some(wasm) = self.wasm.as_deref()
+        {
+            return self.in_file(super::cached::compile(self.engine, cache, wasm));
+        }
         let compiled = self.compile()?;
         self.in_file(Module::from_compiled(self.engine, compiled))
     }

@@ -1,5 +1,7 @@
 //! [`Config`]: what an engine can do, and how.
 
+#[cfg(any(feature = "cache", feature = "incremental-cache"))]
+mod cache;
 #[cfg(feature = "cranelift")]
 mod compiler;
 mod gc;
@@ -75,6 +77,8 @@ pub struct Config {
     pub(crate) epoch_interruption: bool,
     pub(crate) module_version: ModuleVersionStrategy,
     pub(crate) profiler: ProfilingStrategy,
+    #[cfg(feature = "cache")]
+    pub(crate) cache: Option<crate::Cache>,
     #[cfg(feature = "runtime")]
     pub(crate) detect_host_feature: DetectHostFeature,
 }
@@ -135,6 +139,8 @@ impl Config {
             epoch_interruption: false,
             module_version: ModuleVersionStrategy::default(),
             profiler: ProfilingStrategy::None,
+            #[cfg(feature = "cache")]
+            cache: None,
             #[cfg(feature = "runtime")]
             detect_host_feature: crate::engine::detect_host_feature,
         }

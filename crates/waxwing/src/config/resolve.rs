@@ -116,6 +116,10 @@ impl Config {
         builder
             .tunables(tunables.clone())
             .emit_clif(self.compiler.emit_clif.is_some());
+        #[cfg(feature = "incremental-cache")]
+        if let Some(store) = &self.compiler.cache_store {
+            builder.incremental_cache(store.clone());
+        }
         Ok((builder.build()?, tunables))
     }
 

@@ -251,6 +251,15 @@ impl Engine {
         self.inner.backtrace_details
     }
 
+    /// Where modules are kept that are compiled to be run.
+    #[cfg(all(feature = "cache", feature = "runtime", feature = "cranelift"))]
+    pub(crate) fn module_cache(&self) -> Option<&crate::Cache> {
+        let config = self.config();
+        // Files of intermediate representation are written by compiling.
+        let writes_clif = config.compiler.emit_clif.is_some();
+        config.cache.as_ref().filter(|_| !writes_clif)
+    }
+
     #[cfg(feature = "cranelift")]
     pub(crate) fn compiler(&self) -> &dyn Compiler {
         &*self.inner.compiler
