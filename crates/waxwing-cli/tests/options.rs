@@ -470,7 +470,7 @@ fn compiled_modules_are_kept_when_asked_for() {
     run("-C cache-config=cache.toml");
     run("-C cache,cache-config=cache.toml");
     assert_eq!(entries(&directory), 1);
-    run("-C cache-config=cache.toml -O opt-level=0");
+    run("-C cache-config=cache.toml -O opt-level=none");
     assert_eq!(entries(&directory), 2);
     run("-C cache");
     #[cfg(target_os = "linux")]
