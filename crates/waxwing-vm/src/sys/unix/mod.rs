@@ -11,6 +11,8 @@ pub(crate) mod image;
     path = "../no_keys.rs"
 )]
 pub(crate) mod keys;
+#[cfg(feature = "profiling")]
+pub(crate) mod profiling;
 pub(crate) mod thread;
 mod ucontext;
 pub(crate) mod unwind;

@@ -8,6 +8,8 @@ pub(crate) mod image;
 #[cfg(feature = "pooling-allocator")]
 #[path = "../no_keys.rs"]
 pub(crate) mod keys;
+#[cfg(feature = "profiling")]
+pub(crate) mod profiling;
 pub(crate) mod thread;
 pub(crate) mod unwind;
 pub(crate) mod vm;
