@@ -38,7 +38,9 @@ impl Hasher for Fnv {
     }
 }
 
-const SYLLABLES: [&str; 10] = ["an", "bor", "ce", "dul", "e", "fis", "gra", "hem", "ix", "jo"];
+const SYLLABLES: [&str; 10] = [
+    "an", "bor", "ce", "dul", "e", "fis", "gra", "hem", "ix", "jo",
+];
 
 fn word(random: &mut Random) -> String {
     let mut word = String::new();
@@ -58,7 +60,9 @@ impl Index {
     fn add(&mut self, text: String) {
         let number = self.documents.len() as u32;
         for word in text.split_whitespace() {
-            let word = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+            let word = word
+                .trim_matches(|c: char| !c.is_alphanumeric())
+                .to_lowercase();
             self.places.entry(word).or_default().insert(number);
         }
         self.documents.push(text);
@@ -93,7 +97,9 @@ fn search(random: &mut Random, checksum: &mut Fnv) {
         index.add(text);
     }
     for _ in 0..200 {
-        let prefixes: Vec<String> = (0..2).map(|_| word(random)[..2].to_string()).collect();
+        let prefixes: Vec<String> = (0..2)
+            .map(|_| word(random).chars().take(2).collect())
+            .collect();
         for number in index.query(&prefixes) {
             checksum.write_u32(number);
             checksum.write_u32(index.documents[number as usize].len() as u32);

@@ -64,7 +64,10 @@ fn collatz_length(start: u32) -> usize {
 
 fn work(round: u32) -> u64 {
     let numbers: Vec<u32> = random_numbers(u64::from(round) + 32).take(SIZE).collect();
-    let samples: Vec<f64> = numbers.iter().map(|&x| f64::from(x) / 4294967296.0).collect();
+    let samples: Vec<f64> = numbers
+        .iter()
+        .map(|&x| f64::from(x) / 4294967296.0)
+        .collect();
 
     let (average, variance) = moments(&samples);
     let crossings = moving_averages(&samples, 16)

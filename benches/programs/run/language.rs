@@ -50,7 +50,9 @@ impl<'t> Parser<'t> {
     }
 
     fn next(&mut self) -> Result<&'t str, String> {
-        self.tokens.next().ok_or_else(|| "the text ends too early".to_string())
+        self.tokens
+            .next()
+            .ok_or_else(|| "the text ends too early".to_string())
     }
 
     fn expect(&mut self, token: &str) -> Result<(), String> {
