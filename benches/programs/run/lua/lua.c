@@ -15,7 +15,6 @@ int64_t run(int32_t n) {
   luaL_requiref(L, LUA_GNAME, luaopen_base, 1);
   luaL_requiref(L, LUA_TABLIBNAME, luaopen_table, 1);
   luaL_requiref(L, LUA_STRLIBNAME, luaopen_string, 1);
-  luaL_requiref(L, LUA_MATHLIBNAME, luaopen_math, 1);
   lua_settop(L, 0);
   if (luaL_loadstring(L, script) != LUA_OK) return -2;
   lua_pushinteger(L, n);
