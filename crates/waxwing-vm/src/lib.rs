@@ -16,6 +16,8 @@ mod loaded_module;
 mod memory;
 mod memory_image;
 mod mmap;
+#[cfg(feature = "profiling")]
+pub mod profiling;
 mod store;
 mod store_context;
 mod sys;
@@ -26,6 +28,8 @@ mod val_raw;
 mod vmcontext;
 
 pub use allocator::Allocator;
+#[cfg(feature = "pooling-allocator")]
+pub use allocator::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, ProtectionKeys};
 pub use backtrace::{RawBacktrace, RawFrame};
 pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};
 pub use code_registry::lookup as lookup_code;
@@ -40,7 +44,7 @@ pub use host_func::{HostFunc, VMHostFuncContext};
 pub use imports::{Imports, OwnedImports};
 pub use instance::{Instance, InstanceId, VMExport};
 pub use loaded_module::LoadedModule;
-pub use memory::{Memory, SharedMemory, Storage, WaitResult};
+pub use memory::{HostMemories, LinearMemory, Memory, SharedMemory, Storage, WaitResult};
 pub use memory_image::{ImageSource, MemoryImage};
 pub use mmap::{Mmap, host_page_size, round_down_to_host_pages, round_up_to_host_pages};
 pub use store::{

@@ -54,6 +54,8 @@ pub struct VMStoreContext {
     pub epoch_counter: Cell<*const AtomicU64>,
     /// Who sees signals first that arrive while an activation of the store is the thread's innermost, or null.
     pub(crate) signal_handler: Cell<*const SignalHandler>,
+    /// The protection keys that code of the store has no right to, as the CPU's register has them; zero if there are none.
+    pub(crate) denied_rights: Cell<u32>,
     /// The fiber that the store's code runs on, or null.
     pub(crate) fiber: Cell<*const Fiber>,
 }

@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::allocator::{Pool, PooledStack};
 use crate::mmap::{Mmap, host_page_size, round_up_to_host_pages};
 
 /// Least size in bytes of a stack: what entering and leaving code takes, and a host function that fails.
@@ -50,6 +52,8 @@ enum Owner {
     /// Our own: a guard page, and the stack above it.
     Mapping(Mmap),
     Host(Box<dyn HostStack>),
+    /// A pool's: a mapping as ours.
+    Pooled(PooledStack),
     /// Nobody's: only in `drop`.
     Nobody,
 }
@@ -63,6 +67,33 @@ pub struct FiberStack {
     range: Range<usize>,
 }
 
+/// The size of the guard below a stack of at least `size` bytes, and of both.
+fn sizes(size: usize) -> Result<(usize, usize)> {
+    let size = round_up_to_host_pages(size.max(MIN_SIZE))?;
+    let guard = host_page_size();
+    let total = size
+        .checked_add(guard)
+        .ok_or_else(|| anyhow!("a stack of {size:#x} bytes exceeds the address space"))?;
+    Ok((guard, total))
+}
+
+/// Maps a stack with its guard.
+fn map(guard: usize, total: usize) -> Result<Mmap> {
+    let map = || -> Result<Mmap> {
+        let mapping = Mmap::reserve(total)?;
+        // SAFETY: the new mapping is borrowed by nobody.
+        unsafe { mapping.make_accessible(guard..total)? };
+        Ok(mapping)
+    };
+    map().with_context(|| {
+        format!(
+            "failed to allocate a stack of {:#x} bytes for asynchronous execution; \
+             `Config::async_stack_size` makes stacks smaller",
+            total - guard
+        )
+    })
+}
+
 impl FiberStack {
     /// A stack of at least `size` bytes in a mapping of its own, or one that this thread used before.
     ///
@@ -70,19 +101,10 @@ impl FiberStack {
     ///
     /// Fails if the system lacks the memory.
     pub(crate) fn own(size: usize) -> Result<FiberStack> {
-        let size = round_up_to_host_pages(size.max(MIN_SIZE))?;
-        let guard = host_page_size();
-        let total = size
-            .checked_add(guard)
-            .ok_or_else(|| anyhow!("a stack of {size:#x} bytes exceeds the address space"))?;
+        let (guard, total) = sizes(size)?;
         let mapping = match take_spare(total) {
             Some(mapping) => mapping,
-            None => FiberStack::map(guard, total).with_context(|| {
-                format!(
-                    "failed to allocate a stack of {size:#x} bytes for asynchronous execution; \
-                     `Config::async_stack_size` makes stacks smaller"
-                )
-            })?,
+            None => map(guard, total)?,
         };
         let addresses = mapping.address_range();
         Ok(FiberStack {
@@ -91,11 +113,19 @@ impl FiberStack {
         })
     }
 
-    fn map(guard: usize, total: usize) -> Result<Mmap> {
-        let mapping = Mmap::reserve(total)?;
-        // SAFETY: the new mapping is borrowed by nobody.
-        unsafe { mapping.make_accessible(guard..total)? };
-        Ok(mapping)
+    /// A stack of at least `size` bytes that is the pool's.
+    ///
+    /// # Errors
+    ///
+    /// Fails if all are in use, or the system lacks the memory.
+    pub(crate) fn pooled(size: usize, pool: &Arc<Pool>) -> Result<FiberStack> {
+        let (guard, total) = sizes(size)?;
+        let stack = pool.stack(guard, total, || map(guard, total))?;
+        let addresses = stack.mapping().address_range();
+        Ok(FiberStack {
+            owner: Owner::Pooled(stack),
+            range: addresses.start + guard..addresses.end,
+        })
     }
 
     /// A stack of at least `size` bytes that the host makes.
@@ -143,6 +173,7 @@ impl FiberStack {
     pub fn guard_range(&self) -> Range<usize> {
         match &self.owner {
             Owner::Mapping(mapping) => mapping.address_range().start..self.range.start,
+            Owner::Pooled(stack) => stack.mapping().address_range().start..self.range.start,
             Owner::Host(stack) => {
                 let guard = stack.guard_range();
                 guard.start as usize..guard.end as usize
@@ -157,6 +188,7 @@ impl Drop for FiberStack {
         match std::mem::replace(&mut self.owner, Owner::Nobody) {
             Owner::Mapping(mapping) => keep_spare(mapping),
             Owner::Host(stack) => drop(stack),
+            Owner::Pooled(stack) => drop(stack),
             Owner::Nobody => {}
         }
     }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::stack::ThreadStack;
 use super::{Resume, TrapReason, UnwindReason};
+use crate::allocator::keys;
 use crate::arch;
 use crate::backtrace::{RawBacktrace, RawFrame};
 use crate::store_context::VMStoreContext;
@@ -345,6 +346,7 @@ impl Drop for Leave<'_> {
     #[inline]
     fn drop(&mut self) {
         let context = self.activation.context();
+        keys::allow(context.denied_rights.get());
         let thread = match context.fiber.get().is_null() {
             true => self.thread,
             false => this_thread_state(),
@@ -422,6 +424,8 @@ where
         thread,
         activation: &activation,
     };
+    // SAFETY: memory with these keys is not used before `leave` gives the rights back, or a host function gets them.
+    unsafe { keys::forbid(context.denied_rights.get()) };
     let succeeded = call();
     drop(leave);
     match succeeded {
@@ -484,6 +488,29 @@ pub(crate) unsafe fn unwind() -> ! {
     }
 }
 
+/// The rights to all memory that a thread has while it runs a function of the host that generated code called.
+struct HostRights;
+
+impl HostRights {
+    /// The keys that generated code of the innermost activation has no right to.
+    fn denied() -> u32 {
+        innermost().map_or(0, |activation| activation.context().denied_rights.get())
+    }
+
+    #[cold]
+    fn take() -> HostRights {
+        keys::allow(HostRights::denied());
+        HostRights
+    }
+}
+
+impl Drop for HostRights {
+    fn drop(&mut self) {
+        // SAFETY: generated code goes on, which does not use memory with these keys.
+        unsafe { keys::forbid(HostRights::denied()) };
+    }
+}
+
 /// Runs the body of a builtin or host function that generated code called. `None` means that a trap, an
 /// error or a panic was recorded, and that the caller, after it has dropped all, has to let generated code
 /// call the builtin `raise`.
@@ -496,6 +523,7 @@ pub fn catch_host<R, E>(body: impl FnOnce() -> Result<R, E>) -> Option<R>
 where
     E: Into<TrapReason>,
 {
+    let _rights = keys::in_use().then(HostRights::take);
     // A panic is resumed on the other side, where whoever catches it judges what is still sound.
     match panic::catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(result)) => Some(result),
