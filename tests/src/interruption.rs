@@ -336,12 +336,12 @@ pub fn run(module: &Module, seed: u64, epochs: Epochs, refuse: u64) -> Result<Ob
         return run_alone(module, seed, epochs, refuse, 0);
     }
     let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| {
             let mut rng = Rng::of(&[seed, 9]);
             while !done.load(Ordering::Relaxed) {
                 module.engine().increment_epoch();
-                std::thread::sleep(Duration::from_micros(rng.below(30) as u64));
+                thread::sleep(Duration::from_micros(rng.below(30) as u64));
             }
         });
         let observed = run_alone(module, seed, epochs, refuse, 0);
