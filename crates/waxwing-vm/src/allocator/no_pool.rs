@@ -29,7 +29,7 @@ impl Pool {
         match self.0 {}
     }
 
-    pub(crate) fn rights_denied(&self, _: &StoreKey) -> u32 {
+    pub(crate) fn rights(&self, _: &StoreKey) -> keys::StoreRights {
         match self.0 {}
     }
 
@@ -146,9 +146,18 @@ pub(crate) mod keys {
     #[inline]
     pub(crate) fn allow(_: u32) {}
 
-    /// # Safety
-    ///
-    /// None.
-    #[inline]
-    pub(crate) unsafe fn forbid(_: u32) {}
+    /// Rights to all memory.
+    #[derive(Copy, Clone, Debug, Default)]
+    pub(crate) struct StoreRights;
+
+    impl StoreRights {
+        #[inline]
+        pub(crate) fn of_host(self) {}
+
+        /// # Safety
+        ///
+        /// None.
+        #[inline]
+        pub(crate) unsafe fn of_wasm(self) {}
+    }
 }

@@ -30,7 +30,9 @@ fn traps_everywhere(engine: &Engine) -> Result<()> {
     for size in [1u32, 2, 16] {
         let (store, instance) = &mut stores[index];
         let mut call = |name: &str, param: u32| {
-            let func = instance.get_typed_func::<u32, i32>(&mut *store, name).unwrap();
+            let func = instance
+                .get_typed_func::<u32, i32>(&mut *store, name)
+                .unwrap();
             func.call(&mut *store, param)
         };
         if size > 1 {
@@ -81,12 +83,17 @@ fn accesses_out_of_bounds_trap() -> Result<()> {
         |config| _ = config.memory_reservation(0),
         |config| _ = config.memory_reservation(0).memory_guard_size(0),
         |config| _ = config.memory_guard_size(1 << 16),
-        |config| _ = config.memory_guard_size(4 << 30).guard_before_linear_memory(false),
+        |config| {
+            _ = config
+                .memory_guard_size(4 << 30)
+                .guard_before_linear_memory(false)
+        },
     ];
     for configure in configurations {
         for mpk in [MpkEnabled::Disable, MpkEnabled::Auto] {
             let mut pool = small_pool(7);
-            pool.memory_protection_keys(mpk).max_memory_protection_keys(3);
+            pool.memory_protection_keys(mpk)
+                .max_memory_protection_keys(3);
             traps_everywhere(&configured(pool, configure))?;
         }
     }

@@ -30,7 +30,10 @@ fn keys_are_used_only_where_they_are() {
     }
     let mut pool = keyed(0);
     let text = message(Engine::new(Config::new().allocation_strategy(pool.clone())));
-    assert!(!there || text.contains("max_memory_protection_keys(0)"), "{text}");
+    assert!(
+        !there || text.contains("max_memory_protection_keys(0)"),
+        "{text}"
+    );
     pool.memory_protection_keys(MpkEnabled::Auto);
     Engine::new(Config::new().allocation_strategy(pool.clone())).unwrap();
     pool.memory_protection_keys(MpkEnabled::Disable);
@@ -62,7 +65,9 @@ fn slots_guard_each_other() -> Result<()> {
         let load = instance.get_typed_func::<u32, u32>(&mut *store, "load")?;
         let call = instance.get_typed_func::<u32, u32>(&mut *store, "call")?;
         let expected = u32::from_ne_bytes([number as u8; 4]);
-        let distances = places.iter().map(|place| place.wrapping_sub(places[number]));
+        let distances = places
+            .iter()
+            .map(|place| place.wrapping_sub(places[number]));
         for distance in distances.filter_map(|distance| u32::try_from(distance).ok()) {
             if distance == 0 {
                 continue;
@@ -91,7 +96,9 @@ fn the_host_may_use_all_memories_everywhere() -> Result<()> {
             let memory = instance.get_memory(&mut store, "memory").unwrap();
             assert_eq!(memory.data(&store)[100], 1);
             memory.data_mut(&mut store)[0..4].fill(9);
-            let load = instance.get_typed_func::<u32, u32>(&mut store, "call").unwrap();
+            let load = instance
+                .get_typed_func::<u32, u32>(&mut store, "call")
+                .unwrap();
             assert_eq!(load.call(&mut store, 0).unwrap(), 0x0909_0909);
         }
     });
@@ -114,7 +121,9 @@ fn the_host_may_use_all_memories_everywhere() -> Result<()> {
             let (store, instance) = &mut *other.lock().unwrap();
             let memory = instance.get_memory(&mut *store, "memory").unwrap();
             memory.data_mut(&mut *store)[7] = round;
-            let load = instance.get_typed_func::<u32, u32>(&mut *store, "load").unwrap();
+            let load = instance
+                .get_typed_func::<u32, u32>(&mut *store, "load")
+                .unwrap();
             assert_eq!(load.call(&mut *store, 4).unwrap(), u32::from(round) << 24);
         });
         let instance = Instance::new(&mut store, &module, &[host.into()])?;

@@ -122,7 +122,9 @@ fn finds(engine: &Engine, pages: u32, image: &str, contents: &[(usize, u8)]) -> 
             expected[*at] = *byte;
         }
         assert!(memory.data(&store) == expected, "the host sees more");
-        let words = expected.chunks(8).filter(|word| word.iter().any(|byte| *byte != 0));
+        let words = expected
+            .chunks(8)
+            .filter(|word| word.iter().any(|byte| *byte != 0));
         let in_memory = instance.get_typed_func::<(), u32>(&mut store, "in memory")?;
         assert_eq!(in_memory.call(&mut store, ())?, words.count() as u32);
         let grow = instance.get_typed_func::<(), i32>(&mut store, "grow")?;

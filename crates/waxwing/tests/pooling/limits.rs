@@ -72,7 +72,10 @@ fn what_failed_half_way_holds_nothing() -> Result<()> {
     let mut pool = small_pool(2);
     pool.total_tables(1).max_tables_per_module(2);
     let engine = engine(pool);
-    let two = Module::new(&engine, "(module (memory 1) (table 1 funcref) (table 1 funcref))")?;
+    let two = Module::new(
+        &engine,
+        "(module (memory 1) (table 1 funcref) (table 1 funcref))",
+    )?;
     let one = Module::new(&engine, "(module (memory 1) (table 1 funcref))")?;
     for _ in 0..5 {
         let error = instantiate(&engine, &two).unwrap_err();
@@ -104,7 +107,10 @@ fn modules_that_never_fit_do_not_compile() {
         ("(memory 1) (memory 1)", "max_memories_per_module"),
         ("(memory 17)", "max_memory_size"),
         ("(memory i64 0x100000000)", "max_memory_size"),
-        ("(table 1 funcref) (table 1 externref)", "max_tables_per_module"),
+        (
+            "(table 1 funcref) (table 1 externref)",
+            "max_tables_per_module",
+        ),
         ("(table 1001 funcref)", "table_elements"),
         (globals.as_str(), "max_core_instance_size"),
     ];
@@ -145,8 +151,11 @@ fn growth_ends_with_the_slot() -> Result<()> {
                 (table.grow (ref.null func) (local.get 0))))"#;
         let module = Module::new(&engine, wat)?;
         let (mut store, instance) = instantiate(&engine, &module)?;
-        let [grow, grow_table, load] = ["grow", "grow table", "load"]
-            .map(|name| instance.get_typed_func::<i32, i32>(&mut store, name).unwrap());
+        let [grow, grow_table, load] = ["grow", "grow table", "load"].map(|name| {
+            instance
+                .get_typed_func::<i32, i32>(&mut store, name)
+                .unwrap()
+        });
         assert_eq!(grow.call(&mut store, 3)?, -1);
         assert_eq!(grow.call(&mut store, 2)?, 1);
         assert_eq!(grow.call(&mut store, 1)?, -1);

@@ -171,7 +171,9 @@ fn resets_wait_for_each_other() -> Result<()> {
     let module = Module::new(&engine, MEMORY)?;
     let filled = |_| {
         let (mut store, instance) = instantiate(&engine, &module).unwrap();
-        let fill = instance.get_typed_func::<(), ()>(&mut store, "fill").unwrap();
+        let fill = instance
+            .get_typed_func::<(), ()>(&mut store, "fill")
+            .unwrap();
         fill.call(&mut store, ()).unwrap();
         let memory = instance.get_memory(&mut store, "memory").unwrap();
         (memory.data_ptr(&store) as usize, store)

@@ -33,7 +33,9 @@ fn threads_share_a_pool() -> Result<()> {
                     let number = (seed * 3 + round * (seed + 1)) % modules.len();
                     let (mut store, instance) = instantiate(&engine, &modules[number]).unwrap();
                     if round % 3 == 0 {
-                        let grow = instance.get_typed_func::<(), i32>(&mut store, "grow").unwrap();
+                        let grow = instance
+                            .get_typed_func::<(), i32>(&mut store, "grow")
+                            .unwrap();
                         grow.call(&mut store, ()).unwrap();
                     }
                     let memory = instance.get_memory(&mut store, "memory").unwrap();

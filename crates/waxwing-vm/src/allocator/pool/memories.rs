@@ -21,7 +21,7 @@ use waxwing_environ::{Memory, Tunables};
 
 use super::decommit::{Decommit, Freed};
 use super::index::{Affinity, IndexAllocator, SlotId};
-use super::keys::{self, Keys, StoreKey};
+use super::keys::{self, Keys, StoreKey, StoreRights};
 use super::{Pool, PoolConcurrencyLimitError, PoolOptions};
 use crate::memory_image::MemoryImage;
 use crate::mmap::{Mmap, round_up_to_host_pages};
@@ -429,9 +429,9 @@ impl Pool {
         })
     }
 
-    /// The rights that WebAssembly code of a store does not have.
-    pub(crate) fn rights_denied(&self, key: &StoreKey) -> u32 {
-        self.memories.keys.others(key.get())
+    /// The rights of code of a store.
+    pub(crate) fn rights(&self, key: &StoreKey) -> StoreRights {
+        self.memories.keys.rights(key.get())
     }
 }
 
