@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{PoolOptions, ProtectionKeys};
+use super::{PoolOptions, Wanted};
 use crate::sys::keys::{self, Key};
 
 /// Whether any pool ever had keys: if not, nobody needs to look at rights.
@@ -101,11 +101,11 @@ impl Keys {
         let none = Ok(Keys(Vec::new()));
         let wanted = options.max_memory_protection_keys;
         match options.memory_protection_keys {
-            ProtectionKeys::Disable => return none,
-            ProtectionKeys::Auto if !are_available() || wanted < 2 => return none,
-            ProtectionKeys::Auto | ProtectionKeys::Enable => {}
+            Wanted::No => return none,
+            Wanted::Auto if !are_available() || wanted < 2 => return none,
+            Wanted::Auto | Wanted::Yes => {}
         }
-        let forced = options.memory_protection_keys == ProtectionKeys::Enable;
+        let forced = options.memory_protection_keys == Wanted::Yes;
         ensure!(
             are_available(),
             "`PoolingAllocationConfig::memory_protection_keys(MpkEnabled::Enable)`: this CPU or operating system has no memory \
