@@ -433,6 +433,25 @@ const COLLECTORS: &[Variant] = &[
     },
 ];
 
+const FIBERS: &[Variant] = &[
+    // Asynchronous calls, that are never suspended.
+    Variant {
+        name: "async",
+        configure: |config| _ = config.async_support(true),
+    },
+    // Calls that are suspended all the time, with collections in between.
+    Variant {
+        name: "async-yield",
+        configure: |config| {
+            config
+                .async_support(true)
+                .consume_fuel(true)
+                .collector(Collector::Copying)
+                .gc_stress(true);
+        },
+    },
+];
+
 /// An option of a configuration, and its name there.
 type Choice = (&'static str, fn(&mut Config));
 
@@ -516,25 +535,6 @@ const ABOUT_MEMORIES: &[&str] = &[
     "memory",
     "store",
     "wait_notify",
-];
-
-const FIBERS: &[Variant] = &[
-    // Asynchronous calls, that are never suspended.
-    Variant {
-        name: "async",
-        configure: |config| _ = config.async_support(true),
-    },
-    // Calls that are suspended all the time, with collections in between.
-    Variant {
-        name: "async-yield",
-        configure: |config| {
-            config
-                .async_support(true)
-                .consume_fuel(true)
-                .collector(Collector::Copying)
-                .gc_stress(true);
-        },
-    },
 ];
 
 fn no_signals(config: &mut Config) {

@@ -3,13 +3,17 @@
 mod allocation;
 #[cfg(feature = "async")]
 mod asynchronous;
+#[cfg(any(feature = "cache", feature = "incremental-cache"))]
+mod cache;
 #[cfg(feature = "cranelift")]
 mod compiler;
+mod debug;
 mod gc;
 #[cfg(feature = "runtime")]
 mod host_memory;
 mod memory;
 mod options;
+mod profiling;
 mod proposals;
 mod resolve;
 #[cfg(test)]
@@ -22,6 +26,7 @@ pub use gc::Collector;
 pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
 #[cfg(feature = "cranelift")]
 pub use options::{OptLevel, RegallocAlgorithm, Strategy};
+pub use profiling::ProfilingStrategy;
 pub(crate) use proposals::Proposals;
 #[cfg(feature = "cranelift")]
 pub(crate) use resolve::wasm_features;
@@ -77,6 +82,7 @@ pub struct Config {
     pub(crate) host_memory: host_memory::HostMemoryConfig,
     #[cfg(feature = "async")]
     pub(crate) asynchronous: asynchronous::AsyncConfig,
+    pub(crate) debug: debug::DebugConfig,
     pub(crate) max_wasm_stack: usize,
     pub(crate) wasm_backtrace: bool,
     pub(crate) wasm_backtrace_details: WasmBacktraceDetails,
@@ -87,6 +93,9 @@ pub struct Config {
     pub(crate) consume_fuel: bool,
     pub(crate) epoch_interruption: bool,
     pub(crate) module_version: ModuleVersionStrategy,
+    pub(crate) profiler: ProfilingStrategy,
+    #[cfg(feature = "cache")]
+    pub(crate) cache: Option<crate::Cache>,
     #[cfg(feature = "runtime")]
     pub(crate) detect_host_feature: DetectHostFeature,
 }
@@ -110,6 +119,7 @@ impl fmt::Debug for Config {
             .field("gc", &self.gc)
             .field("memory", &self.memory)
             .field("allocation_strategy", &self.allocation_strategy)
+            .field("debug", &self.debug)
             .field("max_wasm_stack", &self.max_wasm_stack);
         #[cfg(feature = "async")]
         f.field("asynchronous", &self.asynchronous);
@@ -125,6 +135,7 @@ impl fmt::Debug for Config {
             .field("consume_fuel", &self.consume_fuel)
             .field("epoch_interruption", &self.epoch_interruption)
             .field("module_version", &self.module_version)
+            .field("profiler", &self.profiler)
             .finish_non_exhaustive()
     }
 }
@@ -145,6 +156,7 @@ impl Config {
             host_memory: host_memory::HostMemoryConfig::default(),
             #[cfg(feature = "async")]
             asynchronous: asynchronous::AsyncConfig::default(),
+            debug: debug::DebugConfig::default(),
             max_wasm_stack: DEFAULT_MAX_WASM_STACK,
             wasm_backtrace: true,
             wasm_backtrace_details: WasmBacktraceDetails::Environment,
@@ -155,6 +167,9 @@ impl Config {
             consume_fuel: false,
             epoch_interruption: false,
             module_version: ModuleVersionStrategy::default(),
+            profiler: ProfilingStrategy::None,
+            #[cfg(feature = "cache")]
+            cache: None,
             #[cfg(feature = "runtime")]
             detect_host_feature: crate::engine::detect_host_feature,
         }

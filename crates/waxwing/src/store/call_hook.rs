@@ -1,4 +1,4 @@
-//! [`CallHook`]: being told of each transition between the host and WebAssembly.
+//! Being told of each transition between the host and WebAssembly.
 
 #[cfg(feature = "async")]
 use std::pin::Pin;
@@ -8,20 +8,7 @@ use anyhow::Result;
 use waxwing_vm::{VMFuncRef, ValRaw};
 
 use super::{Store, StoreInner};
-use crate::{StoreContextMut, Val};
-
-/// A transition between the host and WebAssembly, of which the hook of `Store::call_hook` is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallHook {
-    /// The host calls a function: WebAssembly is about to run.
-    CallingWasm,
-    /// The function that the host called has returned, or failed.
-    ReturningFromWasm,
-    /// WebAssembly calls a host function, which is about to run.
-    CallingHost,
-    /// The host function that WebAssembly called has returned, or failed.
-    ReturningFromHost,
-}
+use crate::{CallHook, StoreContextMut, Val};
 
 /// The values of a call, at the time of a transition.
 #[derive(Clone, Copy)]
@@ -60,9 +47,11 @@ impl<T> StoreInner<T> {
     }
 }
 
+type SyncHook<T> = Box<dyn FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync>;
+
 /// The hook of a store.
 pub(super) enum Hook<T> {
-    Sync(Box<dyn FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync>),
+    Sync(SyncHook<T>),
     #[cfg(feature = "async")]
     Async(Box<dyn CallHookHandler<T> + Send + Sync>),
 }
@@ -104,20 +93,6 @@ pub trait CallHookHandler<T>: Send {
         'life0: 'async_trait,
         'life1: 'async_trait,
         Self: 'async_trait;
-}
-
-impl CallHook {
-    /// Whether the host goes on after the transition: a host function is called, or WebAssembly
-    /// returns to the host.
-    pub fn entering_host(&self) -> bool {
-        matches!(self, CallHook::ReturningFromWasm | CallHook::CallingHost)
-    }
-
-    /// Whether WebAssembly goes on after the transition: it is called, or a host function returns to
-    /// it.
-    pub fn exiting_host(&self) -> bool {
-        matches!(self, CallHook::ReturningFromHost | CallHook::CallingWasm)
-    }
 }
 
 impl<T> Store<T> {
@@ -168,7 +143,7 @@ impl<T> Store<T> {
     ///
     /// Panics unless the store's engine has [`Config::async_support`](crate::Config::async_support).
     #[cfg(feature = "async")]
-    pub fn call_hook_async(&mut self, hook: impl CallHookHandler<T> + Send + Sync + 'static) {
+    pub fn call_hook_async(&mut self, hook: impl CallHookHandler<T> + Sync + 'static) {
         self.inner_mut().assert_async("call_hook_async");
         self.inner_mut().hook = Some(Hook::Async(Box::new(hook)));
     }

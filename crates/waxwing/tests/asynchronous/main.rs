@@ -114,7 +114,6 @@ fn linker(engine: &Engine) -> Linker<Host> {
                 let drops = Drops(Arc::clone(&caller.data().drops));
                 Box::new(async move {
                     Pend(times as usize).await;
-                    drop(caller);
                     drop(drops);
                     times
                 })

@@ -28,9 +28,9 @@ fn asynchronous_stores_are_used_by_asynchronous_functions() {
     const MESSAGE: &str = "when async support is enabled on the config";
     panics(MESSAGE, || drop(func.call(&mut store, &[], &mut [])));
     panics(MESSAGE, || drop(typed.call(&mut store, ())));
-    // SAFETY: there are neither parameters nor results.
     panics(MESSAGE, || {
-        drop(unsafe { func.call_unchecked(&mut store, &mut []) })
+        // SAFETY: there are neither parameters nor results.
+        drop(unsafe { func.call_unchecked(&mut store, &mut []) });
     });
     panics(MESSAGE, || drop(Instance::new(&mut store, &module, &[])));
     panics(MESSAGE, || drop(pre.instantiate(&mut store)));
@@ -98,7 +98,7 @@ fn other_stores_are_not() {
     });
     panics(MESSAGE, || drop(run(memory.grow_async(&mut store, 1))));
     panics(MESSAGE, || {
-        drop(run(Table::new_async(&mut store, ty, none.clone())))
+        drop(run(Table::new_async(&mut store, ty, none)))
     });
     panics(MESSAGE, || drop(run(table.grow_async(&mut store, 1, none))));
     panics(MESSAGE, || run(store.gc_async()));

@@ -1,5 +1,6 @@
 //! Linux, macOS and the other systems with POSIX signals and `mmap`.
 
+pub(crate) mod debugger;
 pub(crate) mod faults;
 pub(crate) mod fiber;
 pub(crate) mod icache;
@@ -13,6 +14,8 @@ pub(crate) mod keys;
 #[cfg(feature = "pooling-allocator")]
 #[cfg_attr(not(target_os = "linux"), path = "../no_pagemap.rs")]
 pub(crate) mod pagemap;
+#[cfg(feature = "profiling")]
+pub(crate) mod profiling;
 pub(crate) mod thread;
 mod ucontext;
 pub(crate) mod unwind;

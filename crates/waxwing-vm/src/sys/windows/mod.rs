@@ -1,5 +1,6 @@
 //! Windows: `VirtualAlloc` and vectored exception handling.
 
+pub(crate) mod debugger;
 pub(crate) mod faults;
 pub(crate) mod fiber;
 pub(crate) mod icache;
@@ -10,6 +11,8 @@ pub(crate) mod keys;
 #[cfg(feature = "pooling-allocator")]
 #[path = "../no_pagemap.rs"]
 pub(crate) mod pagemap;
+#[cfg(feature = "profiling")]
+pub(crate) mod profiling;
 pub(crate) mod thread;
 pub(crate) mod unwind;
 pub(crate) mod vm;
