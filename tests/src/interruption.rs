@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use waxwing::{
     Caller, Config, Engine, Extern, ExternType, Func, Global, Instance, Memory, Module, OptLevel,
-    Ref, ResourceLimiter, Store, StoreLimits, Table, Trap, UpdateDeadline, Val, ValType,
+    PoolingAllocationConfig, Ref, ResourceLimiter, Store, StoreLimits, Table, Trap, UpdateDeadline,
+    Val, ValType,
 };
 
 use crate::rng::Rng;
@@ -339,6 +340,23 @@ pub fn any_config(rng: &mut Rng) -> Config {
         .cranelift_debug_verifier(rng.one_in(4));
     if rng.one_in(3) {
         config.signals_based_traps(false);
+    }
+    if rng.one_in(3) {
+        let mut pool = PoolingAllocationConfig::new();
+        // For one store at a time, and its modules that wasm-smith makes.
+        pool.total_core_instances(4)
+            .total_memories(8)
+            .total_tables(8)
+            .total_gc_heaps(4)
+            .max_memories_per_module(8)
+            .max_tables_per_module(8)
+            .max_memory_size(*rng.choose(&[guest::MAX_MEMORY, 4 << 30]))
+            .table_elements(guest::MAX_TABLE)
+            .linear_memory_keep_resident(*rng.choose(&[0, 4096, 1 << 20]))
+            .table_keep_resident(*rng.choose(&[0, 4096]))
+            .max_unused_warm_slots(*rng.choose(&[0, 1, 100]))
+            .decommit_batch_size(*rng.choose(&[1, 5]));
+        config.allocation_strategy(pool);
     }
     #[cfg(unix)]
     if rng.one_in(3) {
