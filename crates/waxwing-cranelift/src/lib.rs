@@ -11,6 +11,7 @@ mod abi;
 mod bounds;
 mod builder;
 mod compiler;
+mod debug;
 mod flags;
 mod text;
 mod trampolines;

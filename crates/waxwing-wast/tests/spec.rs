@@ -163,8 +163,8 @@ impl Language {
 const SUITES: &[Suite] = &[
     Suite::of_spec("v1", SpecVersion::V1, &WASM_1, COMPILED),
     Suite::of_spec("v2", SpecVersion::V2, &WASM_2, COMPILED),
-    Suite::of_spec("v3", SpecVersion::V3, &WASM_3, COLLECTED),
-    Suite::of_spec("latest", SpecVersion::Latest, &WASM_3, COLLECTED),
+    Suite::of_spec("v3", SpecVersion::V3, &WASM_3, SUSPENDED),
+    Suite::of_spec("latest", SpecVersion::Latest, &WASM_3, SUSPENDED),
     Suite::of_proposal("annotations", Proposal::Annotations, &WASM_3, COMPILED),
     Suite::of_proposal(
         "bulk-memory",
@@ -188,7 +188,7 @@ const SUITES: &[Suite] = &[
         "exceptions",
         Proposal::ExceptionHandling,
         &WASM_3,
-        COLLECTED,
+        SUSPENDED,
     ),
     Suite::of_proposal("extended-const", Proposal::ExtendedConst, &WASM_3, COMPILED),
     Suite::of_proposal(
@@ -197,7 +197,7 @@ const SUITES: &[Suite] = &[
         &FUNCTION_REFERENCES,
         COLLECTED,
     ),
-    Suite::of_proposal("gc", Proposal::GC, &WASM_3, COLLECTED),
+    Suite::of_proposal("gc", Proposal::GC, &WASM_3, SUSPENDED),
     Suite::of_proposal("memory64", Proposal::Memory64, &MEMORY64, POOLED),
     Suite::of_proposal("multi-memory", Proposal::MultiMemory, &WASM_3, POOLED),
     Suite::of_proposal("multi-value", Proposal::MultiValue, &WASM_2, COMPILED),
@@ -280,6 +280,9 @@ const POOLED: &[&[Variant]] = &[COMPILERS, POOLS];
 
 /// Those, and the ones that differ in how garbage is collected.
 const COLLECTED: &[&[Variant]] = &[COMPILERS, POOLS, COLLECTORS];
+
+/// Those, and the ones that run on stacks of their own.
+const SUSPENDED: &[&[Variant]] = &[COMPILERS, POOLS, COLLECTORS, FIBERS];
 
 const COMPILERS: &[Variant] = &[
     Variant {
@@ -378,7 +381,7 @@ const POOLS: &[Variant] = &[
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(10_000)
-        .total_memories(500)
+        .total_memories(100)
         .total_tables(1_000)
         .max_memories_per_module(100)
         .max_tables_per_module(100)
@@ -426,6 +429,25 @@ const COLLECTORS: &[Variant] = &[
         configure: |config| {
             no_signals(config);
             config.collector(Collector::Copying).gc_stress(true);
+        },
+    },
+];
+
+const FIBERS: &[Variant] = &[
+    // Asynchronous calls, that are never suspended.
+    Variant {
+        name: "async",
+        configure: |config| _ = config.async_support(true),
+    },
+    // Calls that are suspended all the time, with collections in between.
+    Variant {
+        name: "async-yield",
+        configure: |config| {
+            config
+                .async_support(true)
+                .consume_fuel(true)
+                .collector(Collector::Copying)
+                .gc_stress(true);
         },
     },
 ];

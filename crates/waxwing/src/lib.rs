@@ -80,6 +80,7 @@
 //! - `addr2line`: source files and lines in backtraces.
 //! - `pooling-allocator`: instances from a pool, [`PoolingAllocationConfig`].
 //! - `async`: calls that can wait, and time slices for WebAssembly: see [`Config::async_support`].
+//! - `coredump`: dumps of what a store holds when WebAssembly traps, `WasmCoreDump`.
 //!
 //! These are off by default.
 //!
@@ -94,6 +95,8 @@ mod caller;
 #[cfg(feature = "cranelift")]
 mod compile;
 mod config;
+#[cfg(feature = "coredump")]
+mod coredump;
 mod engine;
 #[cfg(feature = "runtime")]
 mod externals;
@@ -144,6 +147,8 @@ pub use config::{
 pub use config::{MpkEnabled, PoolingAllocationConfig};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
+#[cfg(feature = "coredump")]
+pub use coredump::WasmCoreDump;
 #[cfg(feature = "pooling-allocator")]
 pub use engine::PoolingAllocatorMetrics;
 pub use engine::{Engine, EngineWeak, Precompiled};

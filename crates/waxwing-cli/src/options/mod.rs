@@ -204,6 +204,8 @@ pub struct DebugSettings {
     /// The filter of what is logged.
     pub logging: Option<String>,
     pub log_to_files: bool,
+    /// Where to write a core dump when a program traps.
+    pub coredump: Option<String>,
 }
 
 /// Binary modules smaller than this are compiled on the calling thread: a

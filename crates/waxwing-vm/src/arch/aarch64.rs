@@ -172,7 +172,14 @@ pub(crate) unsafe extern "C" fn switch_stacks(other: *mut usize) {
 #[cfg(unix)]
 #[unsafe(naked)]
 unsafe extern "C" fn start_on_stack() {
-    std::arch::naked_asm!(".cfi_undefined x30", "mov x0, x20", "blr x19", "brk #1",)
+    std::arch::naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined x30",
+        "mov x0, x20",
+        "blr x19",
+        "brk #1",
+        ".cfi_endproc",
+    )
 }
 
 /// Makes a stack that [`switch_stacks`] can continue on: there `entry(arg)` is called, on a stack whose end is `top`. Returns its

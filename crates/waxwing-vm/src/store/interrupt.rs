@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
+use waxwing_environ::UNINTERRUPTED_BYTES;
 
 use super::{StoreCore, VMStore};
 use crate::sys::faults::SignalHandler;
@@ -25,7 +26,7 @@ pub(crate) struct Granularity {
 /// Bytes of linear memories: a part takes some ten microseconds.
 pub(crate) const BYTES: Granularity = Granularity {
     per_unit: 64,
-    part: 1 << 20,
+    part: UNINTERRUPTED_BYTES,
     is_charged: true,
 };
 

@@ -10,6 +10,7 @@
 //! | `keys` | memory protection keys, where the system and the CPU have them |
 //! | `icache` | making freshly written machine code visible to instruction fetch |
 //! | `unwind` | telling the system's unwinder about generated code |
+//! | `debugger` | telling native debuggers about generated code |
 //! | `thread` | stack bounds of the calling thread, and its alternate signal stack |
 //! | `faults` | hardware faults: the process-wide handler and its chain |
 //! | `fiber` | switching between stacks |

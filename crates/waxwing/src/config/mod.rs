@@ -5,6 +5,7 @@ mod allocation;
 mod asynchronous;
 #[cfg(feature = "cranelift")]
 mod compiler;
+mod debug;
 mod gc;
 #[cfg(feature = "runtime")]
 mod host_memory;
@@ -77,6 +78,7 @@ pub struct Config {
     pub(crate) host_memory: host_memory::HostMemoryConfig,
     #[cfg(feature = "async")]
     pub(crate) asynchronous: asynchronous::AsyncConfig,
+    pub(crate) debug: debug::DebugConfig,
     pub(crate) max_wasm_stack: usize,
     pub(crate) wasm_backtrace: bool,
     pub(crate) wasm_backtrace_details: WasmBacktraceDetails,
@@ -110,6 +112,7 @@ impl fmt::Debug for Config {
             .field("gc", &self.gc)
             .field("memory", &self.memory)
             .field("allocation_strategy", &self.allocation_strategy)
+            .field("debug", &self.debug)
             .field("max_wasm_stack", &self.max_wasm_stack);
         #[cfg(feature = "async")]
         f.field("asynchronous", &self.asynchronous);
@@ -145,6 +148,7 @@ impl Config {
             host_memory: host_memory::HostMemoryConfig::default(),
             #[cfg(feature = "async")]
             asynchronous: asynchronous::AsyncConfig::default(),
+            debug: debug::DebugConfig::default(),
             max_wasm_stack: DEFAULT_MAX_WASM_STACK,
             wasm_backtrace: true,
             wasm_backtrace_details: WasmBacktraceDetails::Environment,

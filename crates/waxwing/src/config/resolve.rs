@@ -95,6 +95,7 @@ impl Config {
             collector: self.gc.collector(),
             consume_fuel: self.consume_fuel,
             epoch_interruption: self.epoch_interruption,
+            debug_info: self.debug.debug_info,
         })
     }
 

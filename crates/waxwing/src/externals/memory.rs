@@ -226,7 +226,7 @@ impl Memory {
     }
 
     #[inline]
-    fn bytes<'a>(&self, store: &'a StoreOpaque) -> &'a [u8] {
+    pub(crate) fn bytes<'a>(&self, store: &'a StoreOpaque) -> &'a [u8] {
         let memory = self.vm_memory(store);
         // SAFETY: the memory has as many bytes at its base, all initialised. Borrowing the store
         // keeps WebAssembly code and the host from changing or growing it.

@@ -153,6 +153,18 @@ impl Instance {
         Ok(instance)
     }
 
+    /// The store that the instance belongs to.
+    #[cfg(feature = "coredump")]
+    pub(crate) fn owner(&self) -> StoreId {
+        self.store
+    }
+
+    /// What finds the instance in its store.
+    #[cfg(feature = "coredump")]
+    pub(crate) fn vm_id(&self) -> InstanceId {
+        self.id
+    }
+
     pub(crate) fn from_id(store: &StoreOpaque, id: InstanceId) -> Instance {
         Instance {
             store: store.id(),

@@ -60,9 +60,11 @@ impl<T> StoreInner<T> {
     }
 }
 
+type SyncHook<T> = Box<dyn FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync>;
+
 /// The hook of a store.
 pub(super) enum Hook<T> {
-    Sync(Box<dyn FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync>),
+    Sync(SyncHook<T>),
     #[cfg(feature = "async")]
     Async(Box<dyn CallHookHandler<T> + Send + Sync>),
 }
@@ -168,7 +170,7 @@ impl<T> Store<T> {
     ///
     /// Panics unless the store's engine has [`Config::async_support`](crate::Config::async_support).
     #[cfg(feature = "async")]
-    pub fn call_hook_async(&mut self, hook: impl CallHookHandler<T> + Send + Sync + 'static) {
+    pub fn call_hook_async(&mut self, hook: impl CallHookHandler<T> + Sync + 'static) {
         self.inner_mut().assert_async("call_hook_async");
         self.inner_mut().hook = Some(Hook::Async(Box::new(hook)));
     }

@@ -152,7 +152,8 @@ impl<T> Store<T> {
                     engine.tunables(),
                     EntryOptions {
                         max_wasm_stack: engine.config().max_wasm_stack,
-                        backtraces: engine.config().wasm_backtrace,
+                        backtraces: engine.config().wasm_backtrace
+                            || engine.config().debug.coredump_on_trap,
                     },
                     GcOptions {
                         stress: engine.config().gc.stress,
@@ -411,6 +412,12 @@ impl StoreOpaque {
     pub(crate) fn module_of(&self, loaded: &Arc<LoadedModule>) -> Option<&Module> {
         let position = self.module_position(loaded).ok()?;
         Some(&self.modules[position])
+    }
+
+    /// The modules of all instances.
+    #[cfg(feature = "coredump")]
+    pub(crate) fn modules(&self) -> &[Module] {
+        &self.modules
     }
 
     /// The module whose code contains the address `pc`.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use waxwing::{
     Engine, ExternType, Func, FuncType, Instance, Linker, Module, Store, StoreLimits, Trap, Val,
+    WasmCoreDump,
 };
 use waxwing_wasi::I32Exit;
 use waxwing_wasi::preview1::{self, WasiP1Ctx};
@@ -46,6 +47,7 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         allow_precompiled,
         fuel,
         timeout,
+        coredump,
     } = job;
     let mut linker = Linker::new(engine);
     if host.wasi.is_some() {
@@ -73,10 +75,10 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         let module = source.into_module(engine, &file, allow_precompiled)?;
         let instance = match instantiate(&mut store, &linker, &module, &file)? {
             Ok(instance) => instance,
-            Err(ended) => return finish(ended, &file),
+            Err(ended) => return finish(&mut store, ended, &file, coredump.as_deref()),
         };
         if let Some(ended) = initialize(&mut store, instance)? {
-            return finish(ended, &file);
+            return finish(&mut store, ended, &file, coredump.as_deref());
         }
         linker
             .instance(&mut store, &name, instance)
@@ -89,12 +91,12 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
 
     let instance = match instantiate(&mut store, &linker, &module, &file)? {
         Ok(instance) => instance,
-        Err(ended) => return finish(ended, &file),
+        Err(ended) => return finish(&mut store, ended, &file, coredump.as_deref()),
     };
     if entry.needs_initialization()
         && let Some(ended) = initialize(&mut store, instance)?
     {
-        return finish(ended, &file);
+        return finish(&mut store, ended, &file, coredump.as_deref());
     }
     if let Some(name) = entry.function() {
         let func = instance
@@ -106,7 +108,7 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
                     output::print(values::format(value) + "\n")?;
                 }
             }
-            Err(ended) => return finish(ended, &file),
+            Err(ended) => return finish(&mut store, ended, &file, coredump.as_deref()),
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -279,12 +281,31 @@ impl From<Error> for Ended {
     }
 }
 
-fn finish(ended: Ended, file: &Path) -> Result<ExitCode> {
+fn finish(
+    store: &mut Store<Host>,
+    ended: Ended,
+    file: &Path,
+    coredump: Option<&str>,
+) -> Result<ExitCode> {
     match ended {
         Ended::Exited(code) => Ok(code),
         Ended::Trapped(error) => {
+            let written = match (coredump, error.downcast_ref::<WasmCoreDump>()) {
+                (Some(path), Some(dump)) => write_dump(store, dump, file, path),
+                _ => Ok(()),
+            };
             output::error(&error.context(format!("failed to run `{}`", file.display())));
+            if let Err(error) = written {
+                output::error(&error);
+            }
             Ok(ExitCode::from(TRAPPED))
         }
     }
+}
+
+/// Writes a core dump to the file that `-D coredump` names.
+fn write_dump(store: &mut Store<Host>, dump: &WasmCoreDump, file: &Path, path: &str) -> Result<()> {
+    let path = path.replace("%p", &std::process::id().to_string());
+    let bytes = dump.serialize(store, &file.to_string_lossy());
+    std::fs::write(&path, bytes).with_context(|| format!("failed to write the core dump `{path}`"))
 }

@@ -58,6 +58,8 @@ struct Job {
     allow_precompiled: bool,
     fuel: Option<u64>,
     timeout: Option<Duration>,
+    /// Where a core dump is to be written.
+    coredump: Option<String>,
 }
 
 /// A module that others import from.
@@ -125,6 +127,7 @@ impl Args {
             allow_precompiled: self.allow_precompiled,
             fuel: settings.fuel,
             timeout: settings.timeout,
+            coredump: settings.debug.coredump.take(),
         };
         let limits = settings.store_limits();
         spawn::with_stack(settings.max_wasm_stack, move || {

@@ -102,10 +102,10 @@ impl Pool {
         self.reset(batch);
     }
 
-    /// Resets all that waits, and waits for those who are doing so.
-    pub(super) fn flush(&self) {
+    /// Resets all that waits, and waits for those who are doing so. Then calls `take`, before anything can wait again.
+    pub(super) fn flush_and<T>(&self, take: impl Fn() -> Option<T>) -> Option<T> {
         if self.queue.batch_size <= 1 {
-            return;
+            return None;
         }
         let _alone = self
             .queue
@@ -114,6 +114,7 @@ impl Pool {
             .unwrap_or_else(PoisonError::into_inner);
         let batch = std::mem::take(&mut *self.queue.pending());
         self.reset(batch);
+        take()
     }
 
     fn reset(&self, batch: impl IntoIterator<Item = Decommit>) {

@@ -259,10 +259,7 @@ impl Pool {
         take: impl Fn() -> Option<T>,
         error: PoolConcurrencyLimitError,
     ) -> Result<T> {
-        let taken = take().or_else(|| {
-            self.flush();
-            take()
-        });
+        let taken = take().or_else(|| self.flush_and(take));
         Ok(taken.ok_or(error)?)
     }
 }

@@ -1,5 +1,6 @@
 //! Linux, macOS and the other systems with POSIX signals and `mmap`.
 
+pub(crate) mod debugger;
 pub(crate) mod faults;
 pub(crate) mod fiber;
 pub(crate) mod icache;

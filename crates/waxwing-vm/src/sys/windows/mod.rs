@@ -1,5 +1,6 @@
 //! Windows: `VirtualAlloc` and vectored exception handling.
 
+pub(crate) mod debugger;
 pub(crate) mod faults;
 pub(crate) mod fiber;
 pub(crate) mod icache;
