@@ -2,7 +2,7 @@
 
 use super::Config;
 #[cfg(feature = "pooling-allocator")]
-use waxwing_vm::{Allocator, PoolOptions, ProtectionKeys};
+use waxwing_vm::{Allocator, PoolOptions, Wanted};
 
 /// Where an engine gets memories, tables, instances, GC heaps and stacks from: see [`Config::allocation_strategy`].
 #[non_exhaustive]
@@ -79,6 +79,18 @@ pub enum MpkEnabled {
     Enable,
     /// Not at all.
     Disable,
+}
+
+/// Whether something is used that not all hosts have: see [`PoolingAllocationConfig::pagemap_scan`].
+#[cfg(feature = "pooling-allocator")]
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Enabled {
+    /// Where it is there.
+    Auto,
+    /// In any case: where it is not there, [`Engine::new`](crate::Engine::new) fails.
+    Yes,
+    /// Not at all.
+    No,
 }
 
 /// Options of the pool that [`InstanceAllocationStrategy::Pooling`] gets instances from.
@@ -160,9 +172,10 @@ impl PoolingAllocationConfig {
 
     /// How many bytes of each linear memory are reset by writing to them rather than by a system call.
     ///
-    /// They are the first ones of the memory. They stay resident while the slot is not used, and the next instance in the slot uses them without
-    /// page faults; but all of them are written whenever an instance ends, whether it wrote them or not. It is of use for
-    /// modules of which each instance writes most of a small memory. Rounded up to whole pages.
+    /// They stay resident while the slot is not used, and the next instance in the slot uses them without page faults. With
+    /// [`pagemap_scan`](Self::pagemap_scan) they are those that were written, wherever they are. Without, they are the first ones of the memory,
+    /// and all of them are reset whenever an instance ends, whether it wrote them or not; that is of use for modules of which each
+    /// instance writes most of a small memory. Rounded up to whole pages.
     ///
     /// Default: 0.
     pub fn linear_memory_keep_resident(&mut self, size: usize) -> &mut Self {
@@ -286,9 +299,9 @@ impl PoolingAllocationConfig {
     /// Default: [`MpkEnabled::Disable`].
     pub fn memory_protection_keys(&mut self, enable: MpkEnabled) -> &mut Self {
         self.options.memory_protection_keys = match enable {
-            MpkEnabled::Auto => ProtectionKeys::Auto,
-            MpkEnabled::Enable => ProtectionKeys::Enable,
-            MpkEnabled::Disable => ProtectionKeys::Disable,
+            MpkEnabled::Auto => Wanted::Auto,
+            MpkEnabled::Enable => Wanted::Yes,
+            MpkEnabled::Disable => Wanted::No,
         };
         self
     }
@@ -299,6 +312,28 @@ impl PoolingAllocationConfig {
     pub fn max_memory_protection_keys(&mut self, max: usize) -> &mut Self {
         self.options.max_memory_protection_keys = max;
         self
+    }
+
+    /// Whether the operating system is asked which pages of a linear memory were written, so that
+    /// [`linear_memory_keep_resident`](Self::linear_memory_keep_resident) resets those alone.
+    ///
+    /// Linux can tell from 6.7 on (`PAGEMAP_SCAN`). With it, resetting an instance that wrote few pages, of a large memory, takes about the time of
+    /// writing those, and other cores need not take part. It is not used if nothing is kept resident.
+    ///
+    /// Default: [`Enabled::Auto`].
+    pub fn pagemap_scan(&mut self, enable: Enabled) -> &mut Self {
+        self.options.pagemap_scan = match enable {
+            Enabled::Auto => Wanted::Auto,
+            Enabled::Yes => Wanted::Yes,
+            Enabled::No => Wanted::No,
+        };
+        self
+    }
+
+    /// Whether this operating system lets this process ask which pages were written, for
+    /// [`pagemap_scan`](Self::pagemap_scan).
+    pub fn is_pagemap_scan_available() -> bool {
+        Allocator::has_pagemap_scan()
     }
 
     /// Whether this CPU and operating system have memory protection keys, for

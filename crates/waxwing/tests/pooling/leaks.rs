@@ -176,9 +176,17 @@ fn nothing_is_found(engine: &Engine) -> Result<()> {
 
 #[test]
 fn slots_are_as_new_with_every_way_to_reset_them() -> Result<()> {
-    for keep in [0, 1, 70_000, 1 << 30] {
+    let scans = match PoolingAllocationConfig::is_pagemap_scan_available() {
+        true => [Enabled::Yes, Enabled::No],
+        false => [Enabled::Auto, Enabled::No],
+    };
+    for (keep, scan) in [0, 1, 70_000, 1 << 30]
+        .map(|keep| scans.map(|scan| (keep, scan)))
+        .concat()
+    {
         for batch_size in [1, 16] {
             let mut pool = pool();
+            pool.pagemap_scan(scan);
             pool.linear_memory_keep_resident(keep)
                 .table_keep_resident(keep)
                 .decommit_batch_size(batch_size);

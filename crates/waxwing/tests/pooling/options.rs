@@ -45,7 +45,7 @@ fn defaults_are_the_documented_ones() {
         "max_memory_size: 4294967296",
         "max_tables_per_module: 1,",
         "table_elements: 20000",
-        "memory_protection_keys: Disable",
+        "memory_protection_keys: No",
         "max_memory_protection_keys: 16",
     ] {
         assert!(text.contains(wanted), "{wanted} in {text}");
@@ -125,7 +125,9 @@ fn metrics_count_what_there_is() -> Result<()> {
 fn memory_is_kept_resident_as_far_as_wanted() -> Result<()> {
     for (keep, least) in [(0, 0), (64 << 10, 64 << 10), (1 << 30, 256 << 10)] {
         let mut pool = small_pool(1);
-        pool.linear_memory_keep_resident(keep);
+        // The first bytes, whichever were written.
+        pool.linear_memory_keep_resident(keep)
+            .pagemap_scan(Enabled::No);
         let engine = engine(pool);
         let module = Module::new(&engine, MEMORY)?;
         let (mut store, instance) = instantiate(&engine, &module)?;
@@ -143,6 +145,51 @@ fn memory_is_kept_resident_as_far_as_wanted() -> Result<()> {
         assert_eq!(memory.data_ptr(&store), start);
         assert!(memory.data(&store).iter().all(|byte| *byte == 0));
         assert_eq!(metrics(&engine).unused_memory_bytes_resident(), 0);
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn written_pages_are_kept_wherever_they_are() -> Result<()> {
+    let mut pool = small_pool(1);
+    if !PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.pagemap_scan(Enabled::Yes);
+        let text = message(Engine::new(Config::new().allocation_strategy(pool)));
+        assert!(text.contains("pagemap_scan"), "{text}");
+        return Ok(());
+    }
+    pool.pagemap_scan(Enabled::Yes)
+        .linear_memory_keep_resident(3 * 4096);
+    let engine = engine(pool);
+    let wat = r#"(module (memory (export "memory") 4) (data (i32.const 0x20ffe) "image"))"#;
+    let module = Module::new(&engine, wat)?;
+    for (pages, kept) in [
+        (&[][..], 0),
+        (&[0x21, 0x3f], 2),
+        (&[1, 0x20, 0x21], 3),
+        // The last one is one too many.
+        (&[0, 2, 0x20, 0x22], 3),
+    ] {
+        let (mut store, instance) = instantiate(&engine, &module)?;
+        let memory = instance.get_memory(&mut store, "memory").unwrap();
+        let start = memory.data_ptr(&store);
+        for page in pages {
+            memory.data_mut(&mut store)[page * 4096..][..4096].fill(7);
+        }
+        drop(store);
+        let bytes = metrics(&engine).unused_memory_bytes_resident();
+        assert_eq!(bytes, kept * 4096, "{pages:?}");
+        let (mut store, instance) = instantiate(&engine, &module)?;
+        let memory = instance.get_memory(&mut store, "memory").unwrap();
+        assert_eq!(memory.data_ptr(&store), start);
+        let data = memory.data(&store);
+        assert_eq!(&data[0x20ffe..0x21003], b"image");
+        assert_eq!(
+            data.iter().filter(|byte| **byte != 0).count(),
+            5,
+            "{pages:?}"
+        );
     }
     Ok(())
 }

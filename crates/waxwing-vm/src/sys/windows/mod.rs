@@ -8,6 +8,9 @@ pub(crate) mod image;
 #[cfg(feature = "pooling-allocator")]
 #[path = "../no_keys.rs"]
 pub(crate) mod keys;
+#[cfg(feature = "pooling-allocator")]
+#[path = "../no_pagemap.rs"]
+pub(crate) mod pagemap;
 pub(crate) mod thread;
 pub(crate) mod unwind;
 pub(crate) mod vm;
