@@ -486,3 +486,58 @@ fn no_colours_away_from_terminals() {
         );
     }
 }
+
+#[test]
+fn compiled_modules_are_kept_when_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "f.wat",
+        r#"(module (func (export "f") (result i32) i32.const 5))"#,
+    );
+    let directory = sandbox.path().join("kept");
+    let config = format!("[cache]\ndirectory = '{}'\n", directory.display());
+    sandbox.file("cache.toml", config);
+    let entries = |directory: &std::path::Path| {
+        let list = std::fs::read_dir(directory.join("v1"))
+            .into_iter()
+            .flatten();
+        list.filter(|file| file.as_ref().unwrap().path().extension().is_some())
+            .count()
+    };
+    let home = sandbox.path().join("home");
+    let run = |options: &str| {
+        let mut command = sandbox.waxwing(&format!("run {options} --invoke f f.wat"));
+        command
+            .env("HOME", &home)
+            .env("XDG_CACHE_HOME", home.join("cache"))
+            .env("XDG_CONFIG_HOME", home.join("config"));
+        assert_eq!(Ran::from(command.output().unwrap()).success(), "5\n");
+    };
+    run("");
+    run("-C cache=n,cache-config=cache.toml");
+    assert!(!directory.exists() && !home.exists());
+    run("-C cache-config=cache.toml");
+    run("-C cache,cache-config=cache.toml");
+    assert_eq!(entries(&directory), 1);
+    run("-C cache-config=cache.toml -O opt-level=none");
+    assert_eq!(entries(&directory), 2);
+    run("-C cache");
+    #[cfg(target_os = "linux")]
+    assert_eq!(entries(&home.join("cache/waxwing")), 1);
+
+    // The user's own configuration.
+    let elsewhere = sandbox.path().join("elsewhere");
+    let config = format!("[cache]\ndirectory = '{}'\n", elsewhere.display());
+    sandbox.file("home/config/waxwing/config.toml", config);
+    run("-C cache");
+    #[cfg(target_os = "linux")]
+    assert_eq!(entries(&elsewhere), 1);
+
+    sandbox
+        .run("run -C cache-config=none.toml f.wat")
+        .failure(1, &["`-C cache-config`", "none.toml"]);
+    sandbox.file("bad.toml", "[cache]\ndirectory = 5");
+    sandbox
+        .run("run -C cache-config=bad.toml f.wat")
+        .failure(1, &["bad.toml", "directory"]);
+}

@@ -78,6 +78,8 @@ pub(crate) struct CraneliftCompiler {
     tunables: Tunables,
     emit_clif: bool,
     has_simd: bool,
+    #[cfg(feature = "incremental-cache")]
+    cache: Option<std::sync::Arc<dyn waxwing_environ::compile::CacheStore>>,
     pool: Mutex<Vec<Box<Scratch>>>,
 }
 
@@ -95,8 +97,37 @@ impl CraneliftCompiler {
             tunables,
             emit_clif,
             has_simd,
+            #[cfg(feature = "incremental-cache")]
+            cache: None,
             pool: Mutex::default(),
         }
+    }
+
+    /// Keeps compiled functions in `cache`, and takes from there what was compiled before.
+    #[cfg(feature = "incremental-cache")]
+    pub(crate) fn with_cache(
+        mut self,
+        cache: Option<std::sync::Arc<dyn waxwing_environ::compile::CacheStore>>,
+    ) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Generates the code of the function in `context`.
+    fn compile(&self, context: &mut Context) -> Result<(), CompileError> {
+        let mut control = ControlPlane::default();
+        #[cfg(feature = "incremental-cache")]
+        if let Some(cache) = &self.cache {
+            let mut cache = crate::cache::Store(&**cache);
+            let result = context.compile_with_cache(self.isa(), &mut cache, &mut control);
+            return result
+                .map(|_| ())
+                .map_err(|error| codegen_error(&error.inner));
+        }
+        let result = context.compile(self.isa(), &mut control);
+        result
+            .map(|_| ())
+            .map_err(|error| codegen_error(&error.inner))
     }
 
     pub(crate) fn isa(&self) -> &dyn TargetIsa {
@@ -125,6 +156,9 @@ impl CraneliftCompiler {
         let pool = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = pool().pop().unwrap_or_else(Scratch::new);
         scratch.codegen.clear();
+        // Cranelift leaves these where they are. They would be part of the next function, and of its key in a store
+        // of functions.
+        scratch.codegen.func.dfg.exception_tables.clear();
         scratch.codegen.func.name = name;
         // A scratch space in which building or code generation failed may be in any state: it
         // does not go back.
@@ -141,10 +175,7 @@ impl CraneliftCompiler {
         body: Option<Range<u64>>,
     ) -> Result<CompiledFunction, CompileError> {
         let clif = self.emit_clif.then(|| context.func.display().to_string());
-        let mut control = ControlPlane::default();
-        if let Err(error) = context.compile(self.isa(), &mut control) {
-            return Err(codegen_error(&error.inner));
-        }
+        self.compile(context)?;
         let code = context
             .compiled_code()
             .expect("compilation of the function succeeded");

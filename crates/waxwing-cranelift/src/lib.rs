@@ -10,6 +10,8 @@
 mod abi;
 mod bounds;
 mod builder;
+#[cfg(feature = "incremental-cache")]
+mod cache;
 mod compiler;
 mod debug;
 mod flags;

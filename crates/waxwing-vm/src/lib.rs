@@ -16,6 +16,8 @@ mod loaded_module;
 mod memory;
 mod memory_image;
 mod mmap;
+#[cfg(feature = "profiling")]
+pub mod profiling;
 mod store;
 mod store_context;
 mod sys;

@@ -81,9 +81,14 @@
 //! - `pooling-allocator`: instances from a pool, [`PoolingAllocationConfig`].
 //! - `async`: calls that can wait, and time slices for WebAssembly: see [`Config::async_support`].
 //! - `coredump`: dumps of what a store holds when WebAssembly traps, `WasmCoreDump`.
+//! - `profiling`: [`Config::profiler`], by which profilers of the system learn of compiled code, and
+//!   [`GuestProfiler`].
+//! - `cache`: keeping compiled modules on disk, see [`Config::cache_config_load`].
 //!
 //! These are off by default.
 //!
+//! - `all-arch`: compiling ahead of time for every architecture that there is a backend for, by [`Config::target`].
+//! - `incremental-cache`: `Config::enable_incremental_compilation`, by which compiled functions are kept.
 //! - `call-hook`: `Store::call_hook`, which is told of each transition between the host and WebAssembly.
 
 #![warn(missing_docs)]
@@ -116,12 +121,16 @@ mod linker;
 mod matching;
 #[cfg(feature = "runtime")]
 mod module;
+#[cfg(all(feature = "runtime", feature = "profiling"))]
+mod profiling;
 #[cfg(feature = "runtime")]
 mod resources;
 #[cfg(feature = "async")]
 mod stack;
 #[cfg(feature = "runtime")]
 mod store;
+#[cfg(feature = "runtime")]
+mod transition;
 #[cfg(feature = "runtime")]
 mod trap;
 #[cfg(feature = "runtime")]
@@ -141,7 +150,8 @@ pub use caller::Caller;
 #[cfg(feature = "cranelift")]
 pub use compile::{CodeBuilder, CodeHint};
 pub use config::{
-    Collector, Config, InstanceAllocationStrategy, ModuleVersionStrategy, WasmBacktraceDetails,
+    Collector, Config, InstanceAllocationStrategy, ModuleVersionStrategy, ProfilingStrategy,
+    WasmBacktraceDetails,
 };
 #[cfg(feature = "pooling-allocator")]
 pub use config::{Enabled, MpkEnabled, PoolingAllocationConfig};
@@ -179,18 +189,20 @@ pub use limits::{
 pub use linker::{Linker, UnknownImportError};
 #[cfg(feature = "runtime")]
 pub use module::{Module, ModuleExport, ModuleFunction};
+#[cfg(all(feature = "runtime", feature = "profiling"))]
+pub use profiling::GuestProfiler;
 #[cfg(feature = "runtime")]
 pub use resources::ResourcesRequired;
 #[cfg(feature = "async")]
 pub use stack::{StackCreator, StackMemory};
-#[cfg(all(feature = "runtime", feature = "call-hook"))]
-pub use store::CallHook;
 #[cfg(all(feature = "async", feature = "call-hook"))]
 pub use store::CallHookHandler;
 #[cfg(feature = "runtime")]
 pub use store::{
     AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException, UpdateDeadline,
 };
+#[cfg(feature = "runtime")]
+pub use transition::CallHook;
 #[cfg(feature = "runtime")]
 pub use types::{
     ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,
@@ -201,7 +213,11 @@ pub use types::{
 pub use v128::V128;
 #[cfg(feature = "runtime")]
 pub use values::{Ref, Val};
+#[cfg(feature = "cache")]
+pub use waxwing_cache::{Cache, CacheConfig};
 pub use waxwing_environ::Trap;
+#[cfg(feature = "incremental-cache")]
+pub use waxwing_environ::compile::CacheStore;
 #[cfg(feature = "pooling-allocator")]
 pub use waxwing_vm::PoolConcurrencyLimitError;
 #[cfg(feature = "runtime")]

@@ -11,12 +11,13 @@ mod parse;
 mod wasi;
 mod wasm;
 
-pub use parse::Assignments;
+pub use parse::{Assignments, parse_time};
 
 use anyhow::{Context, Result};
 use parse::GroupParser;
 use std::fmt::Write;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::time::Duration;
 use waxwing::{Config, Engine, OptLevel, PoolingAllocationConfig, StoreLimits, StoreLimitsBuilder};
 
@@ -151,10 +152,36 @@ pub struct Settings {
     pub fuel: Option<u64>,
     /// How long a program may run.
     pub timeout: Option<Duration>,
+    pub cache: CacheSettings,
     pub limits: LimitSettings,
     pub pool: PoolSettings,
     pub wasi: WasiSettings,
     pub debug: DebugSettings,
+}
+
+/// Whether compiled modules are kept on disk.
+#[derive(Default)]
+pub struct CacheSettings {
+    /// `None` if only a configuration may say so.
+    pub enabled: Option<bool>,
+    pub config: Option<PathBuf>,
+}
+
+impl CacheSettings {
+    fn apply(&self, config: &mut Config) -> Result<()> {
+        match (self.enabled, &self.config) {
+            (Some(false), _) | (None, None) => {}
+            (_, Some(path)) => {
+                config
+                    .cache_config_load(path)
+                    .context("`-C cache-config`")?;
+            }
+            (Some(true), None) => {
+                config.cache_config_load_default().context("`-C cache`")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Limits on what a store holds.
@@ -223,6 +250,7 @@ impl Settings {
             max_wasm_stack: None,
             fuel: None,
             timeout: None,
+            cache: CacheSettings::default(),
             limits: LimitSettings::default(),
             pool: PoolSettings::default(),
             wasi: WasiSettings::default(),
@@ -247,6 +275,7 @@ impl Settings {
             let pool = self.pool.config.clone().unwrap_or_default();
             self.config.allocation_strategy(pool);
         }
+        self.cache.apply(&mut self.config)?;
         Engine::new(&self.config).context("the options do not make a working engine")
     }
 

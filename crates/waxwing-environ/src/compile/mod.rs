@@ -65,6 +65,18 @@ impl From<wasmparser::Error> for CompileError {
     }
 }
 
+/// Where compiled functions are kept from one compilation to the next, by keys of the compiler's: for
+/// compiling modules again of which little has changed.
+///
+/// What is stored is trusted: it becomes machine code. It must come back as it was given, or not at all.
+pub trait CacheStore: Send + Sync + fmt::Debug {
+    /// What is stored under `key`, if anything is.
+    fn get(&self, key: &[u8]) -> Option<std::borrow::Cow<'_, [u8]>>;
+
+    /// Stores `value` under `key`. Returns whether it did, which it need not.
+    fn insert(&self, key: &[u8], value: Vec<u8>) -> bool;
+}
+
 /// What a relocation refers to.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RelocTarget {

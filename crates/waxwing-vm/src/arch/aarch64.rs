@@ -2,6 +2,10 @@
 
 use std::arch::asm;
 
+/// `e_machine` of ELF files for this CPU.
+#[cfg(feature = "profiling")]
+pub(crate) const ELF_MACHINE: u16 = 183;
+
 /// The calling function's stack pointer, within a few words.
 #[inline(always)]
 pub(crate) fn stack_pointer() -> usize {

@@ -13,6 +13,7 @@
 //! | `unwind` | telling the system's unwinder about generated code |
 //! | `debugger` | telling native debuggers about generated code |
 //! | `thread` | stack bounds of the calling thread, and its alternate signal stack |
+//! | `profiling` | files and clocks for profilers of the system |
 //! | `faults` | hardware faults: the process-wide handler and its chain |
 //! | `fiber` | switching between stacks |
 

@@ -171,6 +171,14 @@ impl<'a> CodeBuilder<'a> {
     }
 
     fn compile(&self) -> Result<super::CompiledArtifact> {
+        self.with_inputs(|wasm, package| super::compile(self.engine, wasm, package))
+    }
+
+    /// Does something with the bytes and what there is of the DWARF package that belongs to them.
+    fn with_inputs<R>(
+        &self,
+        f: impl FnOnce(&[u8], dwarf_package::Sections<'_>) -> Result<R>,
+    ) -> Result<R> {
         let wasm = self.wasm.as_deref().ok_or_else(|| {
             anyhow!("the code builder has no bytes: call `CodeBuilder::wasm_binary` first")
         })?;
@@ -187,7 +195,7 @@ impl<'a> CodeBuilder<'a> {
             }),
             (None, None) => Vec::new(),
         };
-        self.in_file(super::compile(self.engine, wasm, package))
+        self.in_file(f(wasm, package))
     }
 
     /// Adds the name of the file, if there is one, to an error.
@@ -198,7 +206,7 @@ impl<'a> CodeBuilder<'a> {
         }
     }
 
-    /// Compiles the bytes to a module.
+    /// Compiles the bytes to a module, or finds in the cache what they were compiled to before, if there is one.
     ///
     /// # Errors
     ///
@@ -207,6 +215,12 @@ impl<'a> CodeBuilder<'a> {
     #[cfg(feature = "runtime")]
     pub fn compile_module(&self) -> Result<Module> {
         self.engine.check_compatible_with_native_host()?;
+        #[cfg(feature = "cache")]
+        if let Some(cache) = self.engine.module_cache() {
+            return self.with_inputs(|wasm, package| {
+                super::cached::compile(self.engine, cache, wasm, package)
+            });
+        }
         let compiled = self.compile()?;
         self.in_file(Module::from_compiled(self.engine, compiled))
     }

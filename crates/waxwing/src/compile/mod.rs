@@ -1,5 +1,7 @@
 //! From the bytes of a module to an artifact: drives the compiler over all functions, then links.
 
+#[cfg(all(feature = "cache", feature = "runtime"))]
+mod cached;
 mod clif;
 mod code_builder;
 mod dwarf_package;

@@ -3,6 +3,8 @@
 mod allocation;
 #[cfg(feature = "async")]
 mod asynchronous;
+#[cfg(any(feature = "cache", feature = "incremental-cache"))]
+mod cache;
 #[cfg(feature = "cranelift")]
 mod compiler;
 mod debug;
@@ -11,6 +13,7 @@ mod gc;
 mod host_memory;
 mod memory;
 mod options;
+mod profiling;
 mod proposals;
 mod resolve;
 #[cfg(test)]
@@ -23,6 +26,7 @@ pub use gc::Collector;
 pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
 #[cfg(feature = "cranelift")]
 pub use options::{OptLevel, RegallocAlgorithm, Strategy};
+pub use profiling::ProfilingStrategy;
 pub(crate) use proposals::Proposals;
 #[cfg(feature = "cranelift")]
 pub(crate) use resolve::wasm_features;
@@ -89,6 +93,9 @@ pub struct Config {
     pub(crate) consume_fuel: bool,
     pub(crate) epoch_interruption: bool,
     pub(crate) module_version: ModuleVersionStrategy,
+    pub(crate) profiler: ProfilingStrategy,
+    #[cfg(feature = "cache")]
+    pub(crate) cache: Option<crate::Cache>,
     #[cfg(feature = "runtime")]
     pub(crate) detect_host_feature: DetectHostFeature,
 }
@@ -128,6 +135,7 @@ impl fmt::Debug for Config {
             .field("consume_fuel", &self.consume_fuel)
             .field("epoch_interruption", &self.epoch_interruption)
             .field("module_version", &self.module_version)
+            .field("profiler", &self.profiler)
             .finish_non_exhaustive()
     }
 }
@@ -159,6 +167,9 @@ impl Config {
             consume_fuel: false,
             epoch_interruption: false,
             module_version: ModuleVersionStrategy::default(),
+            profiler: ProfilingStrategy::None,
+            #[cfg(feature = "cache")]
+            cache: None,
             #[cfg(feature = "runtime")]
             detect_host_feature: crate::engine::detect_host_feature,
         }

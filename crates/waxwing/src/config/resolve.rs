@@ -1,7 +1,7 @@
 //! From options to what the compiler and the runtime are given: checks that need more than one
 //! option.
 
-use super::{Config, WasmBacktraceDetails};
+use super::{Config, ProfilingStrategy, WasmBacktraceDetails};
 use crate::Result;
 use anyhow::{Context, ensure};
 use waxwing_environ::Tunables;
@@ -53,6 +53,12 @@ impl Config {
         );
         #[cfg(feature = "async")]
         self.asynchronous.check(self.max_wasm_stack)?;
+        ensure!(
+            cfg!(all(feature = "profiling", feature = "runtime"))
+                || self.profiler == ProfilingStrategy::None,
+            "`Config::profiler({:?})` needs the Cargo features `profiling` and `runtime` of this crate",
+            self.profiler
+        );
         self.proposals.check(self.gc.support)
     }
 
@@ -113,6 +119,10 @@ impl Config {
         builder
             .tunables(tunables.clone())
             .emit_clif(self.compiler.emit_clif.is_some());
+        #[cfg(feature = "incremental-cache")]
+        if let Some(store) = &self.compiler.cache_store {
+            builder.incremental_cache(store.clone());
+        }
         Ok((builder.build()?, tunables))
     }
 

@@ -69,6 +69,8 @@ struct EngineInner {
     epoch: Arc<AtomicU64>,
     #[cfg(feature = "runtime")]
     allocator: Arc<Allocator>,
+    #[cfg(all(feature = "runtime", feature = "profiling"))]
+    profiler: Option<Arc<dyn waxwing_vm::profiling::Agent>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -127,6 +129,8 @@ impl Engine {
             epoch: Arc::default(),
             #[cfg(feature = "runtime")]
             allocator,
+            #[cfg(all(feature = "runtime", feature = "profiling"))]
+            profiler: crate::profiling::agent(config.profiler)?,
             config: config.clone(),
             tunables,
         };
@@ -199,6 +203,12 @@ impl Engine {
         &self.inner.allocator
     }
 
+    /// Who is told of modules that are loaded.
+    #[cfg(all(feature = "runtime", feature = "profiling"))]
+    pub(crate) fn profiler(&self) -> Option<&dyn waxwing_vm::profiling::Agent> {
+        self.inner.profiler.as_deref()
+    }
+
     /// Removes this engine's claim to the process-wide handlers of hardware faults, and the
     /// handlers themselves if no other engine has a claim.
     ///
@@ -252,6 +262,15 @@ impl Engine {
     /// Whether backtraces name source files and lines, and modules keep what that needs.
     pub(crate) fn backtrace_details(&self) -> bool {
         self.inner.backtrace_details
+    }
+
+    /// Where modules are kept that are compiled to be run.
+    #[cfg(all(feature = "cache", feature = "runtime", feature = "cranelift"))]
+    pub(crate) fn module_cache(&self) -> Option<&crate::Cache> {
+        let config = self.config();
+        // Files of intermediate representation are written by compiling.
+        let writes_clif = config.compiler.emit_clif.is_some();
+        config.cache.as_ref().filter(|_| !writes_clif)
     }
 
     #[cfg(feature = "cranelift")]

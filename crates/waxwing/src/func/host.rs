@@ -14,7 +14,8 @@ use waxwing_vm::{HostFunc, VMContext, VMFuncRef, VMHostFuncContext, ValRaw, call
 
 use super::lists::for_each_arity;
 use super::{WasmRet, WasmTy, WasmTyList};
-use crate::store::{CallHook, CallValues, StoreInner, StoreOpaque, trap_reason};
+use crate::CallHook;
+use crate::store::{CallValues, StoreInner, StoreOpaque, trap_reason};
 use crate::{Caller, Engine, FuncType, StoreContextMut, Val};
 
 thread_local! {

@@ -16,7 +16,8 @@ use anyhow::{Context, Result, bail};
 use waxwing_environ::EngineTypeIndex;
 use waxwing_vm::{HostFunc, StoreId, VMFuncRef, VMOpaqueContext, ValRaw, call_unchecked};
 
-use crate::store::{CallHook, CallValues, StoreInner, StoreOpaque};
+use crate::CallHook;
+use crate::store::{CallValues, StoreInner, StoreOpaque};
 use crate::{AsContext, AsContextMut, Caller, FuncType, HeapType, Val, trap};
 
 #[cfg(feature = "async")]

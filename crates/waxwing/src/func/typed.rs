@@ -9,7 +9,8 @@ use anyhow::{Result, bail};
 use waxwing_vm::{ValRaw, call_unchecked};
 
 use super::{Func, WasmParams, WasmResults, host};
-use crate::store::{CallHook, CallValues, StoreInner};
+use crate::CallHook;
+use crate::store::{CallValues, StoreInner};
 use crate::{AsContext, AsContextMut, trap};
 
 /// A [`Func`] whose parameters and results are known at compile time, which makes calls as fast as

@@ -1,4 +1,4 @@
-//! [`CallHook`]: being told of each transition between the host and WebAssembly.
+//! Being told of each transition between the host and WebAssembly.
 
 #[cfg(feature = "async")]
 use std::pin::Pin;
@@ -8,20 +8,7 @@ use anyhow::Result;
 use waxwing_vm::{VMFuncRef, ValRaw};
 
 use super::{Store, StoreInner};
-use crate::{StoreContextMut, Val};
-
-/// A transition between the host and WebAssembly, of which the hook of `Store::call_hook` is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallHook {
-    /// The host calls a function: WebAssembly is about to run.
-    CallingWasm,
-    /// The function that the host called has returned, or failed.
-    ReturningFromWasm,
-    /// WebAssembly calls a host function, which is about to run.
-    CallingHost,
-    /// The host function that WebAssembly called has returned, or failed.
-    ReturningFromHost,
-}
+use crate::{CallHook, StoreContextMut, Val};
 
 /// The values of a call, at the time of a transition.
 #[derive(Clone, Copy)]
@@ -106,20 +93,6 @@ pub trait CallHookHandler<T>: Send {
         'life0: 'async_trait,
         'life1: 'async_trait,
         Self: 'async_trait;
-}
-
-impl CallHook {
-    /// Whether the host goes on after the transition: a host function is called, or WebAssembly
-    /// returns to the host.
-    pub fn entering_host(&self) -> bool {
-        matches!(self, CallHook::ReturningFromWasm | CallHook::CallingHost)
-    }
-
-    /// Whether WebAssembly goes on after the transition: it is called, or a host function returns to
-    /// it.
-    pub fn exiting_host(&self) -> bool {
-        matches!(self, CallHook::ReturningFromHost | CallHook::CallingWasm)
-    }
 }
 
 impl<T> Store<T> {

@@ -35,10 +35,6 @@ use limiter::Limiter;
 
 #[cfg(feature = "async")]
 pub(crate) use asynchronous::assert_async;
-#[cfg(feature = "call-hook")]
-pub use call_hook::CallHook;
-#[cfg(not(feature = "call-hook"))]
-pub(crate) use call_hook::CallHook;
 #[cfg(all(feature = "async", feature = "call-hook"))]
 pub use call_hook::CallHookHandler;
 pub(crate) use call_hook::CallValues;

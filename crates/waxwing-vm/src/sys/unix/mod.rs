@@ -14,6 +14,8 @@ pub(crate) mod keys;
 #[cfg(feature = "pooling-allocator")]
 #[cfg_attr(not(target_os = "linux"), path = "../no_pagemap.rs")]
 pub(crate) mod pagemap;
+#[cfg(feature = "profiling")]
+pub(crate) mod profiling;
 pub(crate) mod thread;
 mod ucontext;
 pub(crate) mod unwind;

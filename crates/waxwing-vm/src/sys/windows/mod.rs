@@ -11,6 +11,8 @@ pub(crate) mod keys;
 #[cfg(feature = "pooling-allocator")]
 #[path = "../no_pagemap.rs"]
 pub(crate) mod pagemap;
+#[cfg(feature = "profiling")]
+pub(crate) mod profiling;
 pub(crate) mod thread;
 pub(crate) mod unwind;
 pub(crate) mod vm;
