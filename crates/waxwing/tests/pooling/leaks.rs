@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Bytes that are not zero, and where.
+type Contents = &'static [(usize, u8)];
+
 /// The bytes that are looked for.
 const CANARY: u8 = 0xc5;
 
@@ -110,7 +113,7 @@ fn leaves_a_mark(engine: &Engine, image: &str) -> Result<usize> {
 }
 
 /// What is not as it should be in a new instance. `image` is where its memory has contents.
-fn finds(engine: &Engine, pages: u32, image: &str, contents: &[(usize, u8)]) -> Result<usize> {
+fn finds(engine: &Engine, pages: u32, image: &str, contents: Contents) -> Result<usize> {
     let wat = format!(r#"(module (memory (export "memory") {pages}) {FINDER} {image})"#);
     let module = Module::new(engine, wat)?;
     let (mut store, instance) = instantiate(engine, &module)?;
@@ -142,7 +145,7 @@ fn nothing_is_found(engine: &Engine) -> Result<()> {
         "",
         r#"(data (i32.const 0x100) "victim") (data (i32.const 0x11000) "victim")"#,
     ];
-    let finders: [(u32, &str, &[(usize, u8)]); 4] = [
+    let finders: [(u32, &str, Contents); 4] = [
         (1, "", &[]),
         (8, "", &[]),
         (2, r#"(data (i32.const 0x8000) "f")"#, &[(0x8000, b'f')]),
