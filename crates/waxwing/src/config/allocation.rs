@@ -294,7 +294,7 @@ impl PoolingAllocationConfig {
     ///
     /// A process has 15 keys for all its parts. Rights belong to threads: a thread gets those to the memories of the pool when it
     /// runs WebAssembly, or asks for the address or the contents of a [`Memory`](crate::Memory). A raw pointer that is handed to a thread which
-    /// did neither faults there.
+    /// did neither faults there, and so does one that a handler of signals uses.
     ///
     /// Default: [`MpkEnabled::Disable`].
     pub fn memory_protection_keys(&mut self, enable: MpkEnabled) -> &mut Self {
@@ -340,5 +340,69 @@ impl PoolingAllocationConfig {
     /// [`memory_protection_keys`](Self::memory_protection_keys).
     pub fn are_memory_protection_keys_available() -> bool {
         Allocator::has_protection_keys()
+    }
+}
+
+/// Methods that tell what was set, or the default.
+#[cfg(feature = "pooling-allocator")]
+macro_rules! getters {
+    ($($name:ident $setter:ident $field:ident $ty:ty;)*) => {
+        impl PoolingAllocationConfig {
+            $(
+                #[doc = concat!("What was set by [`", stringify!($setter), "`](Self::", stringify!($setter), "), or its default.")]
+                pub fn $name(&self) -> $ty {
+                    self.options.$field.into()
+                }
+            )*
+        }
+    };
+}
+
+#[cfg(feature = "pooling-allocator")]
+getters! {
+    get_max_unused_warm_slots max_unused_warm_slots max_unused_warm_slots u32;
+    get_decommit_batch_size decommit_batch_size decommit_batch_size usize;
+    get_async_stack_zeroing async_stack_zeroing async_stack_zeroing bool;
+    get_async_stack_keep_resident async_stack_keep_resident async_stack_keep_resident usize;
+    get_memory_keep_resident linear_memory_keep_resident linear_memory_keep_resident usize;
+    get_table_keep_resident table_keep_resident table_keep_resident usize;
+    get_total_memories total_memories total_memories u32;
+    get_total_tables total_tables total_tables u32;
+    get_total_stacks total_stacks total_stacks u32;
+    get_total_core_instances total_core_instances total_core_instances u32;
+    get_max_core_instance_size max_core_instance_size max_core_instance_size usize;
+    get_max_memories_per_module max_memories_per_module max_memories_per_module u32;
+    get_max_memory_size max_memory_size max_memory_size usize;
+    get_max_tables_per_module max_tables_per_module max_tables_per_module u32;
+    get_table_elements table_elements table_elements usize;
+    get_memory_protection_keys memory_protection_keys memory_protection_keys MpkEnabled;
+    get_max_memory_protection_keys max_memory_protection_keys max_memory_protection_keys usize;
+    get_pagemap_scan pagemap_scan pagemap_scan Enabled;
+}
+
+#[cfg(all(feature = "pooling-allocator", feature = "gc"))]
+getters! {
+    get_total_gc_heaps total_gc_heaps total_gc_heaps u32;
+}
+
+#[cfg(feature = "pooling-allocator")]
+impl From<Wanted> for MpkEnabled {
+    fn from(wanted: Wanted) -> MpkEnabled {
+        match wanted {
+            Wanted::Auto => MpkEnabled::Auto,
+            Wanted::Yes => MpkEnabled::Enable,
+            Wanted::No => MpkEnabled::Disable,
+        }
+    }
+}
+
+#[cfg(feature = "pooling-allocator")]
+impl From<Wanted> for Enabled {
+    fn from(wanted: Wanted) -> Enabled {
+        match wanted {
+            Wanted::Auto => Enabled::Auto,
+            Wanted::Yes => Enabled::Yes,
+            Wanted::No => Enabled::No,
+        }
     }
 }

@@ -270,3 +270,28 @@ fn artifacts_that_are_files_are_mapped_anew() -> Result<()> {
     }
     Ok(())
 }
+
+/// Memory that is locked cannot be reset by the usual system call.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_system_refuses_to_reset_is_reset_all_the_same() -> Result<()> {
+    for batch_size in [1, 4] {
+        let mut pool = small_pool(1);
+        pool.decommit_batch_size(batch_size);
+        let engine = engine(pool);
+        let wat = r#"(module (memory (export "memory") 3) (data (i32.const 5) "image"))"#;
+        let module = Module::new(&engine, wat)?;
+        for _ in 0..3 {
+            let (mut store, instance) = instantiate(&engine, &module)?;
+            let memory = instance.get_memory(&mut store, "memory").unwrap();
+            let data = memory.data_mut(&mut store);
+            assert_eq!(&data[5..10], b"image");
+            assert_eq!(data.iter().filter(|byte| **byte != 0).count(), 5);
+            data.fill(CANARY);
+            // SAFETY: the page is the memory's.
+            let locked = unsafe { libc::mlock(data[4096..].as_ptr().cast(), 4096) };
+            assert_eq!(locked, 0, "a process may lock a page");
+        }
+    }
+    Ok(())
+}

@@ -27,29 +27,25 @@ const MEMORY: &str = r#"(module
 #[test]
 fn defaults_are_the_documented_ones() {
     let pool = PoolingAllocationConfig::new();
-    let text = format!("{pool:?}");
-    for wanted in [
-        "max_unused_warm_slots: 100",
-        "decommit_batch_size: 1,",
-        "async_stack_zeroing: false",
-        "async_stack_keep_resident: 0",
-        "linear_memory_keep_resident: 0",
-        "table_keep_resident: 0",
-        "total_memories: 1000",
-        "total_tables: 1000",
-        "total_stacks: 1000",
-        "total_core_instances: 1000",
-        "total_gc_heaps: 1000",
-        "max_core_instance_size: 1048576",
-        "max_memories_per_module: 1,",
-        "max_memory_size: 4294967296",
-        "max_tables_per_module: 1,",
-        "table_elements: 20000",
-        "memory_protection_keys: No",
-        "max_memory_protection_keys: 16",
-    ] {
-        assert!(text.contains(wanted), "{wanted} in {text}");
-    }
+    assert_eq!(pool.get_max_unused_warm_slots(), 100);
+    assert_eq!(pool.get_decommit_batch_size(), 1);
+    assert!(!pool.get_async_stack_zeroing());
+    assert_eq!(pool.get_async_stack_keep_resident(), 0);
+    assert_eq!(pool.get_memory_keep_resident(), 0);
+    assert_eq!(pool.get_table_keep_resident(), 0);
+    assert_eq!(pool.get_total_memories(), 1000);
+    assert_eq!(pool.get_total_tables(), 1000);
+    assert_eq!(pool.get_total_stacks(), 1000);
+    assert_eq!(pool.get_total_core_instances(), 1000);
+    assert_eq!(pool.get_total_gc_heaps(), 1000);
+    assert_eq!(pool.get_max_core_instance_size(), 1 << 20);
+    assert_eq!(pool.get_max_memories_per_module(), 1);
+    assert_eq!(pool.get_max_memory_size(), 1 << 32);
+    assert_eq!(pool.get_max_tables_per_module(), 1);
+    assert_eq!(pool.get_table_elements(), 20_000);
+    assert_eq!(pool.get_memory_protection_keys(), MpkEnabled::Disable);
+    assert_eq!(pool.get_max_memory_protection_keys(), 16);
+    assert_eq!(pool.get_pagemap_scan(), Enabled::Auto);
     let strategy = InstanceAllocationStrategy::default();
     assert!(matches!(strategy, InstanceAllocationStrategy::OnDemand));
     let engine = Engine::default();

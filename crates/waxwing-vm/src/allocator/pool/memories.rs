@@ -565,3 +565,50 @@ impl Drop for MemorySlot {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mmap::host_page_size;
+
+    #[test]
+    fn what_code_can_reach_is_nobodys() {
+        let page = host_page_size();
+        let sizes = [0, 1, 3, 64, 1000].map(|pages| pages * page);
+        for slots in [0, 1, 2, 7] {
+            for keys in 0..5 {
+                for reserved in sizes {
+                    for max_size in sizes {
+                        for guard in sizes {
+                            for before in [false, true] {
+                                let layout =
+                                    SlotLayout::new(slots, keys, reserved, max_size, guard, before);
+                                check(
+                                    &layout.expect("it is small"),
+                                    slots,
+                                    keys.max(1),
+                                    reserved.max(max_size) + guard,
+                                    max_size,
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        assert_eq!(SlotLayout::new(2, 1, usize::MAX / 2, 0, page, false), None);
+        assert_eq!(SlotLayout::new(1, 1, usize::MAX, 0, page, false), None);
+    }
+
+    fn check(layout: &SlotLayout, slots: usize, keys: usize, reach: usize, max_size: usize) {
+        let start = |slot: usize| layout.first + slot * layout.stride;
+        for slot in 0..slots {
+            assert!(start(slot).is_multiple_of(host_page_size()));
+            // Its guard is in the reservation, and its bytes are its own.
+            assert!(start(slot) + reach <= layout.total, "{layout:?}");
+            assert!(start(slot) + max_size <= start(slot + 1), "{layout:?}");
+            // The next one of the same key is beyond what it reaches.
+            assert!(start(slot) + reach <= start(slot + keys), "{layout:?}");
+        }
+    }
+}
