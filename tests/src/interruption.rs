@@ -1,5 +1,5 @@
-//! Running modules that may run for ever: stopped by fuel, by epochs and by limits, and suspended if the engine is
-//! asynchronous, with everything that can be observed written down.
+//! Running modules that may run for ever: stopped by fuel, by epochs and by limits, suspended in between, with everything that
+//! can be observed written down.
 
 use anyhow::{Result, ensure};
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 use waxwing::{
     Caller, Config, Engine, Extern, ExternType, Func, FuncType, Global, Instance, Memory, Module,
-    OptLevel, Ref, ResourceLimiter, ResourceLimiterAsync, Store, StoreLimits, Table, Trap,
+    OptLevel, PoolingAllocationConfig, Ref, ResourceLimiter, Store, StoreLimits, Table, Trap,
     UpdateDeadline, Val, ValType,
 };
 
@@ -17,9 +17,10 @@ use crate::rng::Rng;
 use crate::{engines, guest};
 
 /// How the passing of epochs interrupts a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Epochs {
     /// Not at all: the engine is not configured for it.
+    #[default]
     Unused,
     /// Each check finds that the deadline is reached. The one of this number ends the execution.
     Always {
@@ -32,6 +33,18 @@ pub enum Epochs {
     Trap,
 }
 
+/// How a run is disturbed. By default it is not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan {
+    /// How epochs pass.
+    pub epochs: Epochs,
+    /// The question that the limiter answers with no, counted from 1. 0 for none.
+    pub refuse: u64,
+    /// When a future is pending for the so manieth time, it is dropped. 0 for never. Engines without asynchronous calls have no
+    /// futures.
+    pub drop_at: u64,
+}
+
 /// What could be observed of a run.
 #[derive(Debug)]
 pub struct Observed {
@@ -41,7 +54,7 @@ pub struct Observed {
     pub interruptions: u64,
     /// How often the limiter was asked.
     pub asked: u64,
-    /// How often the execution was suspended.
+    /// How often a future was pending.
     pub suspensions: u64,
 }
 
@@ -134,95 +147,6 @@ impl ResourceLimiter for Limits {
     }
 }
 
-/// They wait before they decide.
-impl ResourceLimiterAsync for Limits {
-    fn memory_growing<'life0, 'async_trait>(
-        &'life0 mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> Pin<Box<dyn Future<Output = Result<bool>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-    {
-        Box::pin(async move {
-            Once(false).await;
-            ResourceLimiter::memory_growing(self, current, desired, maximum)
-        })
-    }
-
-    fn table_growing<'life0, 'async_trait>(
-        &'life0 mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> Pin<Box<dyn Future<Output = Result<bool>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-    {
-        Box::pin(async move {
-            Once(false).await;
-            ResourceLimiter::table_growing(self, current, desired, maximum)
-        })
-    }
-
-    fn instances(&self) -> usize {
-        self.fixed.instances()
-    }
-
-    fn memories(&self) -> usize {
-        self.fixed.memories()
-    }
-
-    fn tables(&self) -> usize {
-        self.fixed.tables()
-    }
-}
-
-/// Pending, and then ready.
-struct Once(bool);
-
-impl Future for Once {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
-        match std::mem::replace(&mut self.0, true) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    }
-}
-
-/// Who polls what is suspended, at times on other threads.
-#[derive(Default)]
-struct Executor {
-    /// How often something was pending.
-    pending: u64,
-    /// At which of these times it is dropped; 0 for none.
-    drop_at: u64,
-}
-
-impl Executor {
-    fn run<R: Send>(&mut self, future: impl Future<Output = Result<R>> + Send) -> Result<R> {
-        let mut future = Box::pin(future);
-        loop {
-            let mut poll = || {
-                let mut cx = Context::from_waker(Waker::noop());
-                future.as_mut().poll(&mut cx)
-            };
-            let polled = match self.pending % 512 {
-                1 => thread::scope(|scope| scope.spawn(poll).join()).expect("nothing panics"),
-                _ => poll(),
-            };
-            if let Poll::Ready(result) = polled {
-                return result;
-            }
-            self.pending += 1;
-            ensure!(self.pending != self.drop_at, "dropped");
-        }
-    }
-}
-
 /// A value that seeds determine.
 pub fn value(rng: &mut Rng, ty: &ValType) -> Option<Val> {
     Some(match ty {
@@ -256,7 +180,7 @@ fn shown_error(error: &anyhow::Error) -> String {
     }
 }
 
-/// What functions of the host do.
+/// What functions of the host do: they log their calls, and change the fuel.
 fn answer(
     caller: &mut Caller<'_, Data>,
     seed: u64,
@@ -281,59 +205,100 @@ fn answer(
     Ok(())
 }
 
-/// What satisfies an import. Functions log their calls, and change the fuel. In an asynchronous store they wait.
+/// Pending, and then ready.
+struct Once(bool);
+
+impl Future for Once {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+        match std::mem::replace(&mut self.0, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+/// Who polls what is suspended, at times on other threads.
+struct Executor {
+    /// How often something was pending.
+    pending: u64,
+    /// At which of these times it is dropped.
+    drop_at: u64,
+}
+
+impl Executor {
+    fn run<R: Send>(&mut self, future: impl Future<Output = Result<R>> + Send) -> Result<R> {
+        let mut future = Box::pin(future);
+        loop {
+            let mut poll = || {
+                let mut cx = Context::from_waker(Waker::noop());
+                future.as_mut().poll(&mut cx)
+            };
+            let polled = match self.pending % 512 {
+                0 => thread::scope(|scope| scope.spawn(poll).join()).expect("nothing panics"),
+                _ => poll(),
+            };
+            if let Poll::Ready(result) = polled {
+                return result;
+            }
+            self.pending += 1;
+            ensure!(self.pending != self.drop_at, "dropped");
+        }
+    }
+}
+
+/// What satisfies an import.
 ///
 /// # Errors
 ///
 /// When there is nothing of the type, or limits do not allow it.
 pub fn import(store: &mut Store<Data>, seed: u64, ty: ExternType) -> Result<Extern> {
     Ok(match ty {
-        ExternType::Func(ty) => {
+        ExternType::Func(ty) if store.engine().is_async() => {
             let call_ty = ty.clone();
-            Extern::Func(match store.engine().is_async() {
-                true => Func::new_async(store, ty, move |mut caller, params, out| {
-                    let ty = call_ty.clone();
+            Extern::Func(Func::new_async(
+                store,
+                call_ty,
+                move |mut caller, params, out| {
+                    let ty = ty.clone();
                     Box::new(async move {
                         Once(false).await;
-                        let answered = answer(&mut caller, seed, &ty, params, out);
+                        let result = answer(&mut caller, seed, &ty, params, out);
                         Once(false).await;
-                        answered
+                        result
                     })
-                }),
-                false => Func::new(store, ty, move |mut caller, params, out| {
-                    answer(&mut caller, seed, &call_ty, params, out)
-                }),
-            })
+                },
+            ))
+        }
+        ExternType::Func(ty) => {
+            let call_ty = ty.clone();
+            Extern::Func(Func::new(store, call_ty, move |mut caller, params, out| {
+                answer(&mut caller, seed, &ty, params, out)
+            }))
         }
         ExternType::Global(ty) => {
             let value = value(&mut Rng::of(&[seed]), ty.content());
             let value = value.ok_or_else(|| anyhow::anyhow!("no default"))?;
             Extern::Global(Global::new(store, ty, value)?)
         }
-        ExternType::Memory(ty) => Extern::Memory(match store.engine().is_async() {
-            true => Executor::default().run(Memory::new_async(store, ty))?,
-            false => Memory::new(store, ty)?,
-        }),
+        ExternType::Memory(ty) => Extern::Memory(Memory::new(store, ty)?),
         ExternType::Table(ty) => {
             let null = Ref::null(ty.element().heap_type());
-            Extern::Table(match store.engine().is_async() {
-                true => Executor::default().run(Table::new_async(store, ty, null))?,
-                false => Table::new(store, ty, null)?,
-            })
+            Extern::Table(Table::new(store, ty, null)?)
         }
         other => anyhow::bail!("{other:?} cannot be made"),
     })
 }
 
-/// Runs a module of an engine that consumes fuel, and tells what could be observed. `refuse` is the question, from 1, that
-/// the limiter answers with no.
+/// Runs a module of an engine that consumes fuel, and tells what could be observed.
 ///
 /// # Errors
 ///
 /// When the module's imports cannot be satisfied.
-pub fn run(module: &Module, seed: u64, epochs: Epochs, refuse: u64) -> Result<Observed> {
-    if !matches!(epochs, Epochs::Continue | Epochs::Trap) {
-        return run_alone(module, seed, epochs, refuse, 0);
+pub fn run(module: &Module, seed: u64, plan: Plan) -> Result<Observed> {
+    if !matches!(plan.epochs, Epochs::Continue | Epochs::Trap) {
+        return run_alone(module, seed, plan);
     }
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -344,44 +309,26 @@ pub fn run(module: &Module, seed: u64, epochs: Epochs, refuse: u64) -> Result<Ob
                 thread::sleep(Duration::from_micros(rng.below(30) as u64));
             }
         });
-        let observed = run_alone(module, seed, epochs, refuse, 0);
+        let observed = run_alone(module, seed, plan);
         done.store(true, Ordering::Relaxed);
         observed
     })
 }
 
-/// Runs a module of an asynchronous engine, but drops the call that is the `drop_at`th time pending. Says so
-/// in the log.
-///
-/// # Errors
-///
-/// When the module's imports cannot be satisfied.
-pub fn run_and_drop(module: &Module, seed: u64, epochs: Epochs, drop_at: u64) -> Result<Observed> {
-    run_alone(module, seed, epochs, 0, drop_at)
-}
-
-fn run_alone(
-    module: &Module,
-    seed: u64,
-    epochs: Epochs,
-    refuse: u64,
-    drop_at: u64,
-) -> Result<Observed> {
+fn run_alone(module: &Module, seed: u64, plan: Plan) -> Result<Observed> {
+    let epochs = plan.epochs;
     let is_async = module.engine().is_async();
     let mut executor = Executor {
         pending: 0,
-        drop_at,
+        drop_at: plan.drop_at,
     };
     let mut data = Data::new();
-    data.limits.refuse = refuse;
+    data.limits.refuse = plan.refuse;
     if let Epochs::Always { stop_at } = epochs {
         data.stop_at = stop_at;
     }
     let mut store = Store::new(module.engine(), data);
-    match is_async && seed.is_multiple_of(2) {
-        true => store.limiter_async(|data| &mut data.limits),
-        false => store.limiter(|data| &mut data.limits),
-    }
+    store.limiter(|data| &mut data.limits);
     if matches!(epochs, Epochs::Always { .. } | Epochs::Continue) {
         let beyond = u64::from(epochs == Epochs::Continue);
         store.epoch_deadline_callback(move |mut store| {
@@ -408,7 +355,7 @@ fn run_alone(
     store.set_fuel(fuel(&mut rng))?;
     deadline(&mut store);
     if is_async {
-        let interval = *Rng::of(&[seed, 11]).choose(&[1, 3, 10, 100, 1000]);
+        let interval = *Rng::of(&[seed, 9]).choose(&[1, 3, 10, 100, 1000]);
         store.fuel_async_yield_interval(Some(interval))?;
     }
     let instance = match is_async {
@@ -502,6 +449,23 @@ pub fn any_config(rng: &mut Rng) -> Config {
         config.signals_based_traps(false);
     }
     if rng.one_in(3) {
+        let mut pool = PoolingAllocationConfig::new();
+        // For one store at a time, and its modules that wasm-smith makes.
+        pool.total_core_instances(4)
+            .total_memories(8)
+            .total_tables(8)
+            .total_gc_heaps(4)
+            .max_memories_per_module(8)
+            .max_tables_per_module(8)
+            .max_memory_size(*rng.choose(&[guest::MAX_MEMORY, 4 << 30]))
+            .table_elements(guest::MAX_TABLE)
+            .linear_memory_keep_resident(*rng.choose(&[0, 4096, 1 << 20]))
+            .table_keep_resident(*rng.choose(&[0, 4096]))
+            .max_unused_warm_slots(*rng.choose(&[0, 1, 100]))
+            .decommit_batch_size(*rng.choose(&[1, 5]));
+        config.allocation_strategy(pool);
+    }
+    if rng.one_in(3) {
         config.async_support(true);
     }
     #[cfg(unix)]
@@ -542,7 +506,7 @@ pub fn check(usual: &Engine, wasm: &[u8], seed: u64) -> Result<Option<Shown>, St
         Engine::new(config).map_err(|error| format!("the settings are refused: {error:?}"))
     };
     let module = compile(usual)?;
-    let Ok(expected) = run(&module, seed, Epochs::Unused, 0) else {
+    let Ok(expected) = run(&module, seed, Plan::default()) else {
         return Ok(None);
     };
     if expected.met_a_limit() {
@@ -559,19 +523,40 @@ pub fn check(usual: &Engine, wasm: &[u8], seed: u64) -> Result<Option<Shown>, St
             None => Ok(()),
         }
     };
-    let again = |module: &Module, epochs, refuse| {
-        run(module, seed, epochs, refuse).map_err(|error| format!("cannot be run: {error:?}"))
+    let again = |module: &Module, epochs| {
+        let plan = Plan {
+            epochs,
+            ..Plan::default()
+        };
+        run(module, seed, plan).map_err(|error| format!("cannot be run: {error:?}"))
     };
 
     let random = compile(&other(&config)?)?;
+    let mut suspensions = 0;
     for what in ["once", "again"] {
-        let actual = again(&random, Epochs::Unused, 0)?;
+        let actual = again(&random, Epochs::Unused)?;
         compare(what, &expected.log, &actual.log)?;
+        suspensions = actual.suspensions;
     }
 
-    let refuse = 1 + rng.below(expected.asked as usize) as u64;
-    let refused = run(&module, seed, Epochs::Unused, refuse);
-    let actual = run(&random, seed, Epochs::Unused, refuse);
+    if suspensions > 0 {
+        let plan = Plan {
+            drop_at: 1 + rng.below(suspensions as usize) as u64,
+            ..Plan::default()
+        };
+        let dropped = run(&random, seed, plan).map_err(|error| format!("dropped: {error:?}"))?;
+        let is_dropped = |entry: &String| entry.ends_with(": dropped");
+        let until = dropped.log.iter().position(is_dropped);
+        let until = until.ok_or("a future was not dropped")?;
+        compare("dropped", &expected.log[..until], &dropped.log[..until])?;
+    }
+
+    let refusing = Plan {
+        refuse: 1 + rng.below(expected.asked as usize) as u64,
+        ..Plan::default()
+    };
+    let refused = run(&module, seed, refusing);
+    let actual = run(&random, seed, refusing);
     match (refused, actual) {
         (Ok(refused), Ok(actual)) => {
             if !refused.met_a_limit() {
@@ -587,7 +572,7 @@ pub fn check(usual: &Engine, wasm: &[u8], seed: u64) -> Result<Option<Shown>, St
     let mut config = config.clone();
     config.epoch_interruption(true);
     let random = compile(&other(&config)?)?;
-    let actual = again(&random, Epochs::Continue, 0)?;
+    let actual = again(&random, Epochs::Continue)?;
     let mut compare = |what: &str, expected: &[String], actual: &[String]| {
         shown.entries += actual.len() as u64;
         let other = expected.iter().zip(actual).find(|(a, b)| a != b);
@@ -596,7 +581,7 @@ pub fn check(usual: &Engine, wasm: &[u8], seed: u64) -> Result<Option<Shown>, St
         })
     };
     compare("interrupted", &expected.log, &actual.log)?;
-    let stopped = again(&random, Epochs::Trap, 0)?;
+    let stopped = again(&random, Epochs::Trap)?;
     let interrupt = Trap::Interrupt.to_string();
     let is_stop = |entry: &&String| entry.contains(&interrupt);
     // All is as it would be up to the first time that it was stopped.

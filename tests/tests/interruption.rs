@@ -15,7 +15,7 @@ use waxwing::{
     Collector, Config, Engine, ExternType, Func, Instance, Module, OptLevel, Store, Trap, Val,
     ValType,
 };
-use waxwing_tests::interruption::{self, Data, Epochs, Shown, import, shown, value};
+use waxwing_tests::interruption::{self, Data, Epochs, Plan, Shown, import, shown, value};
 use waxwing_tests::journal::Journal;
 use waxwing_tests::meter::{COUNT_EXPORT, metered};
 use waxwing_tests::objects::Audience;
@@ -109,16 +109,23 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
             let mut expected: Option<Vec<String>> = None;
             for machine in &machines {
                 let module = Module::new(&machine.engine, &wasm).expect("valid modules compile");
-                let epochs = |stop_at| match machine.interrupts {
-                    true => Epochs::Always { stop_at },
-                    false => Epochs::Unused,
+                let run = |stop_at, drop_at| {
+                    let epochs = match machine.interrupts {
+                        true => Epochs::Always { stop_at },
+                        false => Epochs::Unused,
+                    };
+                    let plan = Plan {
+                        epochs,
+                        drop_at,
+                        ..Plan::default()
+                    };
+                    interruption::run(&module, seed, plan)
                 };
-                let run = |stop_at| interruption::run(&module, seed, epochs(stop_at), 0);
-                let Some(data) = run(0).ok().filter(|it| !it.met_a_limit()) else {
+                let Some(data) = run(0, 0).ok().filter(|it| !it.met_a_limit()) else {
                     skipped.fetch_add(1, Relaxed);
                     return;
                 };
-                let again = run(0).expect("it could be run before");
+                let again = run(0, 0).expect("it could be run before");
                 if again.log != data.log
                     || again.interruptions != data.interruptions
                     || again.suspensions != data.suspensions
@@ -140,8 +147,7 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
                     let mut rng = Rng::of(&[seed, 10]);
                     for _ in 0..3 {
                         let at = 1 + rng.below(data.suspensions as usize) as u64;
-                        let dropped = interruption::run_and_drop(&module, seed, epochs(0), at);
-                        let dropped = dropped.expect("as before");
+                        let dropped = run(0, at).expect("as before");
                         if !dropped.log.iter().any(|entry| entry.contains("dropped")) {
                             differ(machine.name, format!("was not dropped at {at}"));
                         }
@@ -153,7 +159,7 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
                     let mut rng = Rng::of(&[seed, 7]);
                     for _ in 0..3 {
                         let at = 1 + rng.below(data.interruptions as usize) as u64;
-                        let stopped = run(at).expect("as before");
+                        let stopped = run(at, 0).expect("as before");
                         if !stopped.log.iter().any(|entry| entry.contains("stopped"))
                             && data.interruptions > 0
                         {

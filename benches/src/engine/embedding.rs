@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, ensure};
 
 use super::api::{
     Collector, Config, Engine, Instance, InstanceAllocationStrategy, InstancePre, Linker,
-    MemoryType, Module, PoolingAllocationConfig, SharedMemory, Store, TypedFunc,
+    MemoryType, Module, OptLevel, PoolingAllocationConfig, SharedMemory, Store, TypedFunc,
 };
 use super::{Role, api};
 use crate::benchmarks::{Benchmark, Group, Heap, Work};
@@ -123,6 +123,8 @@ impl engine::Engine for Embedding {
 
     fn session<'e>(&'e self, benchmark: &Benchmark, wasm: &[u8]) -> Result<Box<dyn Session + 'e>> {
         let mut config = Config::new();
+        // The default is not the same in all of them.
+        config.cranelift_opt_level(OptLevel::Speed);
         match self.setting {
             Setting::Collector(collector) => {
                 _ = config

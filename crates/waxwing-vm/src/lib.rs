@@ -29,7 +29,7 @@ mod vmcontext;
 
 pub use allocator::Allocator;
 #[cfg(feature = "pooling-allocator")]
-pub use allocator::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, ProtectionKeys};
+pub use allocator::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, Wanted};
 pub use backtrace::{RawBacktrace, RawFrame};
 pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};
 pub use code_registry::lookup as lookup_code;

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use waxwing_environ::gc::GC_TYPE_DISPLAY_LEN;
 
+use crate::allocator::keys::StoreRights;
 use crate::fiber::Fiber;
 use crate::sys::faults::SignalHandler;
 use crate::vmcontext::VMFuncRef;
@@ -54,8 +55,8 @@ pub struct VMStoreContext {
     pub epoch_counter: Cell<*const AtomicU64>,
     /// Who sees signals first that arrive while an activation of the store is the thread's innermost, or null.
     pub(crate) signal_handler: Cell<*const SignalHandler>,
-    /// The protection keys that code of the store has no right to, as the CPU's register has them; zero if there are none.
-    pub(crate) denied_rights: Cell<u32>,
+    /// The rights of code of the store to the memories of a pool.
+    pub(crate) rights: Cell<StoreRights>,
     /// The fiber that the store's code runs on, or null.
     pub(crate) fiber: Cell<*const Fiber>,
 }

@@ -154,7 +154,7 @@ pub use config::{
     WasmBacktraceDetails,
 };
 #[cfg(feature = "pooling-allocator")]
-pub use config::{MpkEnabled, PoolingAllocationConfig};
+pub use config::{Enabled, MpkEnabled, PoolingAllocationConfig};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
 #[cfg(feature = "coredump")]

@@ -362,8 +362,8 @@ impl StoreCore {
         let ty = &module.module().memories[module.module().memory_index(index)];
         let memory = memory::Memory::pooled(pool, affinity, &self.pool_key, ty, contents)?;
         // The first memory decides on the store's key.
-        let denied = pool.rights_denied(&self.pool_key);
-        self.context().denied_rights.set(denied);
+        let rights = pool.rights(&self.pool_key);
+        self.context().rights.set(rights);
         Ok(memory)
     }
 }

@@ -11,6 +11,9 @@ pub(crate) mod image;
     path = "../no_keys.rs"
 )]
 pub(crate) mod keys;
+#[cfg(feature = "pooling-allocator")]
+#[cfg_attr(not(target_os = "linux"), path = "../no_pagemap.rs")]
+pub(crate) mod pagemap;
 #[cfg(feature = "profiling")]
 pub(crate) mod profiling;
 pub(crate) mod thread;

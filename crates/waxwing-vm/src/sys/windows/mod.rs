@@ -8,6 +8,9 @@ pub(crate) mod image;
 #[cfg(feature = "pooling-allocator")]
 #[path = "../no_keys.rs"]
 pub(crate) mod keys;
+#[cfg(feature = "pooling-allocator")]
+#[path = "../no_pagemap.rs"]
+pub(crate) mod pagemap;
 #[cfg(feature = "profiling")]
 pub(crate) mod profiling;
 pub(crate) mod thread;
