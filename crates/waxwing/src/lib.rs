@@ -79,6 +79,8 @@
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
 //! - `debug-builtins`: what native debuggers find in the process, for [`Config::debug_info`].
+//! - `pooling-allocator`: instances from a pool, [`PoolingAllocationConfig`].
+//! - `async`: calls that can wait, and time slices for WebAssembly: see [`Config::async_support`].
 //! - `coredump`: dumps of what a store holds when WebAssembly traps, `WasmCoreDump`.
 //!
 //! These are off by default.
@@ -104,6 +106,8 @@ mod func;
 #[cfg(feature = "runtime")]
 mod gc;
 #[cfg(feature = "runtime")]
+mod host_memory;
+#[cfg(feature = "runtime")]
 mod instance;
 #[cfg(feature = "runtime")]
 mod limits;
@@ -115,6 +119,8 @@ mod matching;
 mod module;
 #[cfg(feature = "runtime")]
 mod resources;
+#[cfg(feature = "async")]
+mod stack;
 #[cfg(feature = "runtime")]
 mod store;
 #[cfg(feature = "runtime")]
@@ -135,11 +141,17 @@ pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use caller::Caller;
 #[cfg(feature = "cranelift")]
 pub use compile::{CodeBuilder, CodeHint};
-pub use config::{Collector, Config, ModuleVersionStrategy, WasmBacktraceDetails};
+pub use config::{
+    Collector, Config, InstanceAllocationStrategy, ModuleVersionStrategy, WasmBacktraceDetails,
+};
+#[cfg(feature = "pooling-allocator")]
+pub use config::{MpkEnabled, PoolingAllocationConfig};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
 #[cfg(feature = "coredump")]
 pub use coredump::WasmCoreDump;
+#[cfg(feature = "pooling-allocator")]
+pub use engine::PoolingAllocatorMetrics;
 pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
 pub use externals::{
@@ -154,7 +166,11 @@ pub use gc::{
     StructRef, StructRefPre,
 };
 #[cfg(feature = "runtime")]
+pub use host_memory::{LinearMemory, MemoryCreator};
+#[cfg(feature = "runtime")]
 pub use instance::{Instance, InstancePre};
+#[cfg(feature = "async")]
+pub use limits::ResourceLimiterAsync;
 #[cfg(feature = "runtime")]
 pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
@@ -166,8 +182,12 @@ pub use linker::{Linker, UnknownImportError};
 pub use module::{Module, ModuleExport, ModuleFunction};
 #[cfg(feature = "runtime")]
 pub use resources::ResourcesRequired;
+#[cfg(feature = "async")]
+pub use stack::{StackCreator, StackMemory};
 #[cfg(all(feature = "runtime", feature = "call-hook"))]
 pub use store::CallHook;
+#[cfg(all(feature = "async", feature = "call-hook"))]
+pub use store::CallHookHandler;
 #[cfg(feature = "runtime")]
 pub use store::{
     AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException, UpdateDeadline,
@@ -183,5 +203,7 @@ pub use v128::V128;
 #[cfg(feature = "runtime")]
 pub use values::{Ref, Val};
 pub use waxwing_environ::Trap;
+#[cfg(feature = "pooling-allocator")]
+pub use waxwing_vm::PoolConcurrencyLimitError;
 #[cfg(feature = "runtime")]
 pub use waxwing_vm::ValRaw;

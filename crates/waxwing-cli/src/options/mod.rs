@@ -18,7 +18,7 @@ use parse::GroupParser;
 use std::fmt::Write;
 use std::net::TcpListener;
 use std::time::Duration;
-use waxwing::{Config, Engine, OptLevel, StoreLimits, StoreLimitsBuilder};
+use waxwing::{Config, Engine, OptLevel, PoolingAllocationConfig, StoreLimits, StoreLimitsBuilder};
 
 /// A set of keys behind one letter.
 pub struct Group {
@@ -152,6 +152,7 @@ pub struct Settings {
     /// How long a program may run.
     pub timeout: Option<Duration>,
     pub limits: LimitSettings,
+    pub pool: PoolSettings,
     pub wasi: WasiSettings,
     pub debug: DebugSettings,
 }
@@ -165,6 +166,14 @@ pub struct LimitSettings {
     pub memories: Option<u64>,
     pub tables: Option<u64>,
     pub trap_on_grow_failure: bool,
+}
+
+/// Whether instances come from a pool, and what it is like.
+#[derive(Default)]
+pub struct PoolSettings {
+    /// `None` lets the presence of other options decide.
+    pub enabled: Option<bool>,
+    pub config: Option<PoolingAllocationConfig>,
 }
 
 /// What WASI gives to the guest.
@@ -215,9 +224,15 @@ impl Settings {
             fuel: None,
             timeout: None,
             limits: LimitSettings::default(),
+            pool: PoolSettings::default(),
             wasi: WasiSettings::default(),
             debug: DebugSettings::default(),
         }
+    }
+
+    /// The options of the pool.
+    pub fn pool(&mut self) -> &mut PoolingAllocationConfig {
+        self.pool.config.get_or_insert_default()
     }
 
     /// An engine for modules of `size` bytes in all.
@@ -228,6 +243,10 @@ impl Settings {
     pub fn engine(&mut self, size: usize) -> Result<Engine> {
         let parallel = self.parallel_compilation.unwrap_or(size >= SMALL_MODULE);
         self.config.parallel_compilation(parallel);
+        if self.pool.enabled.unwrap_or(self.pool.config.is_some()) {
+            let pool = self.pool.config.clone().unwrap_or_default();
+            self.config.allocation_strategy(pool);
+        }
         Engine::new(&self.config).context("the options do not make a working engine")
     }
 

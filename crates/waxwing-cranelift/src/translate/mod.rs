@@ -6,6 +6,7 @@
 
 mod atomic;
 mod branch_hint;
+mod bulk;
 mod call;
 mod control;
 mod debug;

@@ -51,6 +51,8 @@ impl Config {
                 || self.wasm_backtrace_details != WasmBacktraceDetails::Enable,
             "`Config::wasm_backtrace_details` needs the Cargo feature `addr2line` of this crate"
         );
+        #[cfg(feature = "async")]
+        self.asynchronous.check(self.max_wasm_stack)?;
         self.proposals.check(self.gc.support)
     }
 

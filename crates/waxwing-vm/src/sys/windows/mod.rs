@@ -3,8 +3,12 @@
 #[cfg(feature = "debugger")]
 pub(crate) mod debugger;
 pub(crate) mod faults;
+pub(crate) mod fiber;
 pub(crate) mod icache;
 pub(crate) mod image;
+#[cfg(feature = "pooling-allocator")]
+#[path = "../no_keys.rs"]
+pub(crate) mod keys;
 pub(crate) mod thread;
 pub(crate) mod unwind;
 pub(crate) mod vm;
