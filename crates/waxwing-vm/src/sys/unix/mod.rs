@@ -1,5 +1,6 @@
 //! Linux, macOS and the other systems with POSIX signals and `mmap`.
 
+#[cfg(feature = "debugger")]
 pub(crate) mod debugger;
 pub(crate) mod faults;
 pub(crate) mod fiber;

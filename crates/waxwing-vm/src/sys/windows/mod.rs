@@ -1,5 +1,6 @@
 //! Windows: `VirtualAlloc` and vectored exception handling.
 
+#[cfg(feature = "debugger")]
 pub(crate) mod debugger;
 pub(crate) mod faults;
 pub(crate) mod fiber;
