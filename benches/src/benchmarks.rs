@@ -9,12 +9,15 @@ use serde::Serialize;
 pub enum Group {
     /// Garbage collection, exceptions and threads.
     Gc,
+    /// Loading of artifacts.
+    Load,
 }
 
 impl Group {
     pub fn name(self) -> &'static str {
         match self {
             Group::Gc => "gc",
+            Group::Load => "load",
         }
     }
 }
@@ -46,6 +49,9 @@ pub enum Work {
         threads: u32,
         argument: i32,
     },
+    /// The time to load from a file the artifact of a module that has the program, functions, as many times. It is
+    /// at least so many MiB of machine code. The result is the number of exports.
+    Load { copies: u32, mib: u32 },
 }
 
 /// What a benchmark asks of the collector, and so with which collectors it is run.
@@ -91,6 +97,18 @@ const fn gc(
     }
 }
 
+const fn load(name: &'static str, copies: u32, mib: u32) -> Benchmark {
+    Benchmark {
+        name,
+        group: Group::Load,
+        what: "load an artifact from a file",
+        program: "load/functions.wat",
+        work: Work::Load { copies, mib },
+        checksum: 1,
+        heap: Heap::Untouched,
+    }
+}
+
 #[rustfmt::skip]
 pub const BENCHMARKS: &[Benchmark] = &[
     gc("trees-12", "binary trees of depth 12", "gc/binary_trees.wat", Heap::Allocates, call("run", 12), 674_478),
@@ -108,4 +126,6 @@ pub const BENCHMARKS: &[Benchmark] = &[
     gc("fetch-add", "four threads add to one word", "gc/atomics.wat", Heap::Untouched, threads("fetch_add", 500_000), 2_000_000),
     gc("compare-exchange", "four threads add by compare-exchange", "gc/atomics.wat", Heap::Untouched, threads("compare_exchange", 100_000), 400_000),
     gc("lock", "four threads, one mutex that spins, waits and notifies", "gc/atomics.wat", Heap::Untouched, threads("lock", 50_000), 200_000),
+    load("artifact-small", 10, 0),
+    load("artifact-10-MiB", 30_000, 10),
 ];

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 
-use crate::benchmarks::{BENCHMARKS, Benchmark, Group};
+use crate::benchmarks::{BENCHMARKS, Benchmark, Group, Work};
 use crate::measure::{Effort, Outcome};
 use crate::report::Report;
 
@@ -115,7 +115,15 @@ fn program(benchmark: &Benchmark) -> Result<Vec<u8>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("programs")
         .join(benchmark.program);
-    wat::parse_file(&path).with_context(|| format!("cannot read {}", path.display()))
+    let read = || match benchmark.work {
+        Work::Load { copies, .. } => {
+            let functions = std::fs::read_to_string(&path)?.repeat(copies as usize);
+            let memory = r#"(memory (export "memory") 1)"#;
+            anyhow::Ok(wat::parse_str(format!("(module {memory} {functions})"))?)
+        }
+        _ => Ok(wat::parse_file(&path)?),
+    };
+    read().with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn write(folder: &Path, group: Group, report: &Report) -> Result<()> {

@@ -99,8 +99,9 @@ impl Engine for Node {
         Role::Standard
     }
 
-    fn takes(&self, _benchmark: &Benchmark) -> bool {
-        true
+    fn takes(&self, benchmark: &Benchmark) -> bool {
+        // It has no artifacts that another process could load.
+        !matches!(benchmark.work, Work::Load { .. })
     }
 
     fn session<'e>(&'e self, benchmark: &Benchmark, wasm: &[u8]) -> Result<Box<dyn Session + 'e>> {
