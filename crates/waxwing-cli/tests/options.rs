@@ -328,6 +328,55 @@ fn emit_clif() {
 }
 
 #[test]
+fn core_dumps() {
+    let sandbox = Sandbox::new();
+    let wat = r#"(module (memory 1) (data (i32.const 0) "remains")
+        (func (export "_start") unreachable))"#;
+    sandbox.file("m.wat", wat);
+    sandbox
+        .run("run -D coredump=core.%p.wasm m.wat")
+        .failure(134, &["unreachable", "wasm core dump: modules: 1"]);
+    let dumps: Vec<_> = std::fs::read_dir(sandbox.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name() != Some("m.wat".as_ref()))
+        .collect();
+    let [dump] = &dumps[..] else {
+        panic!("{dumps:?}");
+    };
+    let name = dump.file_name().unwrap().to_str().unwrap();
+    let pid = name.strip_prefix("core.").unwrap().strip_suffix(".wasm");
+    assert!(pid.unwrap().parse::<u32>().is_ok(), "{name}");
+    let bytes = std::fs::read(dump).unwrap();
+    assert!(bytes.starts_with(b"\0asm"));
+    for part in ["corestack", "coreinstances", "m.wat", "remains"] {
+        assert!(
+            bytes.windows(part.len()).any(|w| w == part.as_bytes()),
+            "{part}"
+        );
+    }
+    sandbox
+        .run("run -D coredump=none/core.wasm m.wat")
+        .failure(134, &["failed to write the core dump `none/core.wasm`"]);
+}
+
+#[test]
+fn debug_info() {
+    let sandbox = Sandbox::new();
+    sandbox.file("m.wat", r#"(module (func (export "_start")))"#);
+    let describes = |options: &str| {
+        sandbox
+            .run(&format!("compile {options} m.wat -o m.cwasm"))
+            .success();
+        let artifact = std::fs::read(sandbox.path().join("m.cwasm")).unwrap();
+        let section = b".waxwing.gdb";
+        artifact.windows(section.len()).any(|w| w == section)
+    };
+    assert!(describes("-D debug-info"));
+    assert!(!describes(""));
+}
+
+#[test]
 fn logging() {
     let sandbox = Sandbox::new();
     sandbox.file("m.wat", "(module)");

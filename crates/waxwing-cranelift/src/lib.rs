@@ -13,6 +13,7 @@ mod builder;
 #[cfg(feature = "incremental-cache")]
 mod cache;
 mod compiler;
+mod debug;
 mod flags;
 mod text;
 mod trampolines;

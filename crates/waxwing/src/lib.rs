@@ -78,6 +78,9 @@
 //!   modules can refer to functions alone.
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
+//! - `pooling-allocator`: instances from a pool, [`PoolingAllocationConfig`].
+//! - `async`: calls that can wait, and time slices for WebAssembly: see [`Config::async_support`].
+//! - `coredump`: dumps of what a store holds when WebAssembly traps, `WasmCoreDump`.
 //! - `profiling`: [`Config::profiler`], by which profilers of the system learn of compiled code, and
 //!   [`GuestProfiler`].
 //! - `cache`: keeping compiled modules on disk, see [`Config::cache_config_load`].
@@ -97,6 +100,8 @@ mod caller;
 #[cfg(feature = "cranelift")]
 mod compile;
 mod config;
+#[cfg(feature = "coredump")]
+mod coredump;
 mod engine;
 #[cfg(feature = "runtime")]
 mod externals;
@@ -104,6 +109,8 @@ mod externals;
 mod func;
 #[cfg(feature = "runtime")]
 mod gc;
+#[cfg(feature = "runtime")]
+mod host_memory;
 #[cfg(feature = "runtime")]
 mod instance;
 #[cfg(feature = "runtime")]
@@ -118,6 +125,8 @@ mod module;
 mod profiling;
 #[cfg(feature = "runtime")]
 mod resources;
+#[cfg(feature = "async")]
+mod stack;
 #[cfg(feature = "runtime")]
 mod store;
 #[cfg(feature = "runtime")]
@@ -141,10 +150,17 @@ pub use caller::Caller;
 #[cfg(feature = "cranelift")]
 pub use compile::{CodeBuilder, CodeHint};
 pub use config::{
-    Collector, Config, ModuleVersionStrategy, ProfilingStrategy, WasmBacktraceDetails,
+    Collector, Config, InstanceAllocationStrategy, ModuleVersionStrategy, ProfilingStrategy,
+    WasmBacktraceDetails,
 };
+#[cfg(feature = "pooling-allocator")]
+pub use config::{MpkEnabled, PoolingAllocationConfig};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
+#[cfg(feature = "coredump")]
+pub use coredump::WasmCoreDump;
+#[cfg(feature = "pooling-allocator")]
+pub use engine::PoolingAllocatorMetrics;
 pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
 pub use externals::{
@@ -159,7 +175,11 @@ pub use gc::{
     StructRef, StructRefPre,
 };
 #[cfg(feature = "runtime")]
+pub use host_memory::{LinearMemory, MemoryCreator};
+#[cfg(feature = "runtime")]
 pub use instance::{Instance, InstancePre};
+#[cfg(feature = "async")]
+pub use limits::ResourceLimiterAsync;
 #[cfg(feature = "runtime")]
 pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
@@ -173,6 +193,10 @@ pub use module::{Module, ModuleExport, ModuleFunction};
 pub use profiling::GuestProfiler;
 #[cfg(feature = "runtime")]
 pub use resources::ResourcesRequired;
+#[cfg(feature = "async")]
+pub use stack::{StackCreator, StackMemory};
+#[cfg(all(feature = "async", feature = "call-hook"))]
+pub use store::CallHookHandler;
 #[cfg(feature = "runtime")]
 pub use store::{
     AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException, UpdateDeadline,
@@ -194,5 +218,7 @@ pub use waxwing_cache::{Cache, CacheConfig};
 pub use waxwing_environ::Trap;
 #[cfg(feature = "incremental-cache")]
 pub use waxwing_environ::compile::CacheStore;
+#[cfg(feature = "pooling-allocator")]
+pub use waxwing_vm::PoolConcurrencyLimitError;
 #[cfg(feature = "runtime")]
 pub use waxwing_vm::ValRaw;

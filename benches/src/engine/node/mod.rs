@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, Role, Sample, Session};
-use crate::benchmarks::{Benchmark, Work};
+use crate::benchmarks::{Benchmark, Group, Work};
 
 pub const NAME: &str = "v8";
 
@@ -100,8 +100,7 @@ impl Engine for Node {
     }
 
     fn takes(&self, benchmark: &Benchmark) -> bool {
-        // It has no artifacts that another process could load.
-        !matches!(benchmark.work, Work::Load { .. })
+        benchmark.group == Group::Gc
     }
 
     fn session<'e>(&'e self, benchmark: &Benchmark, wasm: &[u8]) -> Result<Box<dyn Session + 'e>> {

@@ -19,7 +19,7 @@ use std::fmt::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
-use waxwing::{Config, Engine, OptLevel, StoreLimits, StoreLimitsBuilder};
+use waxwing::{Config, Engine, OptLevel, PoolingAllocationConfig, StoreLimits, StoreLimitsBuilder};
 
 /// A set of keys behind one letter.
 pub struct Group {
@@ -154,6 +154,7 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     pub cache: CacheSettings,
     pub limits: LimitSettings,
+    pub pool: PoolSettings,
     pub wasi: WasiSettings,
     pub debug: DebugSettings,
 }
@@ -194,6 +195,14 @@ pub struct LimitSettings {
     pub trap_on_grow_failure: bool,
 }
 
+/// Whether instances come from a pool, and what it is like.
+#[derive(Default)]
+pub struct PoolSettings {
+    /// `None` lets the presence of other options decide.
+    pub enabled: Option<bool>,
+    pub config: Option<PoolingAllocationConfig>,
+}
+
 /// What WASI gives to the guest.
 pub struct WasiSettings {
     pub preview1: bool,
@@ -222,6 +231,8 @@ pub struct DebugSettings {
     /// The filter of what is logged.
     pub logging: Option<String>,
     pub log_to_files: bool,
+    /// Where to write a core dump when a program traps.
+    pub coredump: Option<String>,
 }
 
 /// Binary modules smaller than this are compiled on the calling thread: a
@@ -241,9 +252,15 @@ impl Settings {
             timeout: None,
             cache: CacheSettings::default(),
             limits: LimitSettings::default(),
+            pool: PoolSettings::default(),
             wasi: WasiSettings::default(),
             debug: DebugSettings::default(),
         }
+    }
+
+    /// The options of the pool.
+    pub fn pool(&mut self) -> &mut PoolingAllocationConfig {
+        self.pool.config.get_or_insert_default()
     }
 
     /// An engine for modules of `size` bytes in all.
@@ -254,6 +271,10 @@ impl Settings {
     pub fn engine(&mut self, size: usize) -> Result<Engine> {
         let parallel = self.parallel_compilation.unwrap_or(size >= SMALL_MODULE);
         self.config.parallel_compilation(parallel);
+        if self.pool.enabled.unwrap_or(self.pool.config.is_some()) {
+            let pool = self.pool.config.clone().unwrap_or_default();
+            self.config.allocation_strategy(pool);
+        }
         self.cache.apply(&mut self.config)?;
         Engine::new(&self.config).context("the options do not make a working engine")
     }

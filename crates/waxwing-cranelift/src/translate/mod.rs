@@ -6,8 +6,10 @@
 
 mod atomic;
 mod branch_hint;
+mod bulk;
 mod call;
 mod control;
+mod debug;
 mod exception;
 mod gc;
 mod interrupt;
@@ -31,6 +33,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
+use debug::FrameSlots;
 use exception::Handler;
 use interrupt::Interruption;
 use std::collections::HashMap;
@@ -163,6 +166,8 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     /// Whether GC references have to be in stack maps.
     tracks: bool,
     interruption: Interruption,
+    /// Where the frame keeps what debuggers ask for, if they may.
+    slots: Option<FrameSlots>,
 }
 
 /// Validates `body` and builds the function in `scratch`.
@@ -209,6 +214,7 @@ pub(crate) fn translate(
         operand_types: [None; gc::KNOWN_OPERANDS],
         tracks: gc::needs_stack_maps(translation.tunables.collector),
         interruption: Interruption::default(),
+        slots: None,
     };
     if t.tracks {
         t.builder
@@ -220,12 +226,16 @@ pub(crate) fn translate(
     t.control.clear();
     t.handlers.clear();
     t.check_simd(ty.params().iter().chain(ty.results()))?;
+    t.builder.set_srcloc(SourceLoc::new(t.body_start));
+    if translation.is_debugged() {
+        t.keep_vmctx();
+    }
     for (i, param) in ty.params().iter().enumerate() {
         let var = t.declare_local(*param);
         let value = t.builder.block_params(entry)[2 + i];
         t.builder.def_var(var, value);
+        t.keep_local(i as u32, value);
     }
-    t.builder.set_srcloc(SourceLoc::new(t.body_start));
     t.check_stack();
     t.declare_locals(&body)?;
     // Variables from here on are no locals.
@@ -342,6 +352,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
                 for _ in 0..count {
                     let var = self.declare_local(ty);
                     self.builder.def_var(var, zero);
+                    self.keep_local(var.as_u32(), zero);
                 }
             }
         }
@@ -353,6 +364,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         if self.is_tracked(ty) {
             self.builder.declare_var_needs_stack_map(var);
         }
+        self.declare_slot(ty);
         var
     }
 

@@ -24,7 +24,7 @@ pub use create::{
     import_shared_memory, instantiate,
 };
 
-use crate::allocator::Allocator;
+use crate::allocator::{Allocator, StoreKey};
 use crate::gc::{GcOptions, GcStore};
 use crate::host_func::HostFunc;
 use crate::instance::{Instance, InstanceHandle, InstanceId, is_gc_type};
@@ -207,6 +207,8 @@ pub struct StoreCore {
     tunables: Tunables,
     registry: Arc<TypeRegistry>,
     allocator: Arc<Allocator>,
+    /// The protection key of the store's memories that are the pool's.
+    pool_key: StoreKey,
 }
 
 // SAFETY: all that the pointers lead to belongs to the store or to what it keeps alive, and is `Send`:
@@ -248,7 +250,12 @@ impl StoreCore {
             tunables: tunables.clone(),
             registry: Arc::clone(registry),
             allocator: Arc::clone(allocator),
+            pool_key: StoreKey::default(),
         };
+        if let Some(pool) = allocator.pool() {
+            let denied = pool.rights_denied(&core.pool_key);
+            core.context().denied_rights.set(denied);
+        }
         core.watch_epoch(Arc::default());
         core
     }
@@ -304,6 +311,11 @@ impl StoreCore {
     /// Where what belongs to the store comes from.
     pub fn allocator(&self) -> &Arc<Allocator> {
         &self.allocator
+    }
+
+    /// Makes the garbage-collected heap, if there is none yet.
+    pub(crate) fn ensure_gc_heap(&mut self) -> Result<()> {
+        self.gc.ensure_heap(&self.allocator)
     }
 
     /// The garbage-collected heap.

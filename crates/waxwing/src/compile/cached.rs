@@ -1,5 +1,6 @@
 //! Compiling modules with the cache on disk.
 
+use super::dwarf_package;
 use crate::{Cache, Engine, Module, Result};
 use std::hash::Hash;
 use std::sync::OnceLock;
@@ -8,8 +9,16 @@ use waxwing_cache::{Key, KeyBuilder};
 use waxwing_environ::artifact::ELF_ABI_VERSION;
 
 /// The module that `wasm` was compiled to before, or is compiled to now.
-pub(super) fn compile(engine: &Engine, cache: &Cache, wasm: &[u8]) -> Result<Module> {
-    let key = key(engine, &[wasm]);
+pub(super) fn compile(
+    engine: &Engine,
+    cache: &Cache,
+    wasm: &[u8],
+    package: dwarf_package::Sections<'_>,
+) -> Result<Module> {
+    let package_parts = package
+        .iter()
+        .flat_map(|(name, bytes)| [name.as_bytes(), &**bytes]);
+    let key = key(engine, std::iter::once(wasm).chain(package_parts));
     let found = cache.get(&key, |entry| match Module::from_cache(engine, entry) {
         Ok(module) => Some(module),
         Err(error) => {
@@ -20,13 +29,13 @@ pub(super) fn compile(engine: &Engine, cache: &Cache, wasm: &[u8]) -> Result<Mod
     if let Some(module) = found {
         return Ok(module);
     }
-    let compiled = super::compile(engine, wasm)?;
+    let compiled = super::compile(engine, wasm, package)?;
     cache.insert(&key, &compiled.bytes);
     Module::from_compiled(engine, compiled)
 }
 
 /// What an artifact depends on: the compiler, the engine's settings, and the bytes that it is made from.
-fn key(engine: &Engine, inputs: &[&[u8]]) -> Key {
+fn key<'a>(engine: &Engine, inputs: impl Iterator<Item = &'a [u8]>) -> Key {
     let mut key = KeyBuilder::new();
     key.part(env!("CARGO_PKG_VERSION").as_bytes());
     ELF_ABI_VERSION.hash(&mut key);

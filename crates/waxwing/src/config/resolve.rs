@@ -51,6 +51,8 @@ impl Config {
                 || self.wasm_backtrace_details != WasmBacktraceDetails::Enable,
             "`Config::wasm_backtrace_details` needs the Cargo feature `addr2line` of this crate"
         );
+        #[cfg(feature = "async")]
+        self.asynchronous.check(self.max_wasm_stack)?;
         ensure!(
             cfg!(all(feature = "profiling", feature = "runtime"))
                 || self.profiler == ProfilingStrategy::None,
@@ -99,6 +101,7 @@ impl Config {
             collector: self.gc.collector(),
             consume_fuel: self.consume_fuel,
             epoch_interruption: self.epoch_interruption,
+            debug_info: self.debug.debug_info,
         })
     }
 

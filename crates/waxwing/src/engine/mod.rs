@@ -3,12 +3,16 @@
 mod artifact;
 #[cfg(feature = "runtime")]
 mod host;
+#[cfg(feature = "pooling-allocator")]
+mod pooling;
 #[cfg(test)]
 mod tests;
 
 pub use artifact::Precompiled;
 #[cfg(feature = "runtime")]
 pub(crate) use host::detect_host_feature;
+#[cfg(feature = "pooling-allocator")]
+pub use pooling::PoolingAllocatorMetrics;
 
 use crate::config::Proposals;
 use crate::{Config, Result};
@@ -105,6 +109,8 @@ impl Engine {
         let (compiler, tunables) = config.build_compiler()?;
         #[cfg(not(feature = "cranelift"))]
         let tunables = config.host_tunables()?;
+        #[cfg(feature = "runtime")]
+        let allocator = Arc::new(config.allocator(&tunables)?);
         let inner = EngineInner {
             backtrace_details: config.backtrace_details_enabled(),
             #[cfg(feature = "cranelift")]
@@ -122,7 +128,7 @@ impl Engine {
             #[cfg(feature = "runtime")]
             epoch: Arc::default(),
             #[cfg(feature = "runtime")]
-            allocator: Arc::default(),
+            allocator,
             #[cfg(all(feature = "runtime", feature = "profiling"))]
             profiler: crate::profiling::agent(config.profiler)?,
             config: config.clone(),
@@ -182,6 +188,13 @@ impl Engine {
     #[cfg(feature = "runtime")]
     pub(crate) fn epoch(&self) -> &Arc<AtomicU64> {
         &self.inner.epoch
+    }
+
+    /// Whether the engine's stores are asynchronous: whether it was made with
+    /// [`Config::async_support`](crate::Config::async_support).
+    #[cfg(feature = "async")]
+    pub fn is_async(&self) -> bool {
+        self.inner.config.asynchronous.support
     }
 
     /// Where the parts of instances come from.

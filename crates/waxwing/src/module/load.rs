@@ -227,6 +227,7 @@ impl Module {
         let code = unsafe { code.publish(has_landing_pads)? };
         let copy_images = engine.config().memory.force_init_memfd;
         let loaded = LoadedModule::new(code, info, engine.type_registry(), copy_images)?;
+        engine.allocator().check_module(&loaded)?;
         let module = Module {
             inner: Arc::new(ModuleInner {
                 engine: engine.clone(),

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use waxwing::{
     Engine, ExternType, Func, FuncType, GuestProfiler, Instance, Linker, Module, Store,
-    StoreLimits, Trap, Val,
+    StoreLimits, Trap, Val, WasmCoreDump,
 };
 use waxwing_wasi::I32Exit;
 use waxwing_wasi::preview1::{self, WasiP1Ctx};
@@ -60,6 +60,7 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         allow_precompiled,
         fuel,
         timeout,
+        coredump,
         profile,
     } = job;
     let mut linker = Linker::new(engine);
@@ -109,6 +110,7 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         preloads,
         arguments,
         invoke,
+        coredump,
     };
     let ended = program.run(&mut store, linker);
     if let Some(profile) = profile {
@@ -125,6 +127,8 @@ struct Program {
     preloads: Vec<(String, PathBuf, Module)>,
     arguments: Vec<String>,
     invoke: Option<String>,
+    /// Where a core dump is to be written.
+    coredump: Option<String>,
 }
 
 impl Program {
@@ -135,14 +139,15 @@ impl Program {
             preloads,
             arguments,
             invoke,
+            coredump,
         } = self;
         for (name, file, module) in preloads {
             let instance = match instantiate(store, &linker, &module, &file)? {
                 Ok(instance) => instance,
-                Err(ended) => return finish(ended, &file),
+                Err(ended) => return finish(store, ended, &file, coredump.as_deref()),
             };
             if let Some(ended) = initialize(store, instance)? {
-                return finish(ended, &file);
+                return finish(store, ended, &file, coredump.as_deref());
             }
             linker
                 .instance(&mut *store, &name, instance)
@@ -155,12 +160,12 @@ impl Program {
 
         let instance = match instantiate(store, &linker, &module, &file)? {
             Ok(instance) => instance,
-            Err(ended) => return finish(ended, &file),
+            Err(ended) => return finish(store, ended, &file, coredump.as_deref()),
         };
         if entry.needs_initialization()
             && let Some(ended) = initialize(store, instance)?
         {
-            return finish(ended, &file);
+            return finish(store, ended, &file, coredump.as_deref());
         }
         if let Some(name) = entry.function() {
             let func = instance
@@ -172,7 +177,7 @@ impl Program {
                         output::print(values::format(value) + "\n")?;
                     }
                 }
-                Err(ended) => return finish(ended, &file),
+                Err(ended) => return finish(store, ended, &file, coredump.as_deref()),
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -346,12 +351,31 @@ impl From<Error> for Ended {
     }
 }
 
-fn finish(ended: Ended, file: &Path) -> Result<ExitCode> {
+fn finish(
+    store: &mut Store<Host>,
+    ended: Ended,
+    file: &Path,
+    coredump: Option<&str>,
+) -> Result<ExitCode> {
     match ended {
         Ended::Exited(code) => Ok(code),
         Ended::Trapped(error) => {
+            let written = match (coredump, error.downcast_ref::<WasmCoreDump>()) {
+                (Some(path), Some(dump)) => write_dump(store, dump, file, path),
+                _ => Ok(()),
+            };
             output::error(&error.context(format!("failed to run `{}`", file.display())));
+            if let Err(error) = written {
+                output::error(&error);
+            }
             Ok(ExitCode::from(TRAPPED))
         }
     }
+}
+
+/// Writes a core dump to the file that `-D coredump` names.
+fn write_dump(store: &mut Store<Host>, dump: &WasmCoreDump, file: &Path, path: &str) -> Result<()> {
+    let path = path.replace("%p", &std::process::id().to_string());
+    let bytes = dump.serialize(store, &file.to_string_lossy());
+    std::fs::write(&path, bytes).with_context(|| format!("failed to write the core dump `{path}`"))
 }

@@ -65,6 +65,8 @@ struct Job {
     allow_precompiled: bool,
     fuel: Option<u64>,
     timeout: Option<Duration>,
+    /// Where a core dump is to be written.
+    coredump: Option<String>,
     profile: Option<Profile>,
 }
 
@@ -136,6 +138,7 @@ impl Args {
             allow_precompiled: self.allow_precompiled,
             fuel: settings.fuel,
             timeout: settings.timeout,
+            coredump: settings.debug.coredump.take(),
             profile: self.profile,
         };
         let limits = settings.store_limits();
