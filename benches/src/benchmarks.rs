@@ -14,7 +14,7 @@ pub enum Group {
     /// Making instances.
     Start,
     /// Loading artifacts.
-    Load,
+    Artifact,
 }
 
 impl Group {
@@ -23,7 +23,7 @@ impl Group {
             Group::Gc => "gc",
             Group::Interrupt => "interrupt",
             Group::Start => "start",
-            Group::Load => "load",
+            Group::Artifact => "artifact",
         }
     }
 }
@@ -158,9 +158,9 @@ const fn start(
 const fn load(name: &'static str, what: &'static str, copies: u32, mib: u32) -> Benchmark {
     Benchmark {
         name,
-        group: Group::Load,
+        group: Group::Artifact,
         what,
-        program: "load/functions.wat",
+        program: "artifact/functions.wat",
         work: Work::Load { copies, mib },
         checksum: 1,
         heap: Heap::Untouched,
@@ -205,6 +205,6 @@ pub const BENCHMARKS: &[Benchmark] = &[
     start("1 MiB, called", "an image of 1 MiB, of which a page is written to", MIB, 1, true),
     start("1 MiB, called, 2 threads", "an image of 1 MiB, of which a page is written to", MIB, 2, true),
     start("1 MiB, called, 4 threads", "an image of 1 MiB, of which a page is written to", MIB, 4, true),
-    load("artifact, 10 functions", "a small artifact, from a file", 10, 0),
-    load("artifact, 10 MiB", "an artifact of 10 MiB of code, from a file", 30_000, 10),
+    load("10 functions", "a small artifact, from a file", 10, 0),
+    load("10 MiB of code", "an artifact of 10 MiB of code, from a file", 30_000, 10),
 ];

@@ -148,7 +148,7 @@ impl Report {
         match self.group {
             Group::Gc => self.goals(&mut text),
             Group::Interrupt => self.overheads(&mut text),
-            Group::Start | Group::Load => self.ratios(&mut text),
+            Group::Start | Group::Artifact => self.ratios(&mut text),
         }
         text
     }

@@ -118,7 +118,7 @@ impl engine::Engine for Embedding {
                 benchmark.heap != Heap::Untouched || matches!(collector, Collector::Copying)
             }
             (Group::Start, Setting::Plain | Setting::Pooling) => true,
-            (Group::Load, Setting::Plain) => true,
+            (Group::Artifact, Setting::Plain) => true,
             (Group::Interrupt, Setting::Plain | Setting::Epochs | Setting::Fuel) => true,
             _ => false,
         }
