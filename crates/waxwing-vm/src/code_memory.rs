@@ -312,6 +312,16 @@ fn parse_header(image: &[u8]) -> Result<(&Header, SectionTable<'_, Header>)> {
             image.len()
         )
     };
+    if let Some((ident, _)) = image.split_first_chunk::<8>()
+        && ident.starts_with(&elf::ELFMAG)
+        && ident[5] == elf::ELFDATA2MSB.0
+        && ident[7] == ELF_OS_ABI
+    {
+        bail!(
+            "the artifact holds code for a big-endian CPU, this CPU is {}; compile the module for it",
+            std::env::consts::ARCH
+        );
+    }
     let header = Header::parse(image).map_err(|_| not_an_artifact())?;
     let endian = header.endian().map_err(|_| not_an_artifact())?;
     let ident = header.e_ident();
