@@ -73,7 +73,7 @@ pub(crate) struct MemoryRequest<'a> {
 
 /// No key.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct StoreKey;
+pub(crate) struct StoreKey(());
 
 /// There is none.
 #[derive(Debug)]
@@ -150,7 +150,7 @@ pub(crate) mod keys {
 
     /// Rights to all memory.
     #[derive(Copy, Clone, Debug, Default)]
-    pub(crate) struct StoreRights;
+    pub(crate) struct StoreRights(());
 
     impl StoreRights {
         #[inline]
