@@ -2,6 +2,7 @@
 
 use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Signature, Type, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
+use target_lexicon::{Architecture, Triple};
 use waxwing_environ::{
     BuiltinFunctionIndex, BuiltinResult, BuiltinType, PtrSize, WasmFuncType, WasmHeapTop,
     WasmHeapType, WasmValType,
@@ -15,6 +16,15 @@ pub(crate) const PTR: PtrSize = PtrSize(8);
 pub(crate) const V128: Type = types::I8X16;
 /// The bytes of a `ValRaw`.
 pub(crate) const VAL_RAW_SIZE: i32 = 16;
+
+/// Whether the target's code is bytecode, which an interpreter executes.
+pub(crate) fn is_bytecode(triple: &Triple) -> bool {
+    use Architecture::{Pulley32, Pulley32be, Pulley64, Pulley64be};
+    matches!(
+        triple.architecture,
+        Pulley32 | Pulley32be | Pulley64 | Pulley64be
+    )
+}
 
 /// The type of references to `heap_type`.
 pub(crate) fn reference_type(heap_type: WasmHeapType) -> Type {
@@ -81,8 +91,13 @@ pub(crate) fn builtin_value_type(ty: BuiltinType) -> Type {
 
 /// The signature by which wasm calls the trampoline to a builtin. Failures do not return, so
 /// that only true results are seen.
-pub(crate) fn builtin_wasm_signature(builtin: BuiltinFunctionIndex) -> Signature {
-    let mut signature = Signature::new(match builtin.is_cold() {
+pub(crate) fn builtin_wasm_signature(
+    isa: &dyn TargetIsa,
+    builtin: BuiltinFunctionIndex,
+) -> Signature {
+    // In bytecode it would take an instruction for each register, of which there are many, to preserve it.
+    let preserve_all = builtin.is_cold() && !is_bytecode(isa.triple());
+    let mut signature = Signature::new(match preserve_all {
         true => CallConv::PreserveAll,
         false => CallConv::Tail,
     });
@@ -119,6 +134,15 @@ pub(crate) fn builtin_native_signature(
     signature
         .returns
         .extend(result.map(|ty| native_param(isa, ty)));
+    signature
+}
+
+/// The signature of atomic accesses by the host: address, value, replacement; what was there.
+pub(crate) fn atomic_signature(isa: &dyn TargetIsa) -> Signature {
+    let mut signature = Signature::new(isa.default_call_conv());
+    signature.params.push(AbiParam::new(POINTER));
+    signature.params.extend([AbiParam::new(types::I64); 2]);
+    signature.returns.push(AbiParam::new(types::I64));
     signature
 }
 

@@ -1,20 +1,21 @@
 //! Trampolines: between the host's array convention and wasm's, and from wasm to builtins.
 
 use crate::abi::{self, POINTER, PTR, VAL_RAW_SIZE};
-use crate::compiler::{CraneliftCompiler, Scratch};
+use crate::compiler::{CraneliftCompiler, Scratch, host_call_name};
 use crate::traps::UNREACHED;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    BlockArg, BlockCall, Endianness, ExceptionTableData, ExceptionTableItem, InstBuilder,
-    MemFlagsData, Signature, StackSlotData, StackSlotKind, Type, Value, types,
+    AbiParam, BlockArg, BlockCall, Endianness, ExceptionTableData, ExceptionTableItem, ExtFuncData,
+    ExternalName, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Type, Value,
+    types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::FunctionBuilder;
 use smallvec::SmallVec;
 use waxwing_environ::compile::CompileError;
 use waxwing_environ::{
-    BuiltinFunctionIndex, BuiltinResult, HostFuncContextOffsets, StoreContextOffsets, WasmFuncType,
-    WasmValType,
+    BuiltinFunctionIndex, BuiltinResult, HostCall, HostFuncContextOffsets, StoreContextOffsets,
+    WasmFuncType, WasmValType,
 };
 
 type Values = SmallVec<[Value; 16]>;
@@ -150,12 +151,55 @@ impl<'a> Trampoline<'a> {
 
     /// Calls a builtin, whose first argument is the vmctx, in its native convention.
     fn call_builtin(&mut self, builtin: BuiltinFunctionIndex, args: &[Value]) -> Option<Value> {
+        if self.is_bytecode() {
+            let signature = abi::builtin_native_signature(self.isa, builtin);
+            return self.call_host(HostCall::Builtin(builtin), signature, args);
+        }
         let builtins = self.load_pointer(args[0], PTR.vmctx_builtins());
         let callee = self.load_pointer(builtins, PTR.builtin(builtin));
         let signature = abi::builtin_native_signature(self.isa, builtin);
         let signature = self.builder.import_signature(signature);
         let call = self.builder.ins().call_indirect(signature, callee, args);
         self.builder.inst_results(call).first().copied()
+    }
+
+    fn is_bytecode(&self) -> bool {
+        abi::is_bytecode(self.isa.triple())
+    }
+
+    /// Calls the host from bytecode.
+    fn call_host(
+        &mut self,
+        call: HostCall,
+        signature: Signature,
+        args: &[Value],
+    ) -> Option<Value> {
+        let func = &mut self.builder.func;
+        let name = func.declare_imported_user_function(host_call_name(call));
+        let signature = self.builder.import_signature(signature);
+        let callee = self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: false,
+            patchable: false,
+        });
+        let call = self.builder.ins().call(callee, args);
+        self.builder.inst_results(call).first().copied()
+    }
+
+    /// Calls a native function of the array convention.
+    fn call_array(&mut self, code: Value, args: [Value; 4]) -> Value {
+        let mut signature = abi::array_signature(self.isa);
+        if self.is_bytecode() {
+            signature.params.insert(0, AbiParam::new(POINTER));
+            let [callee, caller, values, len] = args;
+            let args = [code, callee, caller, values, len];
+            let result = self.call_host(HostCall::ArrayCall, signature, &args);
+            return result.expect("the array convention has a result");
+        }
+        let signature = self.builder.import_signature(signature);
+        let call = self.builder.ins().call_indirect(signature, code, &args);
+        self.builder.inst_results(call)[0]
     }
 }
 
@@ -275,10 +319,7 @@ pub(crate) fn wasm_to_array(
     let func_ref = t.builder.ins().iadd_imm_s(callee_vmctx, i64::from(offset));
     let array_call = t.load_pointer(func_ref, PTR.func_ref_array_call());
     let len = t.builder.ins().iconst(POINTER, i64::from(slots));
-    let signature = t.builder.import_signature(abi::array_signature(isa));
-    let args = [func_ref, caller_vmctx, values, len];
-    let call = t.builder.ins().call_indirect(signature, array_call, &args);
-    let ok = t.builder.inst_results(call)[0];
+    let ok = t.call_array(array_call, [func_ref, caller_vmctx, values, len]);
     t.raise_unless(ok, caller_vmctx);
     t.load_fuel(caller_vmctx);
     let results = t.load_values(ty.results(), values);
@@ -293,7 +334,7 @@ pub(crate) fn wasm_to_builtin(
     builtin: BuiltinFunctionIndex,
     scratch: &mut Scratch,
 ) {
-    let signature = abi::builtin_wasm_signature(builtin);
+    let signature = abi::builtin_wasm_signature(compiler.isa(), builtin);
     let mut t = Trampoline::new(compiler.isa(), signature, scratch);
     let vmctx = t.params[0];
     if !abi::is_pure(builtin) && builtin != BuiltinFunctionIndex::raise {

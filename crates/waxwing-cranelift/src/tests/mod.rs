@@ -84,6 +84,9 @@ fn targets() -> Vec<Target> {
         triples.push(("aarch64", Some("aarch64-unknown-linux-gnu")));
         triples.push(("aarch64-macos", Some("aarch64-apple-darwin")));
     }
+    if cfg!(feature = "pulley") {
+        triples.push(("pulley64", Some("pulley64")));
+    }
     let mut targets = Vec::new();
     for (name, triple) in triples {
         for (how, settings, tunables) in [

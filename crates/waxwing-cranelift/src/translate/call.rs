@@ -119,7 +119,7 @@ impl FuncTranslator<'_, '_> {
         if !ty.nullable {
             return None;
         }
-        if self.tunables().signals_based_traps {
+        if self.instructions_trap() {
             return Some(trap);
         }
         self.trapz(func_ref, trap);

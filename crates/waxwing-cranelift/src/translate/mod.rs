@@ -358,6 +358,10 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
 
     /// Makes the function trap when there is too little stack left for it.
     fn check_stack(&mut self) {
+        // Interpreters do, where frames are made.
+        if self.compiler.is_bytecode() {
+            return;
+        }
         let offset = PTR.store_context_stack_limit();
         if self.tunables().signals_based_traps {
             let flags = MemFlagsData::trusted().with_readonly();
@@ -417,9 +421,15 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         self.load_constant_pointer(self.vmctx, offset)
     }
 
+    /// Whether instructions trap by themselves: hardware faults become traps, or an interpreter sees to it. What
+    /// guard pages catch takes hardware.
+    pub(crate) fn instructions_trap(&self) -> bool {
+        self.tunables().signals_based_traps || self.compiler.is_bytecode()
+    }
+
     /// Traps.
     fn trap(&mut self, trap: Trap) {
-        if self.tunables().signals_based_traps {
+        if self.instructions_trap() {
             self.ins().trap(trap_code(trap));
         } else {
             self.call_trap(trap);
@@ -434,7 +444,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
 
     /// Traps if `condition` is not zero.
     pub(crate) fn trapnz(&mut self, condition: Value, trap: Trap) {
-        if self.tunables().signals_based_traps {
+        if self.instructions_trap() {
             self.ins().trapnz(condition, trap_code(trap));
         } else {
             self.explicit_trap(condition, trap, true);
@@ -443,7 +453,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
 
     /// Traps if `condition` is zero.
     pub(crate) fn trapz(&mut self, condition: Value, trap: Trap) {
-        if self.tunables().signals_based_traps {
+        if self.instructions_trap() {
             self.ins().trapz(condition, trap_code(trap));
         } else {
             self.explicit_trap(condition, trap, false);
@@ -482,7 +492,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         match self.references.builtins.get(&builtin) {
             Some(callee) => *callee,
             None => {
-                let signature = abi::builtin_wasm_signature(builtin);
+                let signature = abi::builtin_wasm_signature(self.isa(), builtin);
                 let signature = self.builder.import_signature(signature);
                 let callee = self.import(RelocTarget::Builtin(builtin), signature);
                 self.references.builtins.insert(builtin, callee);

@@ -166,7 +166,9 @@ impl FuncTranslator<'_, '_> {
             .ins()
             .icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
         let signals = self.tunables().signals_based_traps;
-        let spectre = self.isa().flags().enable_table_access_spectre_mitigation();
+        // An interpreter does not look ahead.
+        let spectre = self.isa().flags().enable_table_access_spectre_mitigation()
+            && !self.compiler.is_bytecode();
         if !(signals && spectre) {
             self.trapnz(is_out, Trap::TableOutOfBounds);
         }
