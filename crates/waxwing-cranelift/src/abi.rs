@@ -2,10 +2,9 @@
 
 use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Signature, Type, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
-use target_lexicon::{Architecture, Triple};
 use waxwing_environ::{
     BuiltinFunctionIndex, BuiltinResult, BuiltinType, PtrSize, WasmFuncType, WasmHeapTop,
-    WasmHeapType, WasmValType,
+    WasmHeapType, WasmValType, is_bytecode,
 };
 
 /// The type of pointers: every target that [`crate::CompilerBuilder`] accepts has 64-bit ones.
@@ -16,15 +15,6 @@ pub(crate) const PTR: PtrSize = PtrSize(8);
 pub(crate) const V128: Type = types::I8X16;
 /// The bytes of a `ValRaw`.
 pub(crate) const VAL_RAW_SIZE: i32 = 16;
-
-/// Whether the target's code is bytecode, which an interpreter executes.
-pub(crate) fn is_bytecode(triple: &Triple) -> bool {
-    use Architecture::{Pulley32, Pulley32be, Pulley64, Pulley64be};
-    matches!(
-        triple.architecture,
-        Pulley32 | Pulley32be | Pulley64 | Pulley64be
-    )
-}
 
 /// The type of references to `heap_type`.
 pub(crate) fn reference_type(heap_type: WasmHeapType) -> Type {

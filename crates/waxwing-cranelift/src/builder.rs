@@ -72,6 +72,11 @@ impl CompilerBuilder {
         })
     }
 
+    /// Whether there is a compiler for the host's processor.
+    pub fn supports_host() -> bool {
+        cranelift_native::builder().is_ok()
+    }
+
     /// The target.
     pub fn triple(&self) -> &Triple {
         self.isa.triple()

@@ -1,6 +1,5 @@
 //! The compiler: contexts, code generation and what becomes of its results.
 
-use crate::abi;
 use crate::text::{TextBuilder, relocation_kind};
 use crate::trampolines;
 use crate::translate::{self, TranslateScratch};
@@ -28,7 +27,7 @@ use waxwing_environ::compile::{
 };
 use waxwing_environ::{
     BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, HostCall, TagIndex, Trap, Tunables,
-    WasmFuncType,
+    WasmFuncType, is_bytecode,
 };
 
 /// The namespace of references to functions of the module, by `DefinedFuncIndex`.
@@ -122,7 +121,7 @@ impl CraneliftCompiler {
 
     /// Whether the code is bytecode, which an interpreter executes.
     pub(crate) fn is_bytecode(&self) -> bool {
-        abi::is_bytecode(self.isa.triple())
+        is_bytecode(self.isa.triple())
     }
 
     /// Whether exchanging a value in memory is faster than storing it and then waiting for the
@@ -169,7 +168,8 @@ impl CraneliftCompiler {
         let alignment = self.isa.function_alignment();
         let names = context.func.params.user_named_funcs();
         let mut bytes = buffer.data().to_vec();
-        let is_host_call = |reloc: &&FinalizedMachReloc| reloc.kind == Reloc::PulleyCallIndirectHost;
+        let is_host_call =
+            |reloc: &&FinalizedMachReloc| reloc.kind == Reloc::PulleyCallIndirectHost;
         for reloc in buffer.relocs().iter().filter(is_host_call) {
             let id = match &reloc.target {
                 FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => names.get(*name),

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use waxwing_environ::compile::CompileError;
 use waxwing_environ::{
     BuiltinFunctionIndex, BuiltinResult, HostCall, HostFuncContextOffsets, StoreContextOffsets,
-    WasmFuncType, WasmValType,
+    WasmFuncType, WasmValType, is_bytecode,
 };
 
 type Values = SmallVec<[Value; 16]>;
@@ -164,16 +164,11 @@ impl<'a> Trampoline<'a> {
     }
 
     fn is_bytecode(&self) -> bool {
-        abi::is_bytecode(self.isa.triple())
+        is_bytecode(self.isa.triple())
     }
 
     /// Calls the host from bytecode.
-    fn call_host(
-        &mut self,
-        call: HostCall,
-        signature: Signature,
-        args: &[Value],
-    ) -> Option<Value> {
+    fn call_host(&mut self, call: HostCall, signature: Signature, args: &[Value]) -> Option<Value> {
         let func = &mut self.builder.func;
         let name = func.declare_imported_user_function(host_call_name(call));
         let signature = self.builder.import_signature(signature);

@@ -436,10 +436,7 @@ impl Cpu<'_> {
     pub(crate) fn vbitselect128(&mut self, dst: VReg, c: VReg, x: VReg, y: VReg) -> Flow {
         let c = self.lanes::<u64, 2>(c);
         let (x, y) = (self.lanes::<u64, 2>(x), self.lanes::<u64, 2>(y));
-        self.set_lanes::<u64, 2>(
-            dst,
-            array::from_fn(|i| (c[i] & x[i]) | (!c[i] & y[i])),
-        )
+        self.set_lanes::<u64, 2>(dst, array::from_fn(|i| (c[i] & x[i]) | (!c[i] & y[i])))
     }
 
     #[inline(always)]

@@ -15,6 +15,8 @@ mod loaded_module;
 mod memory;
 mod memory_image;
 mod mmap;
+#[cfg(feature = "pulley")]
+mod pulley;
 mod store;
 mod store_context;
 mod sys;
@@ -25,6 +27,7 @@ mod val_raw;
 mod vmcontext;
 
 pub use allocator::Allocator;
+pub use arch::RUNS_MACHINE_CODE;
 pub use backtrace::{RawBacktrace, RawFrame};
 pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};
 pub use code_registry::lookup as lookup_code;

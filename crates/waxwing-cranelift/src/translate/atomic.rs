@@ -7,7 +7,8 @@ use super::FuncTranslator;
 use crate::abi;
 use crate::compiler::host_call_name;
 use cranelift_codegen::ir::{
-    AtomicRmwOp, ExtFuncData, ExternalName, InstBuilder, MemFlagsData, Signature, Type, Value, types,
+    AtomicRmwOp, Endianness, ExtFuncData, ExternalName, InstBuilder, MemFlagsData, Signature, Type,
+    Value, types,
 };
 use types::{I8, I16, I32, I64};
 use wasmparser::{MemArg, MemArgTarget, Operator};
@@ -163,7 +164,12 @@ impl FuncTranslator<'_, '_> {
     pub(crate) fn atomic_load(&mut self, ty: Type, flags: MemFlagsData, address: Value) -> Value {
         if self.compiler.is_bytecode() {
             let nothing = self.ins().iconst(ty, 0);
-            self.call_atomic(AtomicOp::Load, ty, address, nothing, None)
+            let value = self.call_atomic(AtomicOp::Load, ty, address, nothing, None);
+            // The host takes it for one in a linear memory.
+            match flags.endianness(self.isa().endianness()) {
+                Endianness::Big => self.ins().bswap(value),
+                Endianness::Little => value,
+            }
         } else {
             self.ins().atomic_load(ty, flags, address)
         }
@@ -204,12 +210,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Calls the host from bytecode.
-    fn call_host(
-        &mut self,
-        call: HostCall,
-        signature: Signature,
-        args: &[Value],
-    ) -> Option<Value> {
+    fn call_host(&mut self, call: HostCall, signature: Signature, args: &[Value]) -> Option<Value> {
         let func = &mut self.builder.func;
         let name = func.declare_imported_user_function(host_call_name(call));
         let signature = self.builder.import_signature(signature);
@@ -333,7 +334,10 @@ fn host_op(op: AtomicRmwOp) -> AtomicOp {
         AtomicRmwOp::Or => AtomicOp::Or,
         AtomicRmwOp::Xor => AtomicOp::Xor,
         AtomicRmwOp::Xchg => AtomicOp::Exchange,
-        AtomicRmwOp::Nand | AtomicRmwOp::Umin | AtomicRmwOp::Umax | AtomicRmwOp::Smin
+        AtomicRmwOp::Nand
+        | AtomicRmwOp::Umin
+        | AtomicRmwOp::Umax
+        | AtomicRmwOp::Smin
         | AtomicRmwOp::Smax => unreachable!("WebAssembly has no such instructions"),
     }
 }

@@ -7,6 +7,7 @@ mod memory;
 mod options;
 mod proposals;
 mod resolve;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use crate::Result;
 use anyhow::ensure;
 use std::env;
 use std::fmt;
+use target_lexicon::Triple;
 
 /// The longest version that [`ModuleVersionStrategy::Custom`] can name, in bytes.
 const MAX_VERSION_LENGTH: usize = 255;
@@ -59,6 +61,8 @@ pub struct Config {
     pub(crate) compiler: compiler::CompilerConfig,
     #[cfg(feature = "parallel-compilation")]
     pub(crate) parallel_compilation: bool,
+    /// The host with all its features if `None`.
+    pub(crate) target: Option<Triple>,
     pub(crate) proposals: Proposals,
     pub(crate) gc: gc::GcConfig,
     pub(crate) memory: memory::MemoryConfig,
@@ -89,7 +93,8 @@ impl fmt::Debug for Config {
         f.field("compiler", &self.compiler);
         #[cfg(feature = "parallel-compilation")]
         f.field("parallel_compilation", &self.parallel_compilation);
-        f.field("proposals", &self.proposals)
+        f.field("target", &self.target)
+            .field("proposals", &self.proposals)
             .field("gc", &self.gc)
             .field("memory", &self.memory)
             .field("max_wasm_stack", &self.max_wasm_stack)
@@ -117,6 +122,7 @@ impl Config {
             compiler: compiler::CompilerConfig::default(),
             #[cfg(feature = "parallel-compilation")]
             parallel_compilation: true,
+            target: None,
             proposals: Proposals::default(),
             gc: gc::GcConfig::default(),
             memory: memory::MemoryConfig::default(),
@@ -210,6 +216,9 @@ impl Config {
     ///
     /// Code without these handlers cannot have Cranelift's mitigations of Spectre for accesses of
     /// memory and tables, which rely on faults: they are switched off along with this option.
+    ///
+    /// Portable code, see [`target`](Self::target), is interpreted, and has no such faults. The option has no effect
+    /// on it.
     ///
     /// Default: `true`.
     ///
