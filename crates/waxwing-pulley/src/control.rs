@@ -8,7 +8,7 @@ use crate::machine::{Cpu, Exit, Fault, Flow, NEXT};
 
 /// Branches that compare two operands of a type, of which the second may be a constant of another.
 macro_rules! branches {
-    ($($name:ident($b:ty) as $ty:ident: $op:tt;)*) => {
+    ($($name:ident($b:ident) as $ty:ident: $op:tt;)*) => {
         impl Cpu<'_> {
             $(#[inline(always)]
             pub(crate) fn $name(&mut self, a: XReg, b: $b, offset: PcRelOffset) -> Flow {
@@ -25,7 +25,7 @@ macro_rules! operand {
     ($self:ident, $ty:ident, $b:ident: XReg) => {
         $self.get::<$ty>($b)
     };
-    ($self:ident, $ty:ident, $b:ident: $constant:ty) => {
+    ($self:ident, $ty:ident, $b:ident: $constant:ident) => {
         $b as $ty
     };
 }
