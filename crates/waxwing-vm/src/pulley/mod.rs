@@ -232,8 +232,9 @@ impl Execution {
                 let (address, value, replacement) = (machine.x(0), machine.x(1), machine.x(2));
                 if address == 0 {
                     // It is what addresses out of bounds become.
+                    let call = machine.pc().as_ptr().addr() - RETURN.len();
                     // SAFETY: the machine is after the call, in the frame of the function.
-                    unsafe { self.record_trap_here(Trap::MemoryOutOfBounds) };
+                    unsafe { self.record_trap(call, Trap::MemoryOutOfBounds) };
                     self.go_on(&Landing::of_entry());
                     return;
                 }
@@ -279,26 +280,22 @@ impl Execution {
         };
         match trap {
             // SAFETY: required of the caller.
-            Some(trap) => unsafe { self.record_trap_here(trap) },
+            Some(trap) => unsafe { self.record_trap(pc, trap) },
             None => record_trap(anyhow!(
                 "bytecode fails at an instruction that should not; compile the module again"
             )),
         }
     }
 
-    /// Records a trap at the machine's pc.
+    /// Records a trap of the instruction at `pc`.
     ///
     /// # Safety
     ///
-    /// As for [`Self::record_fault`].
-    unsafe fn record_trap_here(&self, trap: Trap) {
-        let machine = self.machine();
-        let at = RawFrame {
-            pc: machine.pc().as_ptr().addr(),
-            fp: machine.fp(),
-        };
+    /// It is one of the function in whose frame the machine is, and its frames are live.
+    unsafe fn record_trap(&self, pc: usize, trap: Trap) {
+        let fp = self.machine().fp();
         // SAFETY: required of the caller.
-        unsafe { record_bytecode_fault(at, trap) };
+        unsafe { record_bytecode_fault(RawFrame { pc, fp }, trap) };
     }
 
     /// Why the instruction at an address traps, by the artifact.
