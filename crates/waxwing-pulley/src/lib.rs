@@ -6,8 +6,9 @@
 //! [`Machine::run`] executes until the code calls the host or cannot go on, which is an [`Exit`]. What these
 //! mean, and where the code and its stack are, is up to the user.
 //!
-//! Instructions are generated in two ranges. Those of the first are one byte, and are dispatched by one `match` in
-//! a loop; the others are behind one of them, and in a function of their own, to keep the loop small.
+//! The loop of [`Machine::run`] is one function, made of the list of all instructions, so that the program counter is in a
+//! register of the host's and an instruction is a few of the host's. Instructions are methods of `Cpu`, by kind in the
+//! modules of this crate, most of them made by a table.
 
 #![warn(missing_docs)]
 

@@ -158,32 +158,6 @@ impl Machine {
     pub fn set_f(&mut self, index: u8, bits: u64) {
         self.f[usize::from(index & 15)] = bits;
     }
-
-    /// Executes from the pc on.
-    ///
-    /// # Safety
-    ///
-    /// At the pc is bytecode of Cranelift's, and what it accesses of memory is there for it to access. The stack
-    /// that the machine was made with is memory that nobody else uses.
-    pub unsafe fn run(&mut self) -> Exit {
-        // SAFETY: required of the caller.
-        let pc = unsafe { UnsafeBytecodeStream::new(self.pc) };
-        let mut cpu = Cpu {
-            start: self.pc,
-            pc,
-            m: self,
-        };
-        loop {
-            // SAFETY: required of the caller.
-            if let ControlFlow::Break(exit) = unsafe { cpu.step() } {
-                cpu.m.pc = match exit {
-                    Exit::Host(_) => cpu.pc.as_ptr(),
-                    Exit::Fault(_) => cpu.start,
-                };
-                return exit;
-            }
-        }
-    }
 }
 
 /// The code of a call of the host function `id`.
@@ -208,6 +182,16 @@ pub(crate) fn decode<T: Decode>(pc: &mut UnsafeBytecodeStream) -> T {
 }
 
 impl Cpu<'_> {
+    /// Ends execution.
+    #[cold]
+    fn stop(self, exit: Exit) -> Exit {
+        self.m.pc = match exit {
+            Exit::Host(_) => self.pc.as_ptr(),
+            Exit::Fault(_) => self.start,
+        };
+        exit
+    }
+
     #[inline(always)]
     pub(crate) fn fault(fault: Fault) -> Flow {
         ControlFlow::Break(Exit::Fault(fault))
@@ -318,30 +302,41 @@ impl Word for bool {
     }
 }
 
-macro_rules! define_step {
+macro_rules! define_run {
     ($(
         $(#[$doc:meta])*
         $method:ident = $name:ident $({ $($(#[$field_doc:meta])* $field:ident : $ty:ty),* })?;
     )*) => {
-        impl Cpu<'_> {
-            /// Executes an instruction.
+        impl Machine {
+            /// Executes from the pc on.
             ///
             /// # Safety
             ///
-            /// As for [`Machine::run`].
-            #[inline(always)]
-            unsafe fn step(&mut self) -> Flow {
-                self.start = self.pc.as_ptr();
-                match decode::<Opcode>(&mut self.pc) {
-                    $(Opcode::$name => {
-                        $($(let $field = decode::<$ty>(&mut self.pc);)*)?
-                        self.$method($($($field),*)?)
-                    })*
-                    Opcode::ExtendedOp => {
-                        // By value, to leave `self` in registers.
-                        let (flow, pc) = extended(self.m, self.pc, self.start);
-                        self.pc = pc;
-                        flow
+            /// At the pc is bytecode of Cranelift's, and what it accesses of memory is there for it to access. The
+            /// stack that the machine was made with is memory that nobody else uses.
+            pub unsafe fn run(&mut self) -> Exit {
+                // SAFETY: required of the caller.
+                let pc = unsafe { UnsafeBytecodeStream::new(self.pc) };
+                let mut cpu = Cpu {
+                    start: self.pc,
+                    pc,
+                    m: self,
+                };
+                loop {
+                    cpu.start = cpu.pc.as_ptr();
+                    match decode::<Opcode>(&mut cpu.pc) {
+                        // Each by itself, so that those that always go on do so without asking.
+                        $(Opcode::$name => {
+                            $($(let $field = decode::<$ty>(&mut cpu.pc);)*)?
+                            if let ControlFlow::Break(exit) = cpu.$method($($($field),*)?) {
+                                return cpu.stop(exit);
+                            }
+                        })*
+                        Opcode::ExtendedOp => {
+                            if let ControlFlow::Break(exit) = cpu.extended() {
+                                return cpu.stop(exit);
+                            }
+                        }
                     }
                 }
             }
@@ -354,26 +349,22 @@ macro_rules! define_extended {
         $(#[$doc:meta])*
         $method:ident = $name:ident $({ $($(#[$field_doc:meta])* $field:ident : $ty:ty),* })?;
     )*) => {
-        /// Executes an instruction of the second range, after its first byte.
-        #[inline(never)]
-        fn extended(
-            m: &mut Machine,
-            pc: UnsafeBytecodeStream,
-            start: NonNull<u8>,
-        ) -> (Flow, UnsafeBytecodeStream) {
-            let mut cpu = Cpu { m, pc, start };
-            let flow = match decode::<ExtendedOpcode>(&mut cpu.pc) {
-                $(ExtendedOpcode::$name => {
-                    $($(let $field = decode::<$ty>(&mut cpu.pc);)*)?
-                    cpu.$method($($($field),*)?)
-                })*
-            };
-            (flow, cpu.pc)
+        impl Cpu<'_> {
+            /// Executes an instruction of the second range, after its first byte.
+            #[inline(always)]
+            fn extended(&mut self) -> Flow {
+                match decode::<ExtendedOpcode>(&mut self.pc) {
+                    $(ExtendedOpcode::$name => {
+                        $($(let $field = decode::<$ty>(&mut self.pc);)*)?
+                        self.$method($($($field),*)?)
+                    })*
+                }
+            }
         }
     };
 }
 
-pulley_interpreter::for_each_op!(define_step);
+pulley_interpreter::for_each_op!(define_run);
 pulley_interpreter::for_each_extended_op!(define_extended);
 
 #[cfg(test)]
