@@ -6,7 +6,9 @@ use anyhow::anyhow;
 use target_lexicon::Triple;
 #[cfg(feature = "cranelift")]
 use waxwing_cranelift::{CompilerBuilder, SettingGroup};
-use waxwing_environ::{bytecode_for_host, is_bytecode};
+#[cfg(feature = "cranelift")]
+use waxwing_environ::bytecode_for_host;
+use waxwing_environ::is_bytecode;
 
 impl Config {
     /// Compiles for the target `target`, a triple such as `aarch64-unknown-linux-gnu`.
@@ -59,16 +61,6 @@ impl Config {
         match &self.target {
             None if !runs_machine_code() => Some(bytecode_for_host()),
             target => target.clone(),
-        }
-    }
-
-    /// The target without a compiler to ask.
-    #[cfg(not(feature = "cranelift"))]
-    pub(crate) fn runtime_target(&self) -> Triple {
-        match &self.target {
-            Some(target) => target.clone(),
-            None if runs_machine_code() => Triple::host(),
-            None => bytecode_for_host(),
         }
     }
 
