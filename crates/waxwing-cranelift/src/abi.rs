@@ -7,14 +7,18 @@ use waxwing_environ::{
     WasmHeapType, WasmValType, is_bytecode,
 };
 
-/// The type of pointers: every target that [`crate::CompilerBuilder`] accepts has 64-bit ones.
+/// The type in which code computes with pointers. Where they are smaller in memory, they are extended with zeros
+/// when they are loaded.
 pub(crate) const POINTER: Type = types::I64;
-/// The layout of fixed records with such pointers.
-pub(crate) const PTR: PtrSize = PtrSize(8);
 /// The type of a `v128` at the boundaries of blocks and functions.
 pub(crate) const V128: Type = types::I8X16;
 /// The bytes of a `ValRaw`.
 pub(crate) const VAL_RAW_SIZE: i32 = 16;
+
+/// The layout of fixed records of the target.
+pub(crate) fn pointer_size(isa: &dyn TargetIsa) -> PtrSize {
+    PtrSize(isa.pointer_bytes())
+}
 
 /// The type of references to `heap_type`.
 pub(crate) fn reference_type(heap_type: WasmHeapType) -> Type {

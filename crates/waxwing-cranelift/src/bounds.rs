@@ -108,6 +108,7 @@ impl FuncTranslator<'_, '_> {
         reach: u64,
     ) -> bool {
         memory.idx_type == IndexType::I32
+            && self.isa().pointer_type() == POINTER
             && offset <= u16::MAX.into()
             && memory.minimum_byte_size().is_some_and(|min| reach <= min)
             && self.constant_length(index).is_none()
@@ -211,7 +212,7 @@ impl FuncTranslator<'_, '_> {
         } else {
             flags
         };
-        self.ins().load(POINTER, flags, definition, offset)
+        self.load_word(flags, definition, offset)
     }
 
     /// The length of a memory in bytes, to check bounds with.
@@ -226,7 +227,7 @@ impl FuncTranslator<'_, '_> {
         let (definition, offset) = self.memory_definition(index);
         let offset = offset + self.offsets.ptr.memory_definition_current_length() as i32;
         let flags = self.flags(Region::Context);
-        self.ins().load(POINTER, flags, definition, offset)
+        self.load_word(flags, definition, offset)
     }
 
     /// The length of a memory in bytes, that of a shared one in order with all atomic accesses.
@@ -241,6 +242,10 @@ impl FuncTranslator<'_, '_> {
         let offset = offset as u32 + self.offsets.ptr.memory_definition_current_length();
         let address = self.add_offset(definition, offset.into());
         let flags = self.flags(Region::Context);
+        if self.offsets.ptr.size() == 4 {
+            let length = self.atomic_load(types::I32, flags, address);
+            return self.ins().uextend(POINTER, length);
+        }
         self.atomic_load(POINTER, flags, address)
     }
 

@@ -1,5 +1,7 @@
 //! The compiler: contexts, code generation and what becomes of its results.
 
+use crate::abi;
+use crate::narrow::narrow_addresses;
 use crate::text::{TextBuilder, relocation_kind};
 use crate::trampolines;
 use crate::translate::{self, TranslateScratch};
@@ -156,6 +158,9 @@ impl CraneliftCompiler {
         tunables: &Tunables,
         start: Option<u32>,
     ) -> Result<CompiledFunction, CompileError> {
+        if self.isa.pointer_type() != abi::POINTER {
+            narrow_addresses(&mut context.func, self.isa.pointer_type());
+        }
         let clif = self.emit_clif.then(|| context.func.display().to_string());
         let mut control = ControlPlane::default();
         if let Err(error) = context.compile(self.isa(), &mut control) {

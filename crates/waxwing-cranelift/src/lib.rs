@@ -12,6 +12,7 @@ mod bounds;
 mod builder;
 mod compiler;
 mod flags;
+mod narrow;
 mod text;
 mod trampolines;
 mod translate;

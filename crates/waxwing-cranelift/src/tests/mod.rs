@@ -86,6 +86,7 @@ fn targets() -> Vec<Target> {
     }
     if cfg!(feature = "pulley") {
         triples.push(("pulley64", Some("pulley64")));
+        triples.push(("pulley32", Some("pulley32")));
     }
     let mut targets = Vec::new();
     for (name, triple) in triples {

@@ -20,7 +20,7 @@ mod stack;
 mod table;
 mod variable;
 
-use crate::abi::{self, POINTER, PTR};
+use crate::abi::{self, POINTER};
 use crate::compiler::{CraneliftCompiler, Scratch, external_name};
 use crate::traps::{UNREACHED, trap_code};
 use control::Frame;
@@ -194,7 +194,7 @@ pub(crate) fn translate(
         builder,
         compiler,
         translation,
-        offsets: VMOffsets::new(PTR, &translation.module),
+        offsets: VMOffsets::new(abi::pointer_size(compiler.isa()), &translation.module),
         vmctx,
         validator,
         references: &mut space.references,
@@ -362,7 +362,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         if self.compiler.is_bytecode() {
             return;
         }
-        let offset = PTR.store_context_stack_limit();
+        let offset = self.offsets.ptr.store_context_stack_limit();
         if self.tunables().signals_based_traps {
             let flags = MemFlagsData::trusted().with_readonly();
             let flags = self
@@ -375,7 +375,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             let vmctx = self.builder.create_global_value(GlobalValueData::VMContext);
             let store_context = self.builder.create_global_value(GlobalValueData::Load {
                 base: vmctx,
-                offset: (PTR.vmctx_store_context() as i32).into(),
+                offset: (self.offsets.ptr.vmctx_store_context() as i32).into(),
                 global_type: POINTER,
                 flags,
             });
@@ -387,12 +387,10 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             });
             self.builder.func.stack_limit = Some(limit);
         } else {
-            let store_context = self.load_context_word(PTR.vmctx_store_context());
+            let store_context = self.load_context_word(self.offsets.ptr.vmctx_store_context());
             // The limit may be changed by other threads; it is read anew at each entry.
             let flags = self.flags(Region::Context);
-            let limit = self
-                .ins()
-                .load(POINTER, flags, store_context, offset as i32);
+            let limit = self.load_word(flags, store_context, offset as i32);
             let sp = self.ins().get_stack_pointer(POINTER);
             let overflow = self.ins().icmp(IntCC::UnsignedLessThan, sp, limit);
             self.trapnz(overflow, Trap::StackOverflow);
@@ -410,10 +408,32 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         MemFlagsData::trusted().with_alias_region(Some(region))
     }
 
+    /// Loads a pointer, or another word of its size.
+    pub(crate) fn load_word(&mut self, flags: MemFlagsData, base: Value, offset: i32) -> Value {
+        match self.offsets.ptr.size() {
+            4 => self.ins().uload32(flags, base, offset),
+            _ => self.ins().load(POINTER, flags, base, offset),
+        }
+    }
+
+    /// Stores a pointer.
+    pub(crate) fn store_word(
+        &mut self,
+        flags: MemFlagsData,
+        value: Value,
+        base: Value,
+        offset: i32,
+    ) {
+        match self.offsets.ptr.size() {
+            4 => self.ins().istore32(flags, value, base, offset),
+            _ => self.ins().store(flags, value, base, offset),
+        };
+    }
+
     /// Loads a pointer at `offset` in `base` that is the same as long as the instance lives.
     pub(crate) fn load_constant_pointer(&mut self, base: Value, offset: u32) -> Value {
         let flags = self.flags(Region::Context).with_readonly().with_can_move();
-        self.ins().load(POINTER, flags, base, offset as i32)
+        self.load_word(flags, base, offset as i32)
     }
 
     /// Loads a word of the vmctx that is the same as long as the instance lives.

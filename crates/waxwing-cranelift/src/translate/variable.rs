@@ -2,7 +2,7 @@
 
 use super::gc::Place;
 use super::{FuncTranslator, Region};
-use crate::abi;
+use crate::abi::{self, POINTER};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_frontend::Variable;
@@ -94,7 +94,10 @@ impl FuncTranslator<'_, '_> {
             Some(value) => value,
             None => {
                 let (base, offset, ty, flags) = self.global(index)?;
-                self.ins().load(ty, flags, base, offset)
+                match self.translation.module.globals[index].wasm_ty {
+                    WasmValType::Ref(_) if ty == POINTER => self.load_word(flags, base, offset),
+                    _ => self.ins().load(ty, flags, base, offset),
+                }
             }
         };
         self.push(value);
@@ -134,6 +137,7 @@ impl FuncTranslator<'_, '_> {
                 let value_type = self.operand_type(0);
                 self.collector().write_root(self, place, value, value_type);
             }
+            WasmValType::Ref(_) => self.store_word(flags, value, base, offset),
             _ => {
                 self.ins().store(flags, value, base, offset);
             }
