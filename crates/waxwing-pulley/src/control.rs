@@ -6,6 +6,9 @@ use pulley_interpreter::{PcRelOffset, Reg, UpperRegSet, XReg};
 
 use crate::machine::{Cpu, Exit, Fault, Flow, NEXT};
 
+/// The bytes of a pointer in memory. In registers it has 64 bits.
+const WORD: u64 = size_of::<usize>() as u64;
+
 /// Branches that compare two operands of a type, of which the second may be a constant of another.
 macro_rules! branches {
     ($($name:ident($b:ident) as $ty:ident: $op:tt;)*) => {
@@ -211,15 +214,15 @@ impl Cpu<'_> {
     /// below. If there is no room for the bytes, the frame is there without them.
     #[inline(always)]
     fn enter_frame(&mut self, size: u64) -> Result<(), Fault> {
-        let fp = self.sp().wrapping_sub(16);
+        let fp = self.sp().wrapping_sub(2 * WORD);
         // What there is below the limit is enough for one pair, and nothing goes on below the limit.
         if fp < self.m.floor {
             return Err(Fault::StackOverflow);
         }
         // SAFETY: the pair is within the stack.
         unsafe {
-            Self::write(fp, self.m.fp.to_ne_bytes());
-            Self::write(fp + 8, self.m.lr.to_ne_bytes());
+            Self::write(fp, (self.m.fp as usize).to_ne_bytes());
+            Self::write(fp + WORD, (self.m.lr as usize).to_ne_bytes());
         }
         self.m.fp = fp;
         self.set(XReg::sp, fp);
@@ -236,10 +239,10 @@ impl Cpu<'_> {
         let fp = self.m.fp;
         // SAFETY: the pair is that of the frame.
         unsafe {
-            self.m.fp = u64::from_ne_bytes(Self::read(fp));
-            self.m.lr = u64::from_ne_bytes(Self::read(fp + 8));
+            self.m.fp = usize::from_ne_bytes(Self::read(fp)) as u64;
+            self.m.lr = usize::from_ne_bytes(Self::read(fp + WORD)) as u64;
         }
-        self.set(XReg::sp, fp + 16);
+        self.set(XReg::sp, fp + 2 * WORD);
     }
 
     #[inline(always)]

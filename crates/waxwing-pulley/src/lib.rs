@@ -1,5 +1,5 @@
-//! An interpreter of Pulley, the portable bytecode that Cranelift generates for the targets `pulley64` and
-//! `pulley64be`.
+//! An interpreter of Pulley, the portable bytecode that Cranelift generates: of the target `pulley64`, `pulley64be`,
+//! `pulley32` or `pulley32be` that has the host's pointers and endianness.
 //!
 //! The encoding is defined by the crate `pulley-interpreter`, of which the lists of instructions and the
 //! decoding of operands are used. What instructions do is here: a [`Machine`] has the registers, and

@@ -60,7 +60,7 @@ impl Address for AddrG32Bne {
         let bound = cpu.get::<u64>(self.host_heap_bound_addr);
         let bound = bound.wrapping_add(self.host_heap_bound_offset.into());
         // SAFETY: code knows where the bound is.
-        let bound = u64::from_ne_bytes(unsafe { Cpu::read(bound) });
+        let bound = usize::from_ne_bytes(unsafe { Cpu::read(bound) }) as u64;
         in_bounds(
             cpu.get(self.host_heap_base),
             bound,

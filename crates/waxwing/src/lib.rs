@@ -78,7 +78,7 @@
 //!   modules can refer to functions alone.
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
-//! - `pulley`: portable bytecode and its interpreter, the targets `pulley64` and `pulley64be` of [`Config::target`].
+//! - `pulley`: portable bytecode and its interpreter, the targets `pulley64` and its like of [`Config::target`].
 //!
 //! These are off by default.
 //!

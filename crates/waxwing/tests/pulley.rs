@@ -497,19 +497,38 @@ fn artifacts_say_what_they_are_for() {
     );
     assert!(message.contains("this engine runs bytecode"), "{message}");
 
-    let other = Engine::new(Config::new().target("pulley64be").unwrap()).unwrap();
-    let artifact = other.precompile_module(wat.as_bytes()).unwrap();
-    let message = refusal(&portable, &artifact);
-    assert!(
-        message.contains("pulley64be, but this host interprets pulley64"),
-        "{message}"
-    );
-    assert!(Module::new(&other, wat).is_err());
-    for (signals, expected) in [(true, true), (false, true)] {
-        // An option that has no effect makes no difference.
+    for target in ["pulley64be", "pulley32", "pulley32be"] {
+        let other = Engine::new(Config::new().target(target).unwrap()).unwrap();
+        let artifact = other.precompile_module(wat.as_bytes()).unwrap();
+        assert_eq!(
+            native.detect_precompiled(&artifact),
+            Some(Precompiled::Module)
+        );
+        let message = refusal(&portable, &artifact);
+        let expected = format!("{target}, but this host interprets pulley64");
+        assert!(message.contains(&expected), "{message}");
+        let message = format!("{:#}", Module::new(&other, wat).unwrap_err());
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
+#[test]
+fn the_option_for_hardware_faults_has_no_effect() {
+    let wat = r#"(module (memory 1) (func (export "run") (drop (i32.load (i32.const -1)))))"#;
+    let engines = [true, false].map(|signals| {
         let engine = Engine::new(bytecode().signals_based_traps(signals)).unwrap();
-        let artifact = portable.precompile_module(wat.as_bytes()).unwrap();
-        assert_eq!(load(&engine, &artifact).is_ok(), expected);
+        let artifact = engine.precompile_module(wat.as_bytes()).unwrap();
+        (engine, artifact)
+    });
+    assert_eq!(engines[0].1, engines[1].1);
+    for (engine, _) in &engines {
+        // SAFETY: the artifact is what an engine made.
+        let module = unsafe { Module::deserialize(engine, &engines[0].1) }.unwrap();
+        let mut store = Store::new(engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let run = instance.get_func(&mut store, "run").unwrap();
+        let error = run.call(&mut store, &[], &mut []).unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&Trap::MemoryOutOfBounds));
     }
 }
 

@@ -87,6 +87,8 @@ fn targets() -> Vec<Target> {
     if cfg!(feature = "pulley") {
         triples.push(("pulley64", Some("pulley64")));
         triples.push(("pulley32", Some("pulley32")));
+        triples.push(("pulley64be", Some("pulley64be")));
+        triples.push(("pulley32be", Some("pulley32be")));
     }
     let mut targets = Vec::new();
     for (name, triple) in triples {
@@ -99,6 +101,11 @@ fn targets() -> Vec<Target> {
             ("interruptible", &[], interruptible()),
             ("interruptible, unoptimized", &unoptimized, interruptible()),
         ] {
+            // The other kinds of bytecode differ in nothing that depends on settings.
+            let is_variant = matches!(name, "pulley32" | "pulley64be" | "pulley32be");
+            if is_variant && !matches!(how, "default" | "interruptible, unoptimized") {
+                continue;
+            }
             let name = format!("{name}, {how}");
             targets.push(target(&name, triple, settings, tunables));
         }

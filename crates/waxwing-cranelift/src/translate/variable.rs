@@ -4,7 +4,7 @@ use super::gc::Place;
 use super::{FuncTranslator, Region};
 use crate::abi::{self, POINTER};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_frontend::Variable;
 use wasmparser::Operator;
 use waxwing_environ::compile::CompileError;
@@ -80,6 +80,11 @@ impl FuncTranslator<'_, '_> {
             }
         };
         let flags = self.flags(Region::Global);
+        let flags = match global.wasm_ty {
+            // Lanes are in this order on every target.
+            WasmValType::V128 => flags.with_endianness(Endianness::Little),
+            _ => flags,
+        };
         // A collector may move what the global refers to.
         let flags = if global.mutability || self.is_tracked(global.wasm_ty) {
             flags

@@ -194,6 +194,9 @@ impl Config {
     /// The limit says nothing about how much stack the thread has. A thread with less stack than
     /// this can be exhausted before the limit is reached, which ends the process.
     ///
+    /// Portable code, see [`target`](Self::target), has a stack of its own of this size in each store that it runs in. The limit
+    /// counts for that, and for the thread's stack as well, which host functions that call into WebAssembly use.
+    ///
     /// Default: 512 KiB.
     ///
     /// # Errors

@@ -23,10 +23,10 @@ impl Config {
     ///
     /// # Portable code
     ///
-    /// With the Cargo feature `pulley`, the targets `pulley64` and `pulley64be` are portable bytecode, which an interpreter
-    /// executes on every host with 64-bit pointers of this endianness, little or big. It computes the same
-    /// as machine code does, with the same limits and traps, but takes many times as long. It needs neither memory that is
-    /// executable nor handlers of signals.
+    /// With the Cargo feature `pulley`, the targets `pulley64`, `pulley64be`, `pulley32` and `pulley32be` are portable
+    /// bytecode, which an interpreter executes on every host with such pointers and of this endianness, which is little but
+    /// in those that end in `be`. It computes the same as machine code does, with the same limits and traps, but takes many
+    /// times as long. It needs neither memory that is executable nor handlers of signals.
     ///
     /// An engine runs either machine code or bytecode. One without a compiler, that is to load artifacts of bytecode, is to
     /// have this target as well.

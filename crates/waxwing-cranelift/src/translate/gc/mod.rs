@@ -19,7 +19,7 @@ use super::{FuncTranslator, Region};
 use crate::abi::{self, POINTER};
 use crate::traps::trap_code;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types as ir};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Value, types as ir};
 use wasmparser::Operator;
 use waxwing_environ::compile::CompileError;
 use waxwing_environ::gc::{GC_HEADER_TYPE_INDEX, GC_HEAP_NULL_GUARD, GcSlot};
@@ -145,8 +145,10 @@ impl FuncTranslator<'_, '_> {
     ) -> MemFlagsData {
         let flags = self.object_flags(region, trap);
         if GcSlot::of_storage(ty) == GcSlot::Bits128 {
-            // Objects are less aligned than vectors.
-            let plain = MemFlagsData::new().with_trap_code(flags.trap_code());
+            // Objects are less aligned than vectors, whose lanes are in this order on every target.
+            let plain = MemFlagsData::new()
+                .with_endianness(Endianness::Little)
+                .with_trap_code(flags.trap_code());
             return plain.with_alias_region(flags.alias_region());
         }
         flags
