@@ -17,6 +17,8 @@ mod float;
 mod integer;
 mod machine;
 mod memory;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 pub use machine::{Exit, Fault, Machine, host_call};

@@ -366,20 +366,3 @@ macro_rules! define_extended {
 
 pulley_interpreter::for_each_op!(define_run);
 pulley_interpreter::for_each_extended_op!(define_extended);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_of_the_host_is_one() {
-        let code = host_call(7);
-        let mut stack = vec![0_u128; Machine::stack_size(4096) / 16];
-        let low = stack.as_mut_ptr() as usize;
-        let mut machine = Machine::new(low, low + stack.len() * 16);
-        machine.set_pc(NonNull::from(&code).cast());
-        // SAFETY: the code is one instruction, which accesses nothing.
-        assert_eq!(unsafe { machine.run() }, Exit::Host(7));
-        assert_eq!(machine.pc().as_ptr() as usize, code.as_ptr() as usize + 4);
-    }
-}
