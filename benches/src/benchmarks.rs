@@ -9,12 +9,18 @@ use serde::Serialize;
 pub enum Group {
     /// Garbage collection, exceptions and threads.
     Gc,
+    /// What it takes that code can be interrupted.
+    Interrupt,
+    /// Making instances.
+    Start,
 }
 
 impl Group {
     pub fn name(self) -> &'static str {
         match self {
             Group::Gc => "gc",
+            Group::Interrupt => "interrupt",
+            Group::Start => "start",
         }
     }
 }
@@ -45,6 +51,14 @@ pub enum Work {
         worker: &'static str,
         threads: u32,
         argument: i32,
+    },
+    /// The time to make an instance in a store of its own, and to drop both: `count` times in each of as many threads at
+    /// once. With `touch`, each instance also writes to a page of its image, by `touch(i32) -> i64`.
+    Start {
+        image: usize,
+        threads: usize,
+        touch: bool,
+        count: u32,
     },
 }
 
@@ -91,6 +105,53 @@ const fn gc(
     }
 }
 
+const fn interrupt(
+    name: &'static str,
+    what: &'static str,
+    program: &'static str,
+    argument: i32,
+    checksum: i64,
+) -> Benchmark {
+    Benchmark {
+        name,
+        group: Group::Interrupt,
+        what,
+        program,
+        work: call("run", argument),
+        checksum,
+        heap: Heap::Untouched,
+    }
+}
+
+/// The byte of which images consist.
+pub const IMAGE_BYTE: u8 = b'w';
+
+const fn start(
+    name: &'static str,
+    what: &'static str,
+    image: usize,
+    threads: usize,
+    touch: bool,
+) -> Benchmark {
+    Benchmark {
+        name,
+        group: Group::Start,
+        what,
+        program: "start/guest.wat",
+        work: Work::Start {
+            image,
+            threads,
+            touch,
+            count: 500,
+        },
+        checksum: if image == 0 { 0 } else { IMAGE_BYTE as i64 },
+        heap: Heap::Untouched,
+    }
+}
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
 #[rustfmt::skip]
 pub const BENCHMARKS: &[Benchmark] = &[
     gc("trees-12", "binary trees of depth 12", "gc/binary_trees.wat", Heap::Allocates, call("run", 12), 674_478),
@@ -108,4 +169,22 @@ pub const BENCHMARKS: &[Benchmark] = &[
     gc("fetch-add", "four threads add to one word", "gc/atomics.wat", Heap::Untouched, threads("fetch_add", 500_000), 2_000_000),
     gc("compare-exchange", "four threads add by compare-exchange", "gc/atomics.wat", Heap::Untouched, threads("compare_exchange", 100_000), 400_000),
     gc("lock", "four threads, one mutex that spins, waits and notifies", "gc/atomics.wat", Heap::Untouched, threads("lock", 50_000), 200_000),
+    interrupt("sieve", "bytes of a memory, in strides", "interrupt/sieve.wat", 4_000_000, 283_146),
+    interrupt("matmul", "products of matrices", "interrupt/matmul.wat", 250, 75_004_500),
+    interrupt("crc32", "a table, and a loop that waits for it", "interrupt/crc32.wat", 8, 3_435_725_744),
+    interrupt("fib", "calls", "interrupt/fib.wat", 30, 832_040),
+    interrupt("mandelbrot", "floating point in a short loop", "interrupt/mandelbrot.wat", 200, 3_288_753),
+    interrupt("quicksort", "short loops and recursion", "interrupt/quicksort.wat", 400_000, -7_930_499_496_305_007_070),
+    interrupt("words", "a call for each byte", "interrupt/words.wat", 8, 1_278_744),
+    interrupt("nbody", "floating point in a memory, and calls", "interrupt/nbody.wat", 200_000, -44_783_393),
+    start("none", "no image", 0, 1, false),
+    start("none, 4 threads", "no image", 0, 4, false),
+    start("64 KiB", "an image of 64 KiB", 64 * KIB, 1, false),
+    start("64 KiB, 4 threads", "an image of 64 KiB", 64 * KIB, 4, false),
+    start("1 MiB", "an image of 1 MiB", MIB, 1, false),
+    start("1 MiB, 2 threads", "an image of 1 MiB", MIB, 2, false),
+    start("1 MiB, 4 threads", "an image of 1 MiB", MIB, 4, false),
+    start("1 MiB, called", "an image of 1 MiB, of which a page is written to", MIB, 1, true),
+    start("1 MiB, called, 2 threads", "an image of 1 MiB, of which a page is written to", MIB, 2, true),
+    start("1 MiB, called, 4 threads", "an image of 1 MiB, of which a page is written to", MIB, 4, true),
 ];

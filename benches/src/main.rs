@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 
-use crate::benchmarks::{BENCHMARKS, Benchmark, Group};
+use crate::benchmarks::{BENCHMARKS, Benchmark, Group, IMAGE_BYTE, Work};
+use crate::engine::Engine;
 use crate::measure::{Effort, Outcome};
 use crate::report::Report;
 
@@ -65,7 +66,7 @@ fn main() -> Result<()> {
     if options.list {
         for benchmark in benchmarks {
             println!(
-                "{:4} {:24} {}",
+                "{:9} {:24} {}",
                 benchmark.group.name(),
                 benchmark.name,
                 benchmark.what
@@ -84,8 +85,11 @@ fn main() -> Result<()> {
     let groups: BTreeSet<Group> = benchmarks.iter().map(|it| it.group).collect();
     let mut failures = 0;
     for group in groups {
+        let benchmarks = benchmarks.iter().filter(|it| it.group == group);
+        let takes = |engine: &&dyn Engine| benchmarks.clone().any(|it| engine.takes(it));
+        let engines: Vec<&dyn Engine> = engines.iter().map(|it| &**it).filter(takes).collect();
         let mut report = Report::new(group, &engines);
-        for benchmark in benchmarks.iter().filter(|it| it.group == group) {
+        for benchmark in benchmarks.clone() {
             let wasm = program(benchmark)?;
             eprint!("{} ", benchmark.name);
             let outcomes = measure::measure(benchmark, &wasm, &engines, &effort);
@@ -115,7 +119,13 @@ fn program(benchmark: &Benchmark) -> Result<Vec<u8>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("programs")
         .join(benchmark.program);
-    wat::parse_file(&path).with_context(|| format!("cannot read {}", path.display()))
+    let text = std::fs::read_to_string(&path);
+    let mut text = text.with_context(|| format!("cannot read {}", path.display()))?;
+    if let Work::Start { image, .. } = benchmark.work {
+        let image = char::from(IMAGE_BYTE).to_string().repeat(image);
+        text = text.replace("IMAGE", &image);
+    }
+    wat::parse_str(&text).with_context(|| format!("cannot assemble {}", path.display()))
 }
 
 fn write(folder: &Path, group: Group, report: &Report) -> Result<()> {

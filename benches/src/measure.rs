@@ -76,7 +76,7 @@ impl Turn<'_> {
 pub fn measure(
     benchmark: &Benchmark,
     wasm: &[u8],
-    engines: &[Box<dyn Engine>],
+    engines: &[&dyn Engine],
     effort: &Effort,
 ) -> Vec<Outcome> {
     let mut turns: Vec<Result<Turn<'_>, Outcome>> = engines

@@ -79,7 +79,7 @@ fn load() -> String {
 }
 
 impl Report {
-    pub fn new(group: Group, engines: &[Box<dyn Engine>]) -> Report {
+    pub fn new(group: Group, engines: &[&dyn Engine]) -> Report {
         Report {
             group,
             engines: engines
@@ -144,13 +144,11 @@ impl Report {
         self.heading(&mut text);
         text.push_str("\n## Times\n\nRatios are to the time of the engine above them: below 1.00 is faster than it.\n\n");
         self.times(&mut text);
-        if self
-            .engines
-            .iter()
-            .any(|(_, _, role)| *role == Role::Subject)
-        {
-            text.push_str("\n## Goals\n\n");
-            self.goals(&mut text);
+        text.push_str("\n## Goals\n\n");
+        match self.group {
+            Group::Gc => self.goals(&mut text),
+            Group::Interrupt => self.overheads(&mut text),
+            Group::Start => self.ratios(&mut text),
         }
         text
     }
@@ -271,6 +269,94 @@ impl Report {
             String::new(),
             mean(&to_standard),
         ]);
+        table.write(text);
+    }
+}
+
+impl Report {
+    /// The median of a benchmark in the engine of this name, if it was measured.
+    fn median(&self, outcomes: &[Outcome], engine: &str) -> Option<f64> {
+        let place = self.engines.iter().position(|(name, ..)| name == engine)?;
+        match outcomes.get(place)? {
+            Outcome::Measured(summary) => Some(summary.median),
+            _ => None,
+        }
+    }
+
+    /// How much longer programs take that can be interrupted, in Waxwing and in its rival.
+    fn overheads(&self, text: &mut String) {
+        const MODES: [&str; 2] = ["epochs", "fuel"];
+        let mut table = Table::new(["benchmark", "", "waxwing", "wasmtime", "less overhead"]);
+        let mut means = [const { [const { Vec::new() }; 2] }; 2];
+        let percent = |overhead: f64| format!("{:+.1}%", (overhead - 1.0) * 100.0);
+        for (benchmark, outcomes) in &self.rows {
+            for (mode, means) in MODES.iter().zip(&mut means) {
+                let overhead = |engine: &str| {
+                    let with = self.median(outcomes, &format!("{engine} {mode}"))?;
+                    Some(with / self.median(outcomes, engine)?)
+                };
+                let (Some(ours), Some(theirs)) = (overhead("waxwing"), overhead("wasmtime")) else {
+                    continue;
+                };
+                means[0].push(ours);
+                means[1].push(theirs);
+                table.rows.push(vec![
+                    benchmark.name.to_string(),
+                    mode.to_string(),
+                    percent(ours),
+                    percent(theirs),
+                    verdict(ours < theirs),
+                ]);
+            }
+        }
+        for (mode, means) in MODES.iter().zip(&means) {
+            let [Some(ours), Some(theirs)] = [&means[0], &means[1]].map(|it| geometric_mean(it))
+            else {
+                continue;
+            };
+            table.rows.push(vec![
+                "geometric mean".to_string(),
+                mode.to_string(),
+                percent(ours),
+                percent(theirs),
+                verdict(ours < theirs),
+            ]);
+        }
+        table.write(text);
+    }
+
+    /// The time of an instance beside that in the rival with the same strategy, and beside that on one thread.
+    fn ratios(&self, text: &mut String) {
+        let mut table = Table::new([
+            "benchmark",
+            "strategy",
+            "/ wasmtime",
+            "at most 1",
+            "/ 1 thread",
+        ]);
+        for (benchmark, outcomes) in &self.rows {
+            for (engine, strategy) in [("", "on demand"), (" pooling", "pooling")] {
+                let Some(ours) = self.median(outcomes, &format!("waxwing{engine}")) else {
+                    continue;
+                };
+                let mut row = vec![benchmark.name.to_string(), strategy.to_string()];
+                let theirs = self.median(outcomes, &format!("wasmtime{engine}"));
+                row.extend(match theirs.map(|theirs| ours / theirs) {
+                    Some(ratio) => [format!("{ratio:.2}"), verdict(ratio <= 1.0)],
+                    None => [String::new(), String::new()],
+                });
+                let single = benchmark
+                    .name
+                    .rsplit_once(", ")
+                    .map_or("", |(name, _)| name);
+                let single = self.rows.iter().find(|(other, _)| other.name == single);
+                let single = single
+                    .filter(|_| benchmark.name.ends_with("threads"))
+                    .and_then(|(_, outcomes)| self.median(outcomes, &format!("waxwing{engine}")));
+                row.push(single.map_or(String::new(), |single| format!("{:.2}", ours / single)));
+                table.rows.push(row);
+            }
+        }
         table.write(text);
     }
 }

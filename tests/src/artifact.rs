@@ -17,3 +17,13 @@ pub fn outside_text(artifact: &[u8]) -> Vec<usize> {
         .filter(|at| !(start..start + len).contains(&(*at as u64)))
         .collect()
 }
+
+/// Whether `artifact` has a section.
+///
+/// # Panics
+///
+/// When `artifact` is not one.
+pub fn has_section(artifact: &[u8], name: &str) -> bool {
+    let file = object::File::parse(artifact).expect("artifacts are ELF files");
+    file.section_by_name(name).is_some()
+}

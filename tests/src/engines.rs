@@ -134,6 +134,7 @@ pub fn config() -> Config {
         .wasm_custom_page_sizes(true)
         .wasm_wide_arithmetic(true)
         .parallel_compilation(false)
-        .max_wasm_stack(16 << 20);
+        .max_wasm_stack(16 << 20)
+        .async_stack_size(16 << 20);
     config
 }

@@ -12,6 +12,9 @@ pub mod engines;
 pub mod gc_programs;
 pub mod graphs;
 pub mod guest;
+#[cfg(unix)]
+pub mod host_memories;
+pub mod interruption;
 pub mod journal;
 pub mod meter;
 pub mod mutate;

@@ -211,6 +211,16 @@ pub fn untamed(seed: u64) -> Vec<u8> {
         .expect("one of a thousand attempts makes a module")
 }
 
+/// Like [`untamed`], from a fuzzer's bytes.
+pub fn untamed_arbitrary(u: &mut Unstructured<'_>) -> Option<Vec<u8>> {
+    let mut rng = Rng::new(u.arbitrary().ok()?);
+    let config = match rng.one_in(2) {
+        true => comparable(&mut rng),
+        false => with_objects(&mut rng, Audience::Waxwing),
+    };
+    Some(Module::new(config, u).ok()?.to_bytes())
+}
+
 /// Like [`terminating`], from a fuzzer's bytes.
 pub fn terminating_arbitrary(u: &mut Unstructured<'_>) -> Option<Vec<u8>> {
     let config = comparable(&mut Rng::new(u.arbitrary().ok()?));

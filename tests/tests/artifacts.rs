@@ -1,7 +1,8 @@
 //! Artifacts of another engine are refused, with an error that says what does not match.
 
 use waxwing::{
-    Config, Engine, Instance, Module, ModuleVersionStrategy, OptLevel, Precompiled, Store,
+    Collector, Config, Engine, Instance, Module, ModuleVersionStrategy, OptLevel, Precompiled,
+    Store,
 };
 use waxwing_tests::engines;
 
@@ -207,4 +208,175 @@ fn files_that_are_no_artifacts_are_refused() {
         .map(|_| ())
         .expect_err("an artifact is not wasm");
     assert!(!format!("{error:?}").is_empty());
+}
+
+/// A proposal's name in errors, and its switch.
+type Proposal = (&'static str, fn(&mut Config, bool));
+
+/// In an order in which those that others need come after them.
+const PROPOSALS: [Proposal; 15] = [
+    ("wasm_gc", |config, on| _ = config.wasm_gc(on)),
+    ("wasm_exceptions", |config, on| {
+        _ = config.wasm_exceptions(on)
+    }),
+    ("wasm_function_references", |config, on| {
+        _ = config
+            .wasm_gc(false)
+            .wasm_exceptions(false)
+            .wasm_function_references(on);
+    }),
+    ("wasm_threads", |config, on| _ = config.wasm_threads(on)),
+    ("wasm_reference_types", |config, on| {
+        config
+            .wasm_gc(false)
+            .wasm_exceptions(false)
+            .wasm_function_references(false);
+        config.wasm_reference_types(on);
+    }),
+    ("wasm_bulk_memory", |config, on| {
+        config
+            .wasm_gc(false)
+            .wasm_exceptions(false)
+            .wasm_function_references(false);
+        config
+            .wasm_reference_types(false)
+            .wasm_threads(false)
+            .wasm_bulk_memory(on);
+    }),
+    ("wasm_relaxed_simd", |config, on| {
+        _ = config.wasm_relaxed_simd(on)
+    }),
+    ("wasm_simd", |config, on| {
+        _ = config.wasm_relaxed_simd(false).wasm_simd(on)
+    }),
+    ("wasm_tail_call", |config, on| _ = config.wasm_tail_call(on)),
+    ("wasm_multi_value", |config, on| {
+        _ = config.wasm_multi_value(on)
+    }),
+    ("wasm_multi_memory", |config, on| {
+        _ = config.wasm_multi_memory(on)
+    }),
+    ("wasm_memory64", |config, on| _ = config.wasm_memory64(on)),
+    ("wasm_extended_const", |config, on| {
+        _ = config.wasm_extended_const(on)
+    }),
+    ("wasm_custom_page_sizes", |config, on| {
+        _ = config.wasm_custom_page_sizes(on)
+    }),
+    ("wasm_wide_arithmetic", |config, on| {
+        _ = config.wasm_wide_arithmetic(on)
+    }),
+];
+
+#[test]
+fn each_proposal_is_checked() {
+    let nothing = "(module)".as_bytes();
+    for (name, set) in PROPOSALS {
+        let engines = [false, true].map(|on| engine(|config| set(config, on)));
+        for (compiles, loads, value) in [(0, 1, "false"), (1, 0, "true")] {
+            let artifact = engines[compiles].precompile_module(nothing).unwrap();
+            let error = load(&engines[loads], &artifact).map(|_| ()).unwrap_err();
+            let error = format!("{error:#}");
+            let what = format!("`Config::{name}({value})`");
+            assert!(error.contains(&what), "no {what} in {error}");
+        }
+    }
+}
+
+#[test]
+fn what_code_does_to_be_stopped_and_for_collectors_is_checked() {
+    type Set = fn(&mut Config);
+    let cases: [(&str, Set); 5] = [
+        ("enable pinned reg", |config| _ = config.consume_fuel(true)),
+        ("epoch interruption", |config| {
+            _ = config.epoch_interruption(true)
+        }),
+        ("deferredreferencecounting", |config| {
+            _ = config.collector(Collector::DeferredReferenceCounting);
+        }),
+        ("collector::null", |config| {
+            _ = config.collector(Collector::Null)
+        }),
+        ("no collector", |config| {
+            PROPOSALS[2].1(config, false);
+            PROPOSALS[4].1(config, false);
+            config.gc_support(false);
+        }),
+    ];
+    for (what, set) in cases {
+        refused(set, |_| {}, &[what, "reference", "gc", "fuel"]);
+        refused(|_| {}, set, &[what, "reference", "gc", "fuel"]);
+    }
+}
+
+/// An artifact in which the only `from` of its header became `to`, of the same length.
+fn forged(from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    assert_eq!(from.len(), to.len());
+    let mut artifact = artifact(&engine(|_| {}));
+    let at = artifact
+        .windows(from.len())
+        .position(|bytes| bytes == from)?;
+    artifact[at..at + to.len()].copy_from_slice(to);
+    Some(artifact)
+}
+
+#[test]
+fn targets_and_flags_are_checked() {
+    let refusal = |artifact: &[u8]| {
+        let error = load(&engine(|_| {}), artifact).map(|_| ()).unwrap_err();
+        format!("{error:#}")
+    };
+    // Names of the same length.
+    for (host, other, what) in [
+        (
+            "x86_64-unknown-linux-gnu",
+            "mips64-unknown-linux-gnu",
+            "architecture mips64",
+        ),
+        (
+            "aarch64-unknown-linux-gnu",
+            "powerpc-unknown-linux-gnu",
+            "architecture powerpc",
+        ),
+        ("-linux-gnu", "-hermit-xx", "target"),
+    ] {
+        if let Some(artifact) = forged(host.as_bytes(), other.as_bytes()) {
+            let error = refusal(&artifact);
+            assert!(error.contains(what), "no {what} in {error}");
+        }
+    }
+    for (flag, is, becomes) in [
+        ("preserve_frame_pointers", [2, 1], [2, 0]),
+        ("enable_pinned_reg", [2, 0], [2, 1]),
+        ("enable_probestack", [2, 1], [2, 0]),
+    ] {
+        let with = |value: [u8; 2]| [flag.as_bytes(), &value].concat();
+        let artifact = forged(&with(is), &with(becomes)).expect("the flag is recorded");
+        let error = refusal(&artifact);
+        assert!(error.contains(&format!("`{flag}`")), "no {flag} in {error}");
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        let artifact = forged(b"has_popcnt", b"has_popsnt").expect("the flag is recorded");
+        let error = refusal(&artifact);
+        assert!(
+            error.contains("`has_popsnt`, which this engine does not know"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn what_the_text_and_the_hash_say_agree() {
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+    let hash = |engine: &Engine| {
+        BuildHasherDefault::<DefaultHasher>::default()
+            .hash_one(engine.precompile_compatibility_hash())
+    };
+    let base = engine(|_| {});
+    assert_eq!(hash(&base), hash(&engine(|_| {})));
+    for (name, set) in PROPOSALS {
+        let [off, on] = [false, true].map(|on| hash(&engine(|config| set(config, on))));
+        assert_ne!(off, on, "{name}");
+    }
 }

@@ -5,30 +5,22 @@
 //! |---|---|---|
 //! | `WAXWING_INTERRUPTED_MODULES` | 300 | how many modules |
 //! | `WAXWING_INTERRUPTED_SEED` | 0 | the first module's seed |
+//! | `WAXWING_INTERRUPTED_CONFIGURATIONS` | 200 | how many modules under random configurations |
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use rayon::prelude::*;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use waxwing::{
-    Caller, Collector, Config, Engine, Extern, ExternType, Func, Global, Instance, Memory, Module,
-    OptLevel, Ref, Store, StoreLimits, Table, Trap, UpdateDeadline, Val, ValType,
+    Collector, Config, Engine, ExternType, Func, Instance, Module, OptLevel, Store, Trap, Val,
+    ValType,
 };
+use waxwing_tests::interruption::{self, Data, Epochs, Shown, import, shown, value};
 use waxwing_tests::journal::Journal;
 use waxwing_tests::meter::{COUNT_EXPORT, metered};
 use waxwing_tests::objects::Audience;
 use waxwing_tests::rng::Rng;
 use waxwing_tests::{engines, env_count, guest, smith, with_threads};
-
-struct Data {
-    limits: StoreLimits,
-    /// What could be observed, in order.
-    log: Vec<String>,
-    /// How often the epoch's deadline was reached.
-    interruptions: u64,
-    /// At which of these execution is to end.
-    last_interruption: u64,
-}
 
 /// A way to run modules that must make no difference.
 struct Machine {
@@ -87,150 +79,6 @@ fn machines() -> Vec<Machine> {
         .collect()
 }
 
-/// A value that seeds determine.
-fn value(rng: &mut Rng, ty: &ValType) -> Option<Val> {
-    Some(match ty {
-        ValType::I32 => Val::I32(*rng.choose(&[0, 1, -1, 7, 1000, rng.clone().next_u64() as i32])),
-        ValType::I64 => Val::I64(*rng.choose(&[0, 1, -1, 100, rng.clone().next_u64() as i64])),
-        ValType::F32 => Val::F32((rng.below(1000) as f32 / 8.0).to_bits()),
-        ValType::F64 => Val::F64((rng.below(1000) as f64 / 8.0).to_bits()),
-        ValType::V128 => Val::V128(u128::from(rng.next_u64()).into()),
-        ValType::Ref(_) => return Val::default_for_ty(ty),
-    })
-}
-
-/// What a value is, for the log: references by whether they are null.
-fn shown(val: &Val) -> String {
-    match val {
-        Val::I32(x) => format!("i32 {x}"),
-        Val::I64(x) => format!("i64 {x}"),
-        Val::F32(x) => format!("f32 {x:x}"),
-        Val::F64(x) => format!("f64 {x:x}"),
-        Val::V128(x) => format!("v128 {:x}", x.as_u128()),
-        Val::FuncRef(x) => format!("funcref {}", x.is_some()),
-        Val::ExternRef(x) => format!("externref {}", x.is_some()),
-        _ => "another".to_string(),
-    }
-}
-
-fn shown_error(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<Trap>() {
-        Some(trap) => format!("{trap}"),
-        None => error.root_cause().to_string(),
-    }
-}
-
-fn import(store: &mut Store<Data>, seed: u64, ty: ExternType) -> Result<Extern> {
-    Ok(match ty {
-        ExternType::Func(ty) => {
-            let results: Vec<ValType> = ty.results().collect();
-            let call = move |mut caller: Caller<'_, Data>, params: &[Val], out: &mut [Val]| {
-                let fuel = caller.get_fuel()?;
-                let entry = format!(
-                    "host with {fuel}: {:?}",
-                    params.iter().map(shown).collect::<Vec<_>>()
-                );
-                caller.data_mut().log.push(entry);
-                let mut rng = Rng::of(&[seed, fuel]);
-                ensure!(!rng.one_in(20), "the host fails");
-                if rng.one_in(10) {
-                    caller.set_fuel(fuel / 2)?;
-                }
-                for (out, ty) in out.iter_mut().zip(&results) {
-                    *out = value(&mut rng, ty).expect("the imports were chosen so");
-                }
-                Ok(())
-            };
-            Extern::Func(Func::new(store, ty, call))
-        }
-        ExternType::Global(ty) => {
-            let value = value(&mut Rng::of(&[seed]), ty.content());
-            let value = value.ok_or_else(|| anyhow::anyhow!("no default"))?;
-            Extern::Global(Global::new(store, ty, value)?)
-        }
-        ExternType::Memory(ty) => Extern::Memory(Memory::new(store, ty)?),
-        ExternType::Table(ty) => {
-            let null = Ref::null(ty.element().heap_type());
-            Extern::Table(Table::new(store, ty, null)?)
-        }
-        other => anyhow::bail!("{other:?} cannot be made"),
-    })
-}
-
-/// Runs a module and tells what could be observed. `stop_at` is the interruption that ends an execution.
-fn run(machine: &Machine, module: &Module, seed: u64, stop_at: u64) -> Result<Data> {
-    let data = Data {
-        limits: guest::limits(),
-        log: Vec::new(),
-        interruptions: 0,
-        last_interruption: stop_at,
-    };
-    let mut store = Store::new(&machine.engine, data);
-    store.limiter(|data| &mut data.limits);
-    if machine.interrupts {
-        store.epoch_deadline_callback(|mut store| {
-            let data = store.data_mut();
-            data.interruptions += 1;
-            ensure!(data.interruptions != data.last_interruption, "stopped");
-            Ok(UpdateDeadline::Continue(0))
-        });
-    }
-    let mut rng = Rng::of(&[seed, 6]);
-    let mut imports = Vec::new();
-    for (index, ty) in module.imports().map(|import| import.ty()).enumerate() {
-        imports.push(import(&mut store, seed ^ index as u64, ty)?);
-    }
-    let fuel = |rng: &mut Rng| *rng.choose(&[0, 10, 100, 1000, 5000, 5000, 20_000]);
-    store.set_fuel(fuel(&mut rng))?;
-    let instance = Instance::new(&mut store, module, &imports);
-    let left = store.get_fuel()?;
-    let outcome = match &instance {
-        Ok(_) => "instantiated".to_string(),
-        Err(error) => shown_error(error),
-    };
-    store.data_mut().log.push(format!("{left} left: {outcome}"));
-    let Ok(instance) = instance else {
-        return Ok(store.into_data());
-    };
-    let exports: Vec<(String, Extern)> = instance
-        .exports(&mut store)
-        .map(|export| (export.name().to_string(), export.into_extern()))
-        .collect();
-    for (name, export) in &exports {
-        let Extern::Func(func) = export else { continue };
-        let ty = func.ty(&store);
-        let arguments = ty.params().map(|ty| value(&mut rng, &ty)).collect();
-        let Some(arguments): Option<Vec<Val>> = arguments else {
-            continue;
-        };
-        store.set_fuel(fuel(&mut rng))?;
-        let mut results = vec![Val::I32(0); ty.results().len()];
-        let outcome = match func.call(&mut store, &arguments, &mut results) {
-            Ok(()) => format!("{:?}", results.iter().map(shown).collect::<Vec<_>>()),
-            Err(error) => shown_error(&error),
-        };
-        let left = store.get_fuel()?;
-        let entry = format!("{left} left of `{name}`: {outcome}");
-        store.data_mut().log.push(entry);
-    }
-    for (name, export) in exports {
-        let state = match export {
-            Extern::Global(global) => shown(&global.get(&mut store)),
-            Extern::Memory(memory) => {
-                let data = memory.data(&store);
-                let sum = data.iter().fold(0_u64, |sum, byte| {
-                    sum.wrapping_mul(31).wrapping_add(u64::from(*byte))
-                });
-                format!("{} bytes, {sum:x}", data.len())
-            }
-            Extern::Table(table) => format!("{} elements", table.size(&store)),
-            _ => continue,
-        };
-        store.data_mut().log.push(format!("`{name}`: {state}"));
-    }
-    Ok(store.into_data())
-}
-
 #[test]
 fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
     let first = env_count("WAXWING_INTERRUPTED_SEED", 0);
@@ -252,19 +100,18 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
             let mut expected: Option<Vec<String>> = None;
             for machine in &machines {
                 let module = Module::new(&machine.engine, &wasm).expect("valid modules compile");
-                let Ok(data) = run(machine, &module, seed, 0) else {
+                let run = |stop_at| {
+                    let epochs = match machine.interrupts {
+                        true => Epochs::Always { stop_at },
+                        false => Epochs::Unused,
+                    };
+                    interruption::run(&module, seed, epochs, 0)
+                };
+                let Some(data) = run(0).ok().filter(|it| !it.met_a_limit()) else {
                     skipped.fetch_add(1, Relaxed);
                     return;
                 };
-                // How deep calls can go, and how many objects there can be, is a matter of the
-                // configuration.
-                let limits = [Trap::StackOverflow, Trap::AllocationTooLarge].map(|t| t.to_string());
-                let is_limit = |entry: &String| limits.iter().any(|limit| entry.contains(limit));
-                if data.log.iter().any(is_limit) {
-                    skipped.fetch_add(1, Relaxed);
-                    return;
-                }
-                let again = run(machine, &module, seed, 0).expect("it could be run before");
+                let again = run(0).expect("it could be run before");
                 if again.log != data.log || again.interruptions != data.interruptions {
                     differ(machine.name, "differs when it is run again".to_string());
                 }
@@ -283,7 +130,7 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
                     let mut rng = Rng::of(&[seed, 7]);
                     for _ in 0..3 {
                         let at = 1 + rng.below(data.interruptions as usize) as u64;
-                        let stopped = run(machine, &module, seed, at).expect("as before");
+                        let stopped = run(at).expect("as before");
                         if !stopped.log.iter().any(|entry| entry.contains("stopped"))
                             && data.interruptions > 0
                         {
@@ -321,18 +168,12 @@ fn consumption(
     seed: u64,
     consumed: impl Fn(&mut Store<Data>, &Instance) -> u64,
 ) -> Result<Vec<(u64, String)>> {
-    let data = Data {
-        limits: guest::limits(),
-        log: Vec::new(),
-        interruptions: 0,
-        last_interruption: 0,
-    };
-    let mut store = Store::new(module.engine(), data);
+    let mut store = Store::new(module.engine(), Data::new());
     store.limiter(|data| &mut data.limits);
     guest::never_stop(&mut store);
     let mut imports = Vec::new();
-    for (index, import) in module.imports().enumerate() {
-        imports.push(match import.ty() {
+    for (index, ty) in module.imports().map(|import| import.ty()).enumerate() {
+        imports.push(match ty {
             ExternType::Func(ty) => {
                 let results: Vec<ValType> = ty.results().collect();
                 Func::new(&mut store, ty, move |_, _, out| {
@@ -344,7 +185,7 @@ fn consumption(
                 })
                 .into()
             }
-            other => self::import(&mut store, index as u64, other)?,
+            other => import(&mut store, index as u64, other)?,
         });
     }
     let instance = Instance::new(&mut store, module, &imports)?;
@@ -426,5 +267,48 @@ fn fuel_is_what_programs_count_themselves() {
     assert!(
         compared * 4 > count,
         "{compared} of {count} modules test little"
+    );
+}
+
+#[test]
+fn configurations_make_no_difference_wherever_code_is_interrupted() {
+    let first = env_count("WAXWING_INTERRUPTED_SEED", 0);
+    let count = env_count("WAXWING_INTERRUPTED_CONFIGURATIONS", 200);
+    let journal = Journal::open(env!("CARGO_TARGET_TMPDIR"), "configurations");
+    let mut config = engines::config();
+    config.consume_fuel(true);
+    let usual = Engine::new(&config).expect("the settings suit each other");
+    let differences = Mutex::new(Vec::new());
+    let total = Mutex::new((0, Shown::default()));
+    with_threads(|| {
+        (first..first + count).into_par_iter().for_each(|seed| {
+            let wasm = smith::untamed(seed);
+            let _working = journal.working_on(&format!("seed {seed}"));
+            match interruption::check(&usual, &wasm, seed) {
+                Ok(None) => {}
+                Ok(Some(shown)) => {
+                    let mut total = total.lock().expect("no thread panics");
+                    total.0 += 1;
+                    total.1.entries += shown.entries;
+                    total.1.refusals += shown.refusals;
+                    total.1.interruptions += shown.interruptions;
+                    total.1.stops += shown.stops;
+                }
+                Err(difference) => {
+                    let kept = journal.keep(&format!("{seed}.wasm"), &wasm);
+                    let report = format!("seed {seed}, {}: {difference}", kept.display());
+                    eprintln!("{report}");
+                    differences.lock().expect("no thread panics").push(report);
+                }
+            }
+        });
+    });
+    let differences = differences.into_inner().expect("no thread panics");
+    let (compared, shown) = total.into_inner().expect("no thread panics");
+    println!("{compared} of {count} modules compared: {shown:?}");
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert!(
+        compared * 2 > count && shown.refusals > 0 && shown.interruptions > count,
+        "these modules test little"
     );
 }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use waxwing::{Engine, Module};
+use waxwing::{Engine, Module, WasmBacktraceDetails};
 use waxwing_tests::journal::Journal;
 use waxwing_tests::rng::Rng;
 use waxwing_tests::{artifact, corpus, engines, env_count, guest, mutate, smith, with_threads};
@@ -150,13 +150,53 @@ fn damaged_texts_are_refused_or_accepted() {
     );
 }
 
+const WITH_EVERYTHING: &str = r#"(module $everything
+    (type $list (struct (field (mut (ref null $list)))))
+    (import "host" "f" (func $host (param externref)))
+    (memory 1)
+    (table 4 funcref)
+    (tag $tag (param i32))
+    (elem (i32.const 0) $reference $handler)
+    (data (i32.const 100) "data")
+    (func $reference (export "reference") (param externref) (result (ref $list))
+        (local $x (ref $list))
+        (local.set $x (struct.new $list (ref.null $list)))
+        (call $host (local.get 0))
+        (local.get $x))
+    (func $handler (export "handler") (param i32) (result i32)
+        (block $h (result i32)
+            (try_table (result i32) (catch $tag $h)
+                (call $handler (i32.div_s (i32.load (local.get 0)) (local.get 0))))))
+    (@custom ".debug_info" "not what it should be")
+    (@custom ".debug_line" "nor this"))"#;
+
 #[test]
 fn damaged_artifacts_are_refused_or_loaded() {
-    let engine = Engine::new(&engines::config()).expect("the engine can be made");
-    let artifacts: Vec<(Vec<u8>, Vec<usize>)> = modules()
-        .iter()
-        .step_by(50)
+    // With all sections that there can be: debugging information, references across calls, handlers of exceptions, names.
+    let mut config = engines::config();
+    config.wasm_backtrace_details(WasmBacktraceDetails::Enable);
+    let engine = Engine::new(&config).expect("the engine can be made");
+    let with_everything = wat::parse_str(WITH_EVERYTHING).expect("the text is well formed");
+    let compiled = engine.precompile_module(&with_everything);
+    let compiled = compiled.expect("the module compiles");
+    for section in [
+        ".waxwing.stackmaps",
+        ".waxwing.handlers",
+        ".waxwing.names",
+        ".waxwing.data",
+        ".waxwing.addrmap",
+        ".waxwing.traps",
+        ".eh_frame",
+        ".debug_info",
+        ".debug_line",
+    ] {
+        assert!(artifact::has_section(&compiled, section), "no {section}");
+    }
+    let modules = modules();
+    let some = modules.iter().step_by(50);
+    let artifacts: Vec<(Vec<u8>, Vec<usize>)> = some
         .filter_map(|wasm| engine.precompile_module(wasm).ok())
+        .chain(std::iter::repeat_n(compiled, 10))
         .map(|artifact| {
             let places = artifact::outside_text(&artifact);
             (artifact, places)
@@ -186,6 +226,9 @@ fn damaged_artifacts_are_refused_or_loaded() {
             match unsafe { Module::deserialize(&engine, artifact) } {
                 Ok(module) => {
                     let _ = (module.imports().count(), module.exports().count());
+                    let _ = (module.functions().count(), module.resources_required());
+                    module.address_map().map(Iterator::count);
+                    let _ = module.initialize_copy_on_write_image();
                     Fate::Accepted
                 }
                 Err(_) => Fate::Refused,

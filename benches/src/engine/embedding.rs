@@ -1,15 +1,17 @@
 //! An engine that is a crate with wasmtime's interface, which the parent module names `api`.
 
+use std::sync::Barrier;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 
 use super::api::{
-    Collector, Config, Engine, Instance, MemoryType, Module, SharedMemory, Store, TypedFunc,
+    Collector, Config, Engine, Instance, InstanceAllocationStrategy, InstancePre, Linker,
+    MemoryType, Module, PoolingAllocationConfig, SharedMemory, Store, TypedFunc,
 };
 use super::{Role, api};
-use crate::benchmarks::{Benchmark, Heap, Work};
+use crate::benchmarks::{Benchmark, Group, Heap, Work};
 use crate::engine::{self, Sample, Session, locked_version};
 
 /// One engine for each collector: copying, deferred reference counting, and none.
@@ -31,19 +33,63 @@ pub fn collectors(
                 name: format!("{package} {name}"),
                 version: locked_version(package),
                 role,
-                collector,
+                setting: Setting::Collector(collector),
                 configure,
             })
         })
         .collect()
 }
 
+/// One engine as it comes, and one for each setting that other groups compare with that.
+pub fn settings(package: &str, role: Role) -> Vec<Box<dyn engine::Engine>> {
+    let settings = [
+        ("", Setting::Plain),
+        (" pooling", Setting::Pooling),
+        (" epochs", Setting::Epochs),
+        (" fuel", Setting::Fuel),
+    ];
+    settings
+        .into_iter()
+        .map(|(name, setting)| -> Box<dyn engine::Engine> {
+            Box::new(Embedding {
+                name: format!("{package}{name}"),
+                version: locked_version(package),
+                role,
+                setting,
+                configure: |_| {},
+            })
+        })
+        .collect()
+}
+
+/// What is special about an engine.
+#[derive(Clone, Copy)]
+enum Setting {
+    Collector(Collector),
+    Plain,
+    Pooling,
+    Epochs,
+    Fuel,
+}
+
 struct Embedding {
     name: String,
     version: &'static str,
     role: Role,
-    collector: Collector,
+    setting: Setting,
     configure: fn(&mut Config),
+}
+
+/// A pool for a few instances at a time, whose memories and tables are as those of most programs.
+fn pooling() -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_core_instances(64)
+        .total_memories(64)
+        .total_tables(64)
+        .max_memory_size(16 << 20)
+        .table_elements(1000)
+        .max_unused_warm_slots(64);
+    InstanceAllocationStrategy::Pooling(pool)
 }
 
 /// The crates have error types of their own.
@@ -65,24 +111,40 @@ impl engine::Engine for Embedding {
     }
 
     fn takes(&self, benchmark: &Benchmark) -> bool {
-        benchmark.heap != Heap::Untouched || matches!(self.collector, Collector::Copying)
+        match (benchmark.group, self.setting) {
+            (Group::Gc, Setting::Collector(collector)) => {
+                benchmark.heap != Heap::Untouched || matches!(collector, Collector::Copying)
+            }
+            (Group::Start, Setting::Plain | Setting::Pooling) => true,
+            (Group::Interrupt, Setting::Plain | Setting::Epochs | Setting::Fuel) => true,
+            _ => false,
+        }
     }
 
     fn session<'e>(&'e self, benchmark: &Benchmark, wasm: &[u8]) -> Result<Box<dyn Session + 'e>> {
         let mut config = Config::new();
-        config
-            .wasm_function_references(true)
-            .wasm_gc(true)
-            .wasm_exceptions(true)
-            .wasm_threads(true)
-            .collector(self.collector);
+        match self.setting {
+            Setting::Collector(collector) => {
+                _ = config
+                    .wasm_function_references(true)
+                    .wasm_gc(true)
+                    .wasm_exceptions(true)
+                    .wasm_threads(true)
+                    .collector(collector)
+            }
+            Setting::Plain => {}
+            Setting::Pooling => _ = config.allocation_strategy(pooling()),
+            Setting::Epochs => _ = config.epoch_interruption(true),
+            Setting::Fuel => _ = config.consume_fuel(true),
+        }
         (self.configure)(&mut config);
         let engine = Engine::new(&config).map_err(error)?;
         let module = Module::new(&engine, wasm).map_err(error)?;
         Ok(match benchmark.work {
             Work::Call { export, argument } => Box::new(Call {
                 // What does not free needs an empty heap for each sample.
-                keep: !matches!(self.collector, Collector::Null),
+                keep: !matches!(self.setting, Setting::Collector(Collector::Null)),
+                setting: self.setting,
                 module,
                 export,
                 argument,
@@ -93,6 +155,20 @@ impl engine::Engine for Embedding {
                 threads,
                 argument,
             } => Box::new(Threads::new(module, worker, threads, argument)?),
+            Work::Start {
+                threads,
+                touch,
+                count,
+                ..
+            } => {
+                let linker = Linker::new(&engine);
+                Box::new(Starts {
+                    instance: linker.instantiate_pre(&module).map_err(error)?,
+                    threads,
+                    touch,
+                    count,
+                })
+            }
         })
     }
 }
@@ -102,6 +178,7 @@ struct Call {
     export: &'static str,
     argument: i32,
     keep: bool,
+    setting: Setting,
     instance: Option<(Store<()>, TypedFunc<i32, i64>)>,
 }
 
@@ -118,6 +195,11 @@ impl Session for Call {
                 (store, run)
             }
         };
+        match self.setting {
+            Setting::Epochs => store.set_epoch_deadline(1),
+            Setting::Fuel => store.set_fuel(u64::MAX).map_err(error)?,
+            _ => {}
+        }
         let start = Instant::now();
         let checksum = run.call(&mut store, self.argument).map_err(error)?;
         let time = start.elapsed();
@@ -197,6 +279,61 @@ impl Session for Threads {
                 result.unwrap_or(Ok(()))?;
             }
             Ok(Sample { time, checksum })
+        })
+    }
+}
+
+struct Starts {
+    instance: InstancePre<()>,
+    threads: usize,
+    touch: bool,
+    count: u32,
+}
+
+/// Where the image begins.
+const IMAGE: i32 = 0x1_0000;
+
+impl Starts {
+    /// Makes an instance, and uses it if it is to be.
+    fn start(&self, touch: bool) -> Result<i64> {
+        let mut store = Store::new(self.instance.module().engine(), ());
+        let instance = self.instance.instantiate(&mut store).map_err(error)?;
+        if !touch {
+            return Ok(0);
+        }
+        let touch = instance.get_typed_func::<i32, i64>(&mut store, "touch");
+        let touch = touch.map_err(error)?;
+        touch.call(&mut store, IMAGE).map_err(error)
+    }
+
+    /// The time for each instance, on one thread of those that wait for each other.
+    fn starts(&self, together: &Barrier) -> Result<Duration> {
+        together.wait();
+        let start = Instant::now();
+        for _ in 0..self.count {
+            self.start(self.touch)?;
+        }
+        Ok(start.elapsed() / self.count)
+    }
+}
+
+impl Session for Starts {
+    fn sample(&mut self) -> Result<Sample> {
+        let this = &*self;
+        let together = &Barrier::new(this.threads);
+        let time = thread::scope(|scope| {
+            let threads: Vec<_> = (0..this.threads)
+                .map(|_| scope.spawn(|| this.starts(together)))
+                .collect();
+            let times = threads
+                .into_iter()
+                .map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
+            let times = times.collect::<Result<Vec<_>>>()?;
+            Ok::<_, anyhow::Error>(times.into_iter().max().unwrap_or_default())
+        })?;
+        Ok(Sample {
+            time,
+            checksum: self.start(true)?,
         })
     }
 }

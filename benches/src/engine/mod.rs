@@ -15,7 +15,7 @@ use crate::benchmarks::Benchmark;
 
 /// An engine in one configuration.
 pub trait Engine {
-    /// As it stands in the tables: the engine, and its collector where it has several.
+    /// As it stands in the tables: the engine, and its collector or setting where it has several.
     fn name(&self) -> &str;
 
     fn version(&self) -> &str;
@@ -32,11 +32,11 @@ pub trait Engine {
 /// What an engine's times are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Waxwing with the collector for which it is known.
+    /// Waxwing, with the collector for which it is known.
     Subject,
     /// Waxwing with another collector.
     Variant,
-    /// A peer that Waxwing is to be ahead of, with a collector that frees.
+    /// A peer that Waxwing is to be ahead of, where there are collectors with one that frees.
     Rival,
     /// The same without freeing: a bound rather than a rival.
     Bound,

@@ -10,8 +10,10 @@ mod embedding;
 
 pub fn all() -> Vec<Box<dyn Engine>> {
     let roles = [Role::Rival, Role::Rival, Role::Bound];
-    embedding::collectors("wasmtime", roles, |config| {
+    let mut engines = embedding::collectors("wasmtime", roles, |config| {
         // Shared memories have an option of their own there.
         config.shared_memory(true);
-    })
+    });
+    engines.extend(embedding::settings("wasmtime", Role::Rival));
+    engines
 }

@@ -14,5 +14,7 @@ mod embedding;
 
 pub fn all() -> Vec<Box<dyn Engine>> {
     let roles = [Role::Subject, Role::Variant, Role::Variant];
-    embedding::collectors("waxwing", roles, |_| {})
+    let mut engines = embedding::collectors("waxwing", roles, |_| {});
+    engines.extend(embedding::settings("waxwing", Role::Subject));
+    engines
 }

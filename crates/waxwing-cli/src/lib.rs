@@ -11,6 +11,8 @@
 
 #![warn(missing_docs)]
 
+#[cfg(feature = "disas")]
+mod code;
 mod commands;
 mod load;
 mod logging;
@@ -21,7 +23,9 @@ mod values;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
-use commands::{compile, completions, config, inspect, run, validate, wast};
+use commands::{compile, completions, config, inspect, run, settings, validate, wast};
+#[cfg(feature = "disas")]
+use commands::{explore, objdump};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -53,6 +57,11 @@ enum Command {
     Validate(validate::Args),
     Wast(wast::Args),
     Inspect(inspect::Args),
+    #[cfg(feature = "disas")]
+    Objdump(objdump::Args),
+    #[cfg(feature = "disas")]
+    Explore(explore::Args),
+    Settings(settings::Args),
     Config(config::Args),
     Completions(completions::Args),
 }
@@ -77,6 +86,11 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Validate(args)) => args.execute(),
         Some(Command::Wast(args)) => args.execute(),
         Some(Command::Inspect(args)) => args.execute(),
+        #[cfg(feature = "disas")]
+        Some(Command::Objdump(args)) => args.execute(),
+        #[cfg(feature = "disas")]
+        Some(Command::Explore(args)) => args.execute(),
+        Some(Command::Settings(args)) => args.execute(),
         Some(Command::Config(args)) => args.execute(),
         Some(Command::Completions(args)) => args.execute(),
     };

@@ -328,6 +328,55 @@ fn emit_clif() {
 }
 
 #[test]
+fn core_dumps() {
+    let sandbox = Sandbox::new();
+    let wat = r#"(module (memory 1) (data (i32.const 0) "remains")
+        (func (export "_start") unreachable))"#;
+    sandbox.file("m.wat", wat);
+    sandbox
+        .run("run -D coredump=core.%p.wasm m.wat")
+        .failure(134, &["unreachable", "wasm core dump: modules: 1"]);
+    let dumps: Vec<_> = std::fs::read_dir(sandbox.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name() != Some("m.wat".as_ref()))
+        .collect();
+    let [dump] = &dumps[..] else {
+        panic!("{dumps:?}");
+    };
+    let name = dump.file_name().unwrap().to_str().unwrap();
+    let pid = name.strip_prefix("core.").unwrap().strip_suffix(".wasm");
+    assert!(pid.unwrap().parse::<u32>().is_ok(), "{name}");
+    let bytes = std::fs::read(dump).unwrap();
+    assert!(bytes.starts_with(b"\0asm"));
+    for part in ["corestack", "coreinstances", "m.wat", "remains"] {
+        assert!(
+            bytes.windows(part.len()).any(|w| w == part.as_bytes()),
+            "{part}"
+        );
+    }
+    sandbox
+        .run("run -D coredump=none/core.wasm m.wat")
+        .failure(134, &["failed to write the core dump `none/core.wasm`"]);
+}
+
+#[test]
+fn debug_info() {
+    let sandbox = Sandbox::new();
+    sandbox.file("m.wat", r#"(module (func (export "_start")))"#);
+    let describes = |options: &str| {
+        sandbox
+            .run(&format!("compile {options} m.wat -o m.cwasm"))
+            .success();
+        let artifact = std::fs::read(sandbox.path().join("m.cwasm")).unwrap();
+        let section = b".waxwing.gdb";
+        artifact.windows(section.len()).any(|w| w == section)
+    };
+    assert!(describes("-D debug-info"));
+    assert!(!describes(""));
+}
+
+#[test]
 fn logging() {
     let sandbox = Sandbox::new();
     sandbox.file("m.wat", "(module)");
@@ -436,4 +485,59 @@ fn no_colours_away_from_terminals() {
             "{arguments}"
         );
     }
+}
+
+#[test]
+fn compiled_modules_are_kept_when_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "f.wat",
+        r#"(module (func (export "f") (result i32) i32.const 5))"#,
+    );
+    let directory = sandbox.path().join("kept");
+    let config = format!("[cache]\ndirectory = '{}'\n", directory.display());
+    sandbox.file("cache.toml", config);
+    let entries = |directory: &std::path::Path| {
+        let list = std::fs::read_dir(directory.join("v1"))
+            .into_iter()
+            .flatten();
+        list.filter(|file| file.as_ref().unwrap().path().extension().is_some())
+            .count()
+    };
+    let home = sandbox.path().join("home");
+    let run = |options: &str| {
+        let mut command = sandbox.waxwing(&format!("run {options} --invoke f f.wat"));
+        command
+            .env("HOME", &home)
+            .env("XDG_CACHE_HOME", home.join("cache"))
+            .env("XDG_CONFIG_HOME", home.join("config"));
+        assert_eq!(Ran::from(command.output().unwrap()).success(), "5\n");
+    };
+    run("");
+    run("-C cache=n,cache-config=cache.toml");
+    assert!(!directory.exists() && !home.exists());
+    run("-C cache-config=cache.toml");
+    run("-C cache,cache-config=cache.toml");
+    assert_eq!(entries(&directory), 1);
+    run("-C cache-config=cache.toml -O opt-level=none");
+    assert_eq!(entries(&directory), 2);
+    run("-C cache");
+    #[cfg(target_os = "linux")]
+    assert_eq!(entries(&home.join("cache/waxwing")), 1);
+
+    // The user's own configuration.
+    let elsewhere = sandbox.path().join("elsewhere");
+    let config = format!("[cache]\ndirectory = '{}'\n", elsewhere.display());
+    sandbox.file("home/config/waxwing/config.toml", config);
+    run("-C cache");
+    #[cfg(target_os = "linux")]
+    assert_eq!(entries(&elsewhere), 1);
+
+    sandbox
+        .run("run -C cache-config=none.toml f.wat")
+        .failure(1, &["`-C cache-config`", "none.toml"]);
+    sandbox.file("bad.toml", "[cache]\ndirectory = 5");
+    sandbox
+        .run("run -C cache-config=bad.toml f.wat")
+        .failure(1, &["bad.toml", "directory"]);
 }

@@ -203,7 +203,8 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    fn memory_base(&mut self, index: MemoryIndex) -> Value {
+    /// The address of the first byte of a memory.
+    pub(crate) fn memory_base(&mut self, index: MemoryIndex) -> Value {
         let (definition, offset) = self.memory_definition(index);
         let offset = offset + self.offsets.ptr.memory_definition_base() as i32;
         let flags = self.flags(Region::Context);
@@ -220,7 +221,7 @@ impl FuncTranslator<'_, '_> {
     /// That of a shared memory may be an earlier one: it only grows, and an access that is not
     /// synchronised with the growth may still be out of bounds. The load is of an aligned word, so
     /// that it gives one of the lengths that there were.
-    fn memory_length(&mut self, index: MemoryIndex) -> Value {
+    pub(crate) fn memory_length(&mut self, index: MemoryIndex) -> Value {
         if let Some(length) = self.constant_length(index) {
             return length;
         }

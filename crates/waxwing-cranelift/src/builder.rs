@@ -39,6 +39,8 @@ pub struct CompilerBuilder {
     isa: isa::Builder,
     tunables: Tunables,
     emit_clif: bool,
+    #[cfg(feature = "incremental-cache")]
+    cache: Option<std::sync::Arc<dyn waxwing_environ::compile::CacheStore>>,
 }
 
 impl CompilerBuilder {
@@ -69,6 +71,8 @@ impl CompilerBuilder {
             isa,
             tunables: Tunables::default(),
             emit_clif: false,
+            #[cfg(feature = "incremental-cache")]
+            cache: None,
         })
     }
 
@@ -154,6 +158,16 @@ impl CompilerBuilder {
         self
     }
 
+    /// Where compiled functions are kept from one compilation to the next.
+    #[cfg(feature = "incremental-cache")]
+    pub fn incremental_cache(
+        &mut self,
+        store: std::sync::Arc<dyn waxwing_environ::compile::CacheStore>,
+    ) -> &mut Self {
+        self.cache = Some(store);
+        self
+    }
+
     /// The largest page of any host of the target, in bytes: for `Tunables::page_align`.
     ///
     /// # Errors
@@ -171,11 +185,10 @@ impl CompilerBuilder {
     pub fn build(&self) -> Result<Box<dyn Compiler>> {
         let isa = self.finish_isa()?;
         flags::check_required(&*isa, self.has_fuel_register())?;
-        Ok(Box::new(CraneliftCompiler::new(
-            isa,
-            self.tunables.clone(),
-            self.emit_clif,
-        )))
+        let compiler = CraneliftCompiler::new(isa, self.tunables.clone(), self.emit_clif);
+        #[cfg(feature = "incremental-cache")]
+        let compiler = compiler.with_cache(self.cache.clone());
+        Ok(Box::new(compiler))
     }
 
     /// Whether code keeps fuel in the register that the target can set aside for such things.

@@ -6,7 +6,7 @@ use crate::text::{TextBuilder, relocation_kind};
 use crate::trampolines;
 use crate::translate::{self, TranslateScratch};
 use crate::traps::trap_of;
-use crate::{flags, unwind};
+use crate::{debug, flags, unwind};
 use cranelift_codegen::binemit::{CodeOffset, Reloc};
 use cranelift_codegen::ir::UserStackMap;
 use cranelift_codegen::ir::{ExternalName, UserExternalName, UserFuncName};
@@ -18,14 +18,15 @@ use cranelift_codegen::{
 use cranelift_control::ControlPlane;
 use cranelift_frontend::FunctionBuilderContext;
 use std::any::Any;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use target_lexicon::{Architecture, Triple};
 use waxwing_environ::address_map::NO_WASM_OFFSET;
 use waxwing_environ::artifact::FlagValue;
 use waxwing_environ::call_sites::{HandlerTable, StackMap};
 use waxwing_environ::compile::{
-    CompileError, CompiledFunction, Compiler, FunctionBodyData, ModuleTranslation, RelocTarget,
-    Relocation,
+    CompileError, CompiledFunction, Compiler, DebugSection, FunctionBodyData, ModuleTranslation,
+    RelocTarget, Relocation,
 };
 use waxwing_environ::{
     BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, HostCall, TagIndex, Trap, Tunables,
@@ -91,6 +92,8 @@ pub(crate) struct CraneliftCompiler {
     tunables: Tunables,
     emit_clif: bool,
     has_simd: bool,
+    #[cfg(feature = "incremental-cache")]
+    cache: Option<std::sync::Arc<dyn waxwing_environ::compile::CacheStore>>,
     pool: Mutex<Vec<Box<Scratch>>>,
 }
 
@@ -108,8 +111,37 @@ impl CraneliftCompiler {
             tunables,
             emit_clif,
             has_simd,
+            #[cfg(feature = "incremental-cache")]
+            cache: None,
             pool: Mutex::default(),
         }
+    }
+
+    /// Keeps compiled functions in `cache`, and takes from there what was compiled before.
+    #[cfg(feature = "incremental-cache")]
+    pub(crate) fn with_cache(
+        mut self,
+        cache: Option<std::sync::Arc<dyn waxwing_environ::compile::CacheStore>>,
+    ) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Generates the code of the function in `context`.
+    fn compile(&self, context: &mut Context) -> Result<(), CompileError> {
+        let mut control = ControlPlane::default();
+        #[cfg(feature = "incremental-cache")]
+        if let Some(cache) = &self.cache {
+            let mut cache = crate::cache::Store(&**cache);
+            let result = context.compile_with_cache(self.isa(), &mut cache, &mut control);
+            return result
+                .map(|_| ())
+                .map_err(|error| codegen_error(&error.inner));
+        }
+        let result = context.compile(self.isa(), &mut control);
+        result
+            .map(|_| ())
+            .map_err(|error| codegen_error(&error.inner))
     }
 
     pub(crate) fn isa(&self) -> &dyn TargetIsa {
@@ -133,21 +165,24 @@ impl CraneliftCompiler {
     }
 
     /// Builds a function with `build` in a scratch space of the pool and generates its code.
-    /// `build` returns where the function is in the wasm binary, if it is.
+    /// `build` returns where the function's body is in the wasm binary, if it is.
     fn compile_with(
         &self,
         tunables: &Tunables,
         name: UserFuncName,
-        build: impl FnOnce(&mut Scratch) -> Result<Option<u32>, CompileError>,
+        build: impl FnOnce(&mut Scratch) -> Result<Option<Range<u64>>, CompileError>,
     ) -> Result<CompiledFunction, CompileError> {
         let pool = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = pool().pop().unwrap_or_else(Scratch::new);
         scratch.codegen.clear();
+        // Cranelift leaves these where they are. They would be part of the next function, and of its key in a store
+        // of functions.
+        scratch.codegen.func.dfg.exception_tables.clear();
         scratch.codegen.func.name = name;
         // A scratch space in which building or code generation failed may be in any state: it
         // does not go back.
-        let start = build(&mut scratch)?;
-        let compiled = self.generate(&mut scratch.codegen, tunables, start)?;
+        let body = build(&mut scratch)?;
+        let compiled = self.generate(&mut scratch.codegen, tunables, body)?;
         pool().push(scratch);
         Ok(compiled)
     }
@@ -156,16 +191,13 @@ impl CraneliftCompiler {
         &self,
         context: &mut Context,
         tunables: &Tunables,
-        start: Option<u32>,
+        body: Option<Range<u64>>,
     ) -> Result<CompiledFunction, CompileError> {
         if self.isa.pointer_type() != abi::POINTER {
             narrow_addresses(&mut context.func, self.isa.pointer_type());
         }
         let clif = self.emit_clif.then(|| context.func.display().to_string());
-        let mut control = ControlPlane::default();
-        if let Err(error) = context.compile(self.isa(), &mut control) {
-            return Err(codegen_error(&error.inner));
-        }
+        self.compile(context)?;
         let code = context
             .compiled_code()
             .expect("compilation of the function succeeded");
@@ -203,12 +235,12 @@ impl CraneliftCompiler {
             .collect();
         traps.sort_by_key(|(offset, _)| *offset);
         traps.dedup_by_key(|(offset, _)| *offset);
-        let address_map = if tunables.generate_address_map {
-            address_map(
-                start.unwrap_or(NO_WASM_OFFSET),
-                buffer.get_srclocs_sorted(),
-                buffer.total_size(),
-            )
+        let start = body
+            .as_ref()
+            .and_then(|body| u32::try_from(body.start).ok());
+        let start = start.unwrap_or(NO_WASM_OFFSET);
+        let address_map = if tunables.generate_address_map || tunables.debug_info {
+            address_map(start, buffer.get_srclocs_sorted(), buffer.total_size())
         } else {
             Vec::new()
         };
@@ -230,10 +262,12 @@ impl CraneliftCompiler {
             alignment: buffer.alignment.max(alignment.preferred),
             relocations,
             traps,
-            address_map,
             stack_maps,
             handlers,
             unwind,
+            variables: debug::frame_variables(self.isa(), buffer, start, &address_map),
+            address_map,
+            body,
             clif,
         })
     }
@@ -364,9 +398,9 @@ impl Compiler for CraneliftCompiler {
     ) -> Result<CompiledFunction, CompileError> {
         let name = UserFuncName::User(external_name(RelocTarget::Function(index)));
         self.compile_with(&translation.tunables, name, |scratch| {
-            let start = u32::try_from(body.body.range().start).ok();
+            let range = body.body.range();
             translate::translate(self, translation, index, body, scratch)?;
-            Ok(start)
+            Ok(Some(range))
         })
     }
 
@@ -409,6 +443,14 @@ impl Compiler for CraneliftCompiler {
         functions: &[(u64, &CompiledFunction)],
     ) -> Result<Option<Vec<u8>>, CompileError> {
         unwind::eh_frame(self.isa(), text_len, functions)
+    }
+
+    fn debug_sections(
+        &self,
+        translation: &ModuleTranslation<'_>,
+        functions: &[(u64, &CompiledFunction)],
+    ) -> Result<Vec<DebugSection>, CompileError> {
+        debug::sections(self.isa(), translation, functions)
     }
 
     fn triple(&self) -> &Triple {

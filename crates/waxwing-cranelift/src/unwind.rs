@@ -1,8 +1,9 @@
 //! Unwind information as the contents of `.eh_frame`.
 
+use cranelift_codegen::ir::Endianness;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::UnwindInfo;
-use gimli::write::{Address, EhFrame, EndianVec, FrameTable};
+use gimli::write::{Address, CommonInformationEntry, EhFrame, EndianVec, FrameTable};
 use gimli::{DW_EH_PE_pcrel, DW_EH_PE_sdata8, DwEhPe, RunTimeEndian};
 use waxwing_environ::compile::{CompileError, CompiledFunction};
 
@@ -17,29 +18,14 @@ pub(crate) fn eh_frame(
         return Ok(None);
     };
     cie.fde_address_encoding = DwEhPe(DW_EH_PE_pcrel.0 | DW_EH_PE_sdata8.0);
-    let mut table = FrameTable::default();
-    let cie = table.add_cie(cie);
-    for (offset, function) in functions {
-        let info = function
-            .unwind
-            .as_deref()
-            .and_then(|info| info.downcast_ref());
-        let Some(UnwindInfo::SystemV(info)) = info else {
-            continue;
-        };
-        // Relative to the section, which the writer then makes relative to the place of the
-        // address itself.
-        let address = Address::Constant(offset.wrapping_sub(text_len));
-        table.add_fde(cie, info.to_fde(address));
-    }
+    // Relative to the section, which the writer then makes relative to the place of the address itself.
+    let table = table(cie, functions, |offset| {
+        Address::Constant(offset.wrapping_sub(text_len))
+    });
     if table.fde_count() == 0 {
         return Ok(None);
     }
-    let endian = match isa.endianness() {
-        cranelift_codegen::ir::Endianness::Little => RunTimeEndian::Little,
-        cranelift_codegen::ir::Endianness::Big => RunTimeEndian::Big,
-    };
-    let mut section = EhFrame(EndianVec::new(endian));
+    let mut section = EhFrame(EndianVec::new(endian(isa)));
     table.write_eh_frame(&mut section).map_err(|error| {
         CompileError::Codegen(format!("failed to write unwind information: {error}"))
     })?;
@@ -47,4 +33,32 @@ pub(crate) fn eh_frame(
     // An empty entry ends the list for those who register it by its address alone.
     bytes.extend_from_slice(&[0; 4]);
     Ok(Some(bytes))
+}
+
+/// The frame descriptions of `functions`, each at the address that belongs to its text offset.
+pub(crate) fn table(
+    cie: CommonInformationEntry,
+    functions: &[(u64, &CompiledFunction)],
+    address: impl Fn(u64) -> Address,
+) -> FrameTable {
+    let mut table = FrameTable::default();
+    let cie = table.add_cie(cie);
+    for (offset, function) in functions {
+        let info = function
+            .unwind
+            .as_deref()
+            .and_then(|info| info.downcast_ref());
+        if let Some(UnwindInfo::SystemV(info)) = info {
+            table.add_fde(cie, info.to_fde(address(*offset)));
+        }
+    }
+    table
+}
+
+/// The byte order of the target.
+pub(crate) fn endian(isa: &dyn TargetIsa) -> RunTimeEndian {
+    match isa.endianness() {
+        Endianness::Little => RunTimeEndian::Little,
+        Endianness::Big => RunTimeEndian::Big,
+    }
 }

@@ -51,6 +51,10 @@ macro_rules! for_each_builtin {
             memory_copy(vmctx: vmctx, dst_memory: i32, dst: i64, src_memory: i32, src: i64, len: i64) -> bool;
             /// `memory.fill`.
             memory_fill(vmctx: vmctx, memory: i32, dst: i64, value: i32, len: i64) -> bool;
+            /// Copies bytes that are in bounds of memories that are not shared, as `memmove` does.
+            memory_move(vmctx: vmctx, dst: pointer, src: pointer, len: pointer);
+            /// Sets bytes that are in bounds of a memory that is not shared.
+            memory_set(vmctx: vmctx, dst: pointer, value: i32, len: pointer);
             /// `memory.init`.
             memory_init(vmctx: vmctx, memory: i32, data: i32, dst: i64, src: i32, len: i32) -> bool;
             /// `data.drop`.
@@ -140,6 +144,9 @@ macro_rules! for_each_builtin {
         }
     };
 }
+
+/// The most bytes that are worked on before the epoch is looked at, in code that is interrupted by epochs.
+pub const UNINTERRUPTED_BYTES: u64 = 1 << 20;
 
 macro_rules! builtin_type {
     (vmctx) => {

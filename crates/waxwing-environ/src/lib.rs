@@ -29,7 +29,7 @@ mod tunables;
 mod types;
 mod vm_offsets;
 
-pub use builtins::{BuiltinFunctionIndex, BuiltinResult, BuiltinType};
+pub use builtins::{BuiltinFunctionIndex, BuiltinResult, BuiltinType, UNINTERRUPTED_BYTES};
 pub use const_expr::{ConstExpr, ConstOp};
 pub use gc::GcCollector;
 pub use host_calls::{AtomicOp, AtomicWidth, HostCall};

@@ -38,6 +38,8 @@ pub struct Tunables {
     pub consume_fuel: bool,
     /// Whether code compares the engine's epoch with the store's deadline.
     pub epoch_interruption: bool,
+    /// Whether the artifact describes its code to native debuggers, and code keeps in its frames what they ask for.
+    pub debug_info: bool,
 }
 
 impl Default for Tunables {
@@ -58,6 +60,7 @@ impl Default for Tunables {
             collector: Some(GcCollector::Copying),
             consume_fuel: false,
             epoch_interruption: false,
+            debug_info: false,
         }
     }
 }

@@ -205,6 +205,8 @@ pub trait StoreContextOffsets {
     fn store_context_epoch_counter(self) -> u32;
     /// `signal_handler`: a pointer that the runtime alone uses.
     fn store_context_signal_handler(self) -> u32;
+    /// `fiber`: a pointer that the runtime alone uses.
+    fn store_context_fiber(self) -> u32;
     /// The size of a `VMStoreContext`.
     fn size_of_store_context(self) -> u32;
 }
@@ -258,8 +260,11 @@ impl StoreContextOffsets for PtrSize {
     fn store_context_signal_handler(self) -> u32 {
         self.size() * 11 + 24
     }
-    fn size_of_store_context(self) -> u32 {
+    fn store_context_fiber(self) -> u32 {
         self.size() * 12 + 24
+    }
+    fn size_of_store_context(self) -> u32 {
+        self.size() * 13 + 24
     }
 }
 

@@ -21,4 +21,4 @@ mod memory;
 mod tests;
 mod vector;
 
-pub use machine::{Exit, Fault, Machine, host_call};
+pub use machine::{Exit, Fault, Machine, Preserved, host_call};

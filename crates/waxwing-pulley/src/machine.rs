@@ -135,6 +135,30 @@ impl Machine {
         self.lr = lr as u64;
     }
 
+    /// What calls preserve.
+    #[inline]
+    pub fn preserved(&self) -> Preserved {
+        let mut x = [0; PRESERVED];
+        x.copy_from_slice(&self.x[FIRST_PRESERVED..][..PRESERVED]);
+        Preserved {
+            x,
+            sp: self.sp(),
+            fp: self.fp,
+            lr: self.lr,
+            pc: self.pc,
+        }
+    }
+
+    /// Puts back what calls preserve.
+    #[inline]
+    pub fn restore(&mut self, preserved: &Preserved) {
+        self.x[FIRST_PRESERVED..][..PRESERVED].copy_from_slice(&preserved.x);
+        self.set_sp(preserved.sp);
+        self.fp = preserved.fp;
+        self.lr = preserved.lr;
+        self.pc = preserved.pc;
+    }
+
     /// An integer register, of the first 16.
     #[inline]
     pub fn x(&self, index: u8) -> u64 {
@@ -158,6 +182,20 @@ impl Machine {
     pub fn set_f(&mut self, index: u8, bits: u64) {
         self.f[usize::from(index & 15)] = bits;
     }
+}
+
+/// The first of the integer registers that calls preserve, and their number.
+const FIRST_PRESERVED: usize = 16;
+const PRESERVED: usize = XReg::SPECIAL_START as usize - FIRST_PRESERVED;
+
+/// What a call preserves of a machine, and where the machine is.
+#[derive(Copy, Clone)]
+pub struct Preserved {
+    x: [u64; PRESERVED],
+    sp: usize,
+    fp: u64,
+    lr: u64,
+    pc: NonNull<u8>,
 }
 
 /// The code of a call of the host function `id`.

@@ -12,11 +12,12 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 use waxwing_environ::address_map::AddressMap;
+use waxwing_environ::artifact::debug_object::DebugObject;
 use waxwing_environ::artifact::{
     ELF_ABI_VERSION, ELF_FLAGS_COMPONENT, ELF_FLAGS_MODULE, ELF_MACHINE_BYTECODE, ELF_OS_ABI,
-    FunctionLoc, FunctionTable, SECTION_ADDRESS_MAP, SECTION_DATA, SECTION_EH_FRAME,
-    SECTION_ENGINE, SECTION_FUNCTIONS, SECTION_HANDLERS, SECTION_INFO, SECTION_NAMES,
-    SECTION_STACK_MAPS, SECTION_TEXT, SECTION_TRAPS,
+    FunctionLoc, FunctionTable, SECTION_ADDRESS_MAP, SECTION_DATA, SECTION_DEBUG_OBJECT,
+    SECTION_EH_FRAME, SECTION_ENGINE, SECTION_FUNCTIONS, SECTION_HANDLERS, SECTION_INFO,
+    SECTION_NAMES, SECTION_STACK_MAPS, SECTION_TEXT, SECTION_TRAPS,
 };
 use waxwing_environ::call_sites::{Handlers, StackMaps};
 use waxwing_environ::{FunctionNames, Trap, TrapTable};
@@ -24,6 +25,7 @@ use waxwing_environ::{FunctionNames, Trap, TrapTable};
 use crate::code_registry;
 use crate::memory_image::ImageSource;
 use crate::mmap::{Mmap, host_page_size, round_up_to_host_pages};
+use crate::sys::debugger::DebuggerRegistration;
 use crate::sys::unwind::UnwindRegistration;
 
 type Header = FileHeader64<LittleEndian>;
@@ -54,6 +56,7 @@ struct Sections {
     names: Range<usize>,
     data: Range<usize>,
     eh_frame: Range<usize>,
+    debug_object: Range<usize>,
 }
 
 /// An artifact in memory. Before it is [published](Self::publish) its code cannot run.
@@ -64,6 +67,7 @@ struct Sections {
 pub struct CodeMemory {
     // Dropped before the memory that it describes is unmapped.
     unwind: Option<UnwindRegistration>,
+    debugger: Option<DebuggerRegistration>,
     published: bool,
     kind: ArtifactKind,
     is_bytecode: bool,
@@ -113,6 +117,7 @@ impl CodeMemory {
         let (kind, is_bytecode, sections) = parse(unsafe { mmap.slice(0..len) })?;
         Ok(CodeMemory {
             unwind: None,
+            debugger: None,
             published: false,
             kind,
             is_bytecode,
@@ -123,7 +128,7 @@ impl CodeMemory {
     }
 
     /// Makes the code known to the fault handler and, if it is machine code, executable and known to the system's
-    /// unwinder, until the last reference is dropped.
+    /// unwinder and, if the artifact describes it to them, native debuggers, until the last reference is dropped.
     ///
     /// With `branch_protection`, indirect branches may only land on instructions that allow it, on CPUs
     /// that can enforce it; the code must have been compiled for that.
@@ -158,6 +163,10 @@ impl CodeMemory {
             // SAFETY: the section stays mapped as long as `self`, and the caller vouches for it.
             let unwind = unsafe { UnwindRegistration::new(self.bytes(&self.sections.eh_frame))? };
             self.unwind = Some(unwind);
+        }
+        if let Some(object) = DebugObject::new(self.bytes(&self.sections.debug_object)) {
+            let elf = object.at(self.text_range().start as u64);
+            self.debugger = Some(DebuggerRegistration::new(elf.into()));
         }
         Ok(self.register())
     }
@@ -373,6 +382,7 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, bool, Sections)> {
         (SECTION_NAMES, &mut sections.names, false),
         (SECTION_DATA, &mut sections.data, false),
         (SECTION_EH_FRAME, &mut sections.eh_frame, false),
+        (SECTION_DEBUG_OBJECT, &mut sections.debug_object, false),
     ];
     for (index, section) in table.enumerate() {
         let damaged =
@@ -419,6 +429,9 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, bool, Sections)> {
     table_fits(SECTION_NAMES, &sections.names, |bytes| {
         bytes.is_empty() || FunctionNames::new(bytes).is_some()
     })?;
+    table_fits(SECTION_DEBUG_OBJECT, &sections.debug_object, |bytes| {
+        bytes.is_empty() || DebugObject::new(bytes).is_some()
+    })?;
 
     let page = host_page_size();
     for (name, range) in [
@@ -440,7 +453,7 @@ pub(crate) mod tests {
     use super::*;
     use object::write::{Object, StandardSegment};
     use object::{Architecture, BinaryFormat, Endianness, FileFlags, SectionKind};
-    use waxwing_environ::artifact::FunctionTableBuilder;
+    use waxwing_environ::artifact::{FunctionTableBuilder, debug_object};
     use waxwing_environ::{PrimaryMap, encode_function_names, encode_traps};
 
     /// Unwind information for code whose frames are all addressed by rbp: a common information entry,
@@ -488,6 +501,17 @@ pub(crate) mod tests {
         functions: &[u8],
         data: &[u8],
     ) -> Vec<u8> {
+        artifact_with(text, traps, functions, data, &[])
+    }
+
+    /// As [`artifact_of`], with further sections.
+    fn artifact_with(
+        text: &[u8],
+        traps: &[(u32, Trap)],
+        functions: &[u8],
+        data: &[u8],
+        further: &[(&str, &[u8])],
+    ) -> Vec<u8> {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => Architecture::X86_64,
             _ => Architecture::Aarch64,
@@ -521,6 +545,9 @@ pub(crate) mod tests {
         );
         section(SECTION_DATA, SectionKind::ReadOnlyData, data, PAGE_ALIGN);
         section(".debug_line", SectionKind::ReadOnlyData, b"lines", 1);
+        for (name, bytes) in further {
+            section(name, SectionKind::ReadOnlyData, bytes, 8);
+        }
         let unwind = eh_frame(0, text.len());
         section(SECTION_EH_FRAME, SectionKind::ReadOnlyData, &unwind, 8);
         let mut bytes = object.write().expect("a valid object");
@@ -607,6 +634,30 @@ pub(crate) mod tests {
         assert!(code_registry::lookup(pc + 1).is_none());
         drop((found, code));
         assert!(code_registry::lookup(pc).is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn debuggers_know_published_code() {
+        // An object with one address: the text's own.
+        let object = debug_object::encode(&[0], &[0; 16]);
+        let sections = [(SECTION_DEBUG_OBJECT, &object[..])];
+        let functions = FunctionTableBuilder::default().finish(&PrimaryMap::new());
+        let bytes = artifact_with(&[0xc3; 100], &[], &functions, b"data", &sections);
+        let is_known = |at: usize| {
+            let files = crate::sys::debugger::tests::listed();
+            let address = (at as u64).to_ne_bytes();
+            files.iter().any(|file| file.starts_with(&address))
+        };
+        let load = || CodeMemory::from_bytes(&bytes).unwrap();
+        let unpublished = load();
+        assert!(!is_known(unpublished.text_range().start));
+        // SAFETY: nobody runs the code.
+        let code = unsafe { load().publish(false) }.unwrap();
+        let at = code.text_range().start;
+        assert!(is_known(at));
+        drop(code);
+        assert!(!is_known(at));
     }
 
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

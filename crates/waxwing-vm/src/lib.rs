@@ -7,6 +7,7 @@ mod builtins;
 mod code_memory;
 mod code_registry;
 mod const_eval;
+mod fiber;
 mod gc;
 mod host_func;
 mod imports;
@@ -15,6 +16,8 @@ mod loaded_module;
 mod memory;
 mod memory_image;
 mod mmap;
+#[cfg(feature = "profiling")]
+pub mod profiling;
 #[cfg(feature = "pulley")]
 mod pulley;
 mod store;
@@ -27,10 +30,16 @@ mod val_raw;
 mod vmcontext;
 
 pub use allocator::Allocator;
+#[cfg(feature = "pooling-allocator")]
+pub use allocator::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, ProtectionKeys};
 pub use arch::RUNS_MACHINE_CODE;
 pub use backtrace::{RawBacktrace, RawFrame};
 pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};
 pub use code_registry::lookup as lookup_code;
+pub use fiber::{
+    Cancelled, FiberStack, HostStack, HostStackCreator, OnFiber, block_on, fiber_stack_size,
+    is_cancelled, yield_now,
+};
 pub use gc::{
     GcKind, GcOptions, GcStore, alloc_array, alloc_exn, alloc_extern, alloc_struct, collect,
 };
@@ -38,7 +47,7 @@ pub use host_func::{HostFunc, VMHostFuncContext};
 pub use imports::{Imports, OwnedImports};
 pub use instance::{Instance, InstanceId, VMExport};
 pub use loaded_module::LoadedModule;
-pub use memory::{Memory, SharedMemory, Storage, WaitResult};
+pub use memory::{HostMemories, LinearMemory, Memory, SharedMemory, Storage, WaitResult};
 pub use memory_image::{ImageSource, MemoryImage};
 pub use mmap::{Mmap, host_page_size, round_down_to_host_pages, round_up_to_host_pages};
 pub use store::{

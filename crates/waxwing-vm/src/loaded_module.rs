@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use waxwing_environ::artifact::{ArtifactInfo, FunctionLoc, FunctionTable, TrampolineKind};
@@ -15,6 +16,7 @@ use waxwing_environ::{
     WasmSubType, WasmValType,
 };
 
+use crate::allocator::Pool;
 use crate::code_memory::CodeMemory;
 use crate::gc::GcType;
 use crate::instance::is_gc_type;
@@ -26,7 +28,7 @@ use crate::vmcontext::VMWasmCode;
 pub(crate) const HOST_PTR: PtrSize = PtrSize(size_of::<usize>() as u8);
 
 /// The result of preparing a memory image, which happens once.
-type ImageSlot = OnceLock<Result<Option<MemoryImage>, Arc<anyhow::Error>>>;
+type ImageSlot = OnceLock<Result<Option<Arc<MemoryImage>>, Arc<anyhow::Error>>>;
 
 /// What of each instance of a module holds GC references.
 pub(crate) struct GcRoots {
@@ -68,6 +70,9 @@ impl GcRoots {
 ///
 /// Loading does no work per function.
 pub struct LoadedModule {
+    id: u64,
+    /// The pool that may have memory mapped for the module.
+    pool: OnceLock<Weak<Pool>>,
     /// Nothing for modules that the store makes up for items of the host.
     code: Option<Arc<CodeMemory>>,
     module: Module,
@@ -145,7 +150,10 @@ impl LoadedModule {
             .map(|_| OnceLock::new())
             .collect();
         let gc_roots = GcRoots::of(&module);
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Ok(Arc::new(LoadedModule {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            pool: OnceLock::new(),
             offsets: VMOffsets::new(HOST_PTR, &module),
             code,
             module,
@@ -158,6 +166,16 @@ impl LoadedModule {
             gc_types: OnceLock::new(),
             gc_roots,
         }))
+    }
+
+    /// The identity of the module: no two modules of a process have the same.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The pool is going to keep memory mapped for the module.
+    pub(crate) fn remember_pool(&self, pool: &Arc<Pool>) {
+        self.pool.get_or_init(|| Arc::downgrade(pool));
     }
 
     /// The facts of the module. References to types in it are to the module's own.
@@ -371,8 +389,12 @@ impl LoadedModule {
     ///
     /// Fails if the artifact is damaged, or the system fails to make an anonymous file. All calls fail
     /// if the first one does.
-    pub fn image(&self, index: DefinedMemoryIndex) -> Result<Option<&MemoryImage>> {
-        let made = self.images[index].get_or_init(|| self.make_image(index).map_err(Arc::new));
+    pub fn image(&self, index: DefinedMemoryIndex) -> Result<Option<&Arc<MemoryImage>>> {
+        let make = || {
+            let image = self.make_image(index).map_err(Arc::new)?;
+            Ok(image.map(Arc::new))
+        };
+        let made = self.images[index].get_or_init(make);
         match made {
             Ok(image) => Ok(image.as_ref()),
             Err(error) => Err(anyhow!("{error:#}")),
@@ -414,6 +436,14 @@ impl LoadedModule {
         let text_offset = u32::try_from(text_offset).ok()?;
         let (func, loc) = code.functions().find(text_offset)?;
         Some((func, text_offset, loc))
+    }
+}
+
+impl Drop for LoadedModule {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.get().and_then(Weak::upgrade) {
+            pool.forget_module(self.id, self.module.num_defined_memories() as u32);
+        }
     }
 }
 

@@ -5,9 +5,13 @@
 
 use std::fs::File;
 use std::sync::Arc;
+#[cfg(feature = "pooling-allocator")]
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 
+#[cfg(feature = "pooling-allocator")]
+use crate::mmap::Mmap;
 use crate::mmap::{host_page_size, round_up_to_host_pages};
 use crate::sys::image::{self, ImageFile};
 
@@ -32,6 +36,9 @@ pub struct MemoryImage {
     file_offset: u64,
     len: usize,
     linear_memory_offset: usize,
+    /// The file, mapped to be read, once somebody wants to.
+    #[cfg(feature = "pooling-allocator")]
+    contents: OnceLock<Option<Mmap>>,
 }
 
 impl MemoryImage {
@@ -94,6 +101,8 @@ impl MemoryImage {
             file_offset,
             len,
             linear_memory_offset,
+            #[cfg(feature = "pooling-allocator")]
+            contents: OnceLock::new(),
         }))
     }
 
@@ -124,14 +133,50 @@ impl MemoryImage {
     /// `base` is page aligned, the image lies within a reservation there that the caller owns, and the
     /// pages are not borrowed.
     pub unsafe fn map_at(&self, base: *mut u8) -> Result<()> {
+        // SAFETY: required of the caller.
+        unsafe { self.map(base, true) }
+    }
+
+    /// As [`map_at`](Self::map_at), with no access allowed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::map_at`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::map_at`].
+    #[cfg(feature = "pooling-allocator")]
+    pub(crate) unsafe fn map_inaccessible_at(&self, base: *mut u8) -> Result<()> {
+        // SAFETY: required of the caller.
+        unsafe { self.map(base, false) }
+    }
+
+    unsafe fn map(&self, base: *mut u8, accessible: bool) -> Result<()> {
         let addr = base.wrapping_add(self.linear_memory_offset);
         // SAFETY: required of the caller; offset and length are whole pages.
-        unsafe { self.file.map_at(addr, self.len, self.file_offset) }.with_context(|| {
+        let mapped = unsafe {
+            self.file
+                .map_at(addr, self.len, self.file_offset, accessible)
+        };
+        mapped.with_context(|| {
             format!(
                 "failed to map a memory image of {:#x} bytes at {addr:p}",
                 self.len
             )
         })
+    }
+
+    /// The bytes of the image; `None` if the system cannot map them.
+    #[cfg(feature = "pooling-allocator")]
+    pub(crate) fn contents(&self) -> Option<&[u8]> {
+        let map = || Mmap::from_file(Arc::clone(self.file.file())).ok();
+        let mapping = self.contents.get_or_init(map).as_ref()?;
+        let start = usize::try_from(self.file_offset).ok()?;
+        let end = start.checked_add(self.len)?;
+        // SAFETY: the mapping is readable and lasts as long as the image, and nobody changes the file. That the
+        // image lies within the file was checked when it was made.
+        (end <= mapping.len()).then(|| unsafe { mapping.slice(start..end) })
     }
 
     /// Replaces the pages of the image in the linear memory that begins at `base` by zeros, readable

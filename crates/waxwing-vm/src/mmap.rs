@@ -301,6 +301,23 @@ impl Mmap {
         })
     }
 
+    /// Forbids all access to a range of whole pages, which are to be zeros when access is allowed again, and are so now.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the range is not whole pages of the mapping.
+    ///
+    /// # Safety
+    ///
+    /// The range is not borrowed.
+    #[cfg(feature = "pooling-allocator")]
+    pub(crate) unsafe fn forbid(&self, range: Range<usize>) -> Result<()> {
+        // SAFETY: `protect` passes whole pages of this mapping; the caller guarantees the rest.
+        self.protect(range, "inaccessible", |ptr, len| unsafe {
+            vm::forbid(ptr, len)
+        })
+    }
+
     /// Makes the bytes of a range of whole accessible pages zero, and gives their memory back until they are used
     /// again, where the system can.
     ///

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use waxwing_environ::gc::GC_TYPE_DISPLAY_LEN;
 
+use crate::fiber::Fiber;
 use crate::sys::faults::SignalHandler;
 use crate::vmcontext::VMFuncRef;
 
@@ -19,7 +20,7 @@ use crate::vmcontext::VMFuncRef;
 #[repr(C)]
 pub struct VMStoreContext {
     /// The lowest stack address that WebAssembly code may use; zero if and only if the store is idle, on
-    /// all threads.
+    /// all threads, not counting fibers that are suspended.
     pub stack_limit: Cell<usize>,
     /// The frame pointer of the trampoline through which WebAssembly code was last left, zero if it was
     /// not since it was last entered.
@@ -53,6 +54,10 @@ pub struct VMStoreContext {
     pub epoch_counter: Cell<*const AtomicU64>,
     /// Who sees signals first that arrive while an activation of the store is the thread's innermost, or null.
     pub(crate) signal_handler: Cell<*const SignalHandler>,
+    /// The protection keys that code of the store has no right to, as the CPU's register has them; zero if there are none.
+    pub(crate) denied_rights: Cell<u32>,
+    /// The fiber that the store's code runs on, or null.
+    pub(crate) fiber: Cell<*const Fiber>,
 }
 
 /// What generated code knows of a type that objects have.
@@ -138,6 +143,7 @@ mod tests {
             ptr.store_context_signal_handler(),
             offset_of!(VMStoreContext, signal_handler),
         );
+        agree(ptr.store_context_fiber(), offset_of!(VMStoreContext, fiber));
         agree(ptr.size_of_store_context(), size_of::<VMStoreContext>());
     }
 }

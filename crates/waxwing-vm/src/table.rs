@@ -8,10 +8,12 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow, ensure};
 use waxwing_environ::{IndexType, Trap, Tunables, WasmHeapTop};
 
+use crate::allocator::{Pool, TableSlot};
 use crate::vmcontext::{VMFuncRef, VMGcRef, VMTableDefinition};
 
 /// An element of a table.
@@ -41,15 +43,24 @@ struct Words<T> {
     start: NonNull<T>,
     len: usize,
     capacity: usize,
+    /// Where the words are if they have no allocation of their own.
+    slot: Option<TableSlot>,
 }
 
 impl<T: Copy> Words<T> {
-    fn new(len: usize) -> Result<Words<T>> {
-        Ok(Words {
-            start: Words::allocate(len)?,
-            len,
-            capacity: len,
-        })
+    fn new(len: usize, slot: Option<TableSlot>) -> Result<Words<T>> {
+        let start = match &slot {
+            Some(slot) => slot.start().cast(),
+            None => Words::allocate(len)?,
+        };
+        let mut words = Words {
+            start,
+            len: 0,
+            capacity: if slot.is_none() { len } else { 0 },
+            slot,
+        };
+        words.grow_to(len)?;
+        Ok(words)
     }
 
     fn layout(capacity: usize) -> Result<Layout> {
@@ -71,7 +82,9 @@ impl<T: Copy> Words<T> {
     /// Appends zeros.
     fn grow_to(&mut self, len: usize) -> Result<()> {
         debug_assert!(len >= self.len);
-        if len > self.capacity {
+        if let Some(slot) = &mut self.slot {
+            slot.use_up_to(len, size_of::<T>())?;
+        } else if len > self.capacity {
             let amortized = self.capacity.saturating_mul(2).max(len).max(4);
             // Twice as much may be too much where enough is not.
             let (capacity, start) = match Words::<T>::allocate(amortized) {
@@ -84,6 +97,7 @@ impl<T: Copy> Words<T> {
                 start,
                 len: self.len,
                 capacity,
+                slot: None,
             };
         }
         // What is beyond the length was never written to.
@@ -106,6 +120,9 @@ impl<T: Copy> Words<T> {
 
 impl<T> Drop for Words<T> {
     fn drop(&mut self) {
+        if self.slot.is_some() {
+            return;
+        }
         let layout = Layout::array::<T>(self.capacity).expect("checked when it was allocated");
         if layout.size() != 0 {
             // SAFETY: it was allocated with this layout.
@@ -134,21 +151,26 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// Fails if memory is lacking.
-    pub(crate) fn new(ty: &waxwing_environ::Table, tunables: &Tunables) -> Result<Table> {
+    /// Fails if memory is lacking, or if it is to come from a pool, that has none for such a table.
+    pub(crate) fn new(
+        ty: &waxwing_environ::Table,
+        tunables: &Tunables,
+        pool: Option<&Arc<Pool>>,
+    ) -> Result<Table> {
         let minimum = usize::try_from(ty.limits.min).map_err(|_| {
             anyhow!(
                 "a table of {} elements exceeds the address space",
                 ty.limits.min
             )
         })?;
+        let slot = pool.map(|pool| pool.table(ty)).transpose()?;
         let elements = match ty.ref_type.heap_type.top() {
             WasmHeapTop::Func => Elements::Functions {
-                words: Words::new(minimum)?,
+                words: Words::new(minimum, slot)?,
                 lazy: tunables.table_lazy_init,
             },
             WasmHeapTop::Extern | WasmHeapTop::Any | WasmHeapTop::Exn => {
-                Elements::GcRefs(Words::new(minimum)?)
+                Elements::GcRefs(Words::new(minimum, slot)?)
             }
         };
         Ok(Table { ty: *ty, elements })
@@ -406,7 +428,7 @@ mod tests {
     fn lazy_tables_begin_uninitialised_and_eager_ones_null() {
         let ty = table_type(WasmRefType::FUNCREF, 2, None);
         let lazy = Tunables::default();
-        let mut table = Table::new(&ty, &lazy).unwrap();
+        let mut table = Table::new(&ty, &lazy, None).unwrap();
         assert_eq!(table.get(0), Ok(None));
         table.set(0, table.null());
         assert_eq!(table.get(0), Ok(Some(TableElement::FuncRef(None))));
@@ -420,14 +442,14 @@ mod tests {
             table_lazy_init: false,
             ..lazy
         };
-        let table = Table::new(&ty, &eager).unwrap();
+        let table = Table::new(&ty, &eager, None).unwrap();
         assert_eq!(table.get(0), Ok(Some(TableElement::FuncRef(None))));
     }
 
     #[test]
     fn tables_grow_up_to_their_maximum() {
         let ty = table_type(WasmRefType::EXTERNREF, 1, Some(5));
-        let mut table = Table::new(&ty, &Tunables::default()).unwrap();
+        let mut table = Table::new(&ty, &Tunables::default(), None).unwrap();
         table.set(0, gc_ref(9));
         table.grow_to(4, gc_ref(3)).unwrap();
         table.grow_to(5, table.null()).unwrap();
@@ -442,6 +464,7 @@ mod tests {
         let mut table = Table::new(
             &table_type(WasmRefType::EXTERNREF, 1, None),
             &Tunables::default(),
+            None,
         )
         .unwrap();
         assert_eq!(table.size_after_growth(u64::MAX), usize::MAX);
@@ -454,22 +477,22 @@ mod tests {
             idx_type: IndexType::I64,
             ..table_type(WasmRefType::FUNCREF, 1 << 60, None)
         };
-        assert!(Table::new(&ty, &Tunables::default()).is_err());
+        assert!(Table::new(&ty, &Tunables::default(), None).is_err());
         let ty = waxwing_environ::Table {
             idx_type: IndexType::I64,
             ..table_type(WasmRefType::FUNCREF, u64::MAX, None)
         };
-        assert!(Table::new(&ty, &Tunables::default()).is_err());
+        assert!(Table::new(&ty, &Tunables::default(), None).is_err());
         // Large, but only address space until it is used.
         let ty = table_type(WasmRefType::FUNCREF, 10_000_000, None);
-        let table = Table::new(&ty, &Tunables::default()).unwrap();
+        let table = Table::new(&ty, &Tunables::default(), None).unwrap();
         assert_eq!(table.get(9_999_999), Ok(None));
     }
 
     #[test]
     fn copies_overlap() {
         let ty = table_type(WasmRefType::EXTERNREF, 5, None);
-        let mut table = Table::new(&ty, &Tunables::default()).unwrap();
+        let mut table = Table::new(&ty, &Tunables::default(), None).unwrap();
         for i in 0..5 {
             table.set(i, gc_ref(i as u32 + 1));
         }

@@ -5,6 +5,7 @@ use crate::report::Report;
 use crate::script;
 use crate::spectest::{self, SpectestOutput};
 use crate::values;
+use crate::wait::wait;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use std::collections::HashMap;
 use wast::core::WastRetCore;
@@ -18,6 +19,9 @@ use waxwing::{
 /// The store in which a directive runs. References that it makes are rooted until it is done, so
 /// that the collector sees scripts as it sees programs.
 pub(crate) type Scope<'a> = RootScope<&'a mut Store<()>>;
+
+/// The units of fuel after which code of an asynchronous store is suspended.
+const YIELD_INTERVAL: u64 = 50;
 
 pub(crate) const COMPONENTS: &str = "components are not supported";
 
@@ -67,6 +71,8 @@ impl WastContext {
         store.set_epoch_deadline(u64::MAX);
         // An error says that nothing consumes fuel.
         let _ = store.set_fuel(u64::MAX);
+        // Another one, that fuel is not what makes code wait.
+        let _ = store.fuel_async_yield_interval(Some(YIELD_INTERVAL));
         let mut linker = Linker::new(engine);
         // Scripts register different instances under one name.
         linker.allow_shadowing(true);
@@ -135,7 +141,10 @@ impl World {
     }
 
     pub(crate) fn instantiate(&self, store: &mut Scope<'_>, module: &Module) -> Result<Instance> {
-        self.linker.instantiate(store, module)
+        match self.engine.is_async() {
+            true => wait(self.linker.instantiate_async(store, module)),
+            false => self.linker.instantiate(store, module),
+        }
     }
 
     /// Makes `instance` the current one, under `name` too if it has one.
@@ -291,7 +300,10 @@ impl World {
             args.push(values::argument(store, arg)?);
         }
         let mut results = vec![Val::I32(0); func.ty(&*store).results().len()];
-        let outcome = func.call(&mut *store, &args, &mut results);
+        let outcome = match self.engine.is_async() {
+            true => wait(func.call_async(&mut *store, &args, &mut results)),
+            false => func.call(&mut *store, &args, &mut results),
+        };
         if let Err(error) = &outcome
             && error.is::<ThrownException>()
         {

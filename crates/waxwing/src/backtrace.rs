@@ -126,6 +126,17 @@ impl fmt::Display for WasmBacktrace {
     }
 }
 
+/// A function's name as it was in the source, if it is a mangled name of Rust or C++.
+#[cfg(feature = "profiling")]
+pub(crate) struct Demangled<'a>(pub(crate) &'a str);
+
+#[cfg(feature = "profiling")]
+impl fmt::Display for Demangled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_demangled(f, self.0)
+    }
+}
+
 /// Writes a function's name as it was in the source, if it is a mangled name of Rust or C++.
 #[cfg(feature = "demangle")]
 fn write_demangled(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {

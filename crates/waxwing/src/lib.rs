@@ -78,10 +78,18 @@
 //!   modules can refer to functions alone.
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
+//! - `pooling-allocator`: instances from a pool, [`PoolingAllocationConfig`].
+//! - `async`: calls that can wait, and time slices for WebAssembly: see [`Config::async_support`].
+//! - `coredump`: dumps of what a store holds when WebAssembly traps, `WasmCoreDump`.
+//! - `profiling`: [`Config::profiler`], by which profilers of the system learn of compiled code, and
+//!   [`GuestProfiler`].
+//! - `cache`: keeping compiled modules on disk, see [`Config::cache_config_load`].
 //! - `pulley`: portable bytecode and its interpreter, the targets `pulley64` and its like of [`Config::target`].
 //!
 //! These are off by default.
 //!
+//! - `all-arch`: compiling ahead of time for every architecture that there is a backend for, by [`Config::target`].
+//! - `incremental-cache`: `Config::enable_incremental_compilation`, by which compiled functions are kept.
 //! - `call-hook`: `Store::call_hook`, which is told of each transition between the host and WebAssembly.
 
 #![warn(missing_docs)]
@@ -93,6 +101,8 @@ mod caller;
 #[cfg(feature = "cranelift")]
 mod compile;
 mod config;
+#[cfg(feature = "coredump")]
+mod coredump;
 mod engine;
 #[cfg(feature = "runtime")]
 mod externals;
@@ -100,6 +110,8 @@ mod externals;
 mod func;
 #[cfg(feature = "runtime")]
 mod gc;
+#[cfg(feature = "runtime")]
+mod host_memory;
 #[cfg(feature = "runtime")]
 mod instance;
 #[cfg(feature = "runtime")]
@@ -110,10 +122,16 @@ mod linker;
 mod matching;
 #[cfg(feature = "runtime")]
 mod module;
+#[cfg(all(feature = "runtime", feature = "profiling"))]
+mod profiling;
 #[cfg(feature = "runtime")]
 mod resources;
+#[cfg(feature = "async")]
+mod stack;
 #[cfg(feature = "runtime")]
 mod store;
+#[cfg(feature = "runtime")]
+mod transition;
 #[cfg(feature = "runtime")]
 mod trap;
 #[cfg(feature = "runtime")]
@@ -132,9 +150,18 @@ pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use caller::Caller;
 #[cfg(feature = "cranelift")]
 pub use compile::{CodeBuilder, CodeHint};
-pub use config::{Collector, Config, ModuleVersionStrategy, WasmBacktraceDetails};
+pub use config::{
+    Collector, Config, InstanceAllocationStrategy, ModuleVersionStrategy, ProfilingStrategy,
+    WasmBacktraceDetails,
+};
+#[cfg(feature = "pooling-allocator")]
+pub use config::{MpkEnabled, PoolingAllocationConfig};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
+#[cfg(feature = "coredump")]
+pub use coredump::WasmCoreDump;
+#[cfg(feature = "pooling-allocator")]
+pub use engine::PoolingAllocatorMetrics;
 pub use engine::{Engine, EngineWeak, Precompiled};
 #[cfg(feature = "runtime")]
 pub use externals::{
@@ -149,7 +176,11 @@ pub use gc::{
     StructRef, StructRefPre,
 };
 #[cfg(feature = "runtime")]
+pub use host_memory::{LinearMemory, MemoryCreator};
+#[cfg(feature = "runtime")]
 pub use instance::{Instance, InstancePre};
+#[cfg(feature = "async")]
+pub use limits::ResourceLimiterAsync;
 #[cfg(feature = "runtime")]
 pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
@@ -159,14 +190,20 @@ pub use limits::{
 pub use linker::{Linker, UnknownImportError};
 #[cfg(feature = "runtime")]
 pub use module::{Module, ModuleExport, ModuleFunction};
+#[cfg(all(feature = "runtime", feature = "profiling"))]
+pub use profiling::GuestProfiler;
 #[cfg(feature = "runtime")]
 pub use resources::ResourcesRequired;
-#[cfg(all(feature = "runtime", feature = "call-hook"))]
-pub use store::CallHook;
+#[cfg(feature = "async")]
+pub use stack::{StackCreator, StackMemory};
+#[cfg(all(feature = "async", feature = "call-hook"))]
+pub use store::CallHookHandler;
 #[cfg(feature = "runtime")]
 pub use store::{
     AsContext, AsContextMut, Store, StoreContext, StoreContextMut, ThrownException, UpdateDeadline,
 };
+#[cfg(feature = "runtime")]
+pub use transition::CallHook;
 #[cfg(feature = "runtime")]
 pub use types::{
     ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,
@@ -177,6 +214,12 @@ pub use types::{
 pub use v128::V128;
 #[cfg(feature = "runtime")]
 pub use values::{Ref, Val};
+#[cfg(feature = "cache")]
+pub use waxwing_cache::{Cache, CacheConfig};
 pub use waxwing_environ::Trap;
+#[cfg(feature = "incremental-cache")]
+pub use waxwing_environ::compile::CacheStore;
+#[cfg(feature = "pooling-allocator")]
+pub use waxwing_vm::PoolConcurrencyLimitError;
 #[cfg(feature = "runtime")]
 pub use waxwing_vm::ValRaw;

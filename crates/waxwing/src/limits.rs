@@ -1,5 +1,8 @@
 //! Limits on the resources that a store's instances use: [`ResourceLimiter`] and [`StoreLimits`].
 
+#[cfg(feature = "async")]
+use std::pin::Pin;
+
 use anyhow::{Result, bail};
 
 /// How many instances a store holds at most when its limiter does not say otherwise.
@@ -95,6 +98,94 @@ pub trait ResourceLimiter {
     /// The most linear memories that the store may hold.
     ///
     /// Read once, when the limiter is installed. [`DEFAULT_MEMORY_LIMIT`] by default.
+    fn memories(&self) -> usize {
+        DEFAULT_MEMORY_LIMIT
+    }
+}
+
+/// A [`ResourceLimiter`] that may wait before it decides, such as for other stores to free memory.
+///
+/// It is installed with [`Store::limiter_async`](crate::Store::limiter_async). Implementations are easiest to write with the
+/// attribute of the crate `async-trait`:
+///
+/// ```
+/// # use waxwing::*;
+/// struct Budget;
+///
+/// #[async_trait::async_trait]
+/// impl ResourceLimiterAsync for Budget {
+///     async fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+///         Ok(desired < 1 << 20)
+///     }
+///
+///     async fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+///         Ok(desired < 1 << 10)
+///     }
+/// }
+/// ```
+#[cfg(feature = "async")]
+pub trait ResourceLimiterAsync {
+    /// Decides whether a linear memory may grow; see [`ResourceLimiter::memory_growing`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`ResourceLimiter::memory_growing`].
+    fn memory_growing<'life0, 'async_trait>(
+        &'life0 mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Pin<Box<dyn Future<Output = Result<bool>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait;
+
+    /// Told that a growth failed; see [`ResourceLimiter::memory_grow_failed`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`ResourceLimiter::memory_grow_failed`].
+    fn memory_grow_failed(&mut self, error: anyhow::Error) -> Result<()> {
+        log::debug!("ignoring a failure to grow a memory: {error:?}");
+        Ok(())
+    }
+
+    /// Decides whether a table may grow; see [`ResourceLimiter::table_growing`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`ResourceLimiter::table_growing`].
+    fn table_growing<'life0, 'async_trait>(
+        &'life0 mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Pin<Box<dyn Future<Output = Result<bool>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait;
+
+    /// Told that a growth failed; see [`ResourceLimiter::table_grow_failed`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`ResourceLimiter::table_grow_failed`].
+    fn table_grow_failed(&mut self, error: anyhow::Error) -> Result<()> {
+        log::debug!("ignoring a failure to grow a table: {error:?}");
+        Ok(())
+    }
+
+    /// The most instances that the store may hold; see [`ResourceLimiter::instances`].
+    fn instances(&self) -> usize {
+        DEFAULT_INSTANCE_LIMIT
+    }
+
+    /// The most tables that the store may hold; see [`ResourceLimiter::tables`].
+    fn tables(&self) -> usize {
+        DEFAULT_TABLE_LIMIT
+    }
+
+    /// The most linear memories that the store may hold; see [`ResourceLimiter::memories`].
     fn memories(&self) -> usize {
         DEFAULT_MEMORY_LIMIT
     }

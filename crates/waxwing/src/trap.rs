@@ -6,6 +6,8 @@ use std::panic::resume_unwind;
 use waxwing_vm::RawBacktrace;
 use waxwing_vm::traps::{TrapReason, UnwindReason};
 
+#[cfg(feature = "coredump")]
+use crate::WasmCoreDump;
 use crate::store::StoreOpaque;
 use crate::{Error, ThrownException, WasmBacktrace};
 
@@ -17,17 +19,12 @@ pub(crate) fn error_of(store: &StoreOpaque, reason: UnwindReason) -> Error {
         UnwindReason::Trap { reason, backtrace } => (reason, backtrace),
         UnwindReason::Panic(payload) => resume_unwind(payload),
     };
-    let backtrace = |exact_first_pc| {
-        let raw: &RawBacktrace = backtrace.as_ref()?;
-        let backtrace = WasmBacktrace::from_raw(store, raw, exact_first_pc);
-        (!backtrace.frames().is_empty()).then_some(backtrace)
-    };
-    let with_backtrace = |error: Error, backtrace: Option<WasmBacktrace>| match backtrace {
-        Some(backtrace) => error.context(backtrace),
+    let with_backtrace = |error: Error, exact_first_pc| match &backtrace {
+        Some(raw) => with_context(store, error, raw, exact_first_pc),
         None => error,
     };
     match reason {
-        TrapReason::Wasm(trap) => with_backtrace(trap.into(), backtrace(false)),
+        TrapReason::Wasm(trap) => with_backtrace(trap.into(), false),
         TrapReason::Signal {
             faulting_addr,
             trap,
@@ -37,16 +34,35 @@ pub(crate) fn error_of(store: &StoreOpaque, reason: UnwindReason) -> Error {
                 Some(fault) => Error::from(trap).context(fault),
                 None => trap.into(),
             };
-            with_backtrace(error, backtrace(true))
+            with_backtrace(error, true)
         }
-        // An error that went through WebAssembly before has its backtrace, the longer one.
-        TrapReason::Host(error) if error.is::<WasmBacktrace>() => error,
-        TrapReason::Host(error) => with_backtrace(error, backtrace(false)),
+        TrapReason::Host(error) => with_backtrace(error, false),
         TrapReason::Exception { error, .. } => {
             let error = error.unwrap_or_else(|| ThrownException.into());
-            with_backtrace(error, backtrace(false))
+            with_backtrace(error, false)
         }
     }
+}
+
+/// Adds what the configuration asks for to an error.
+fn with_context(
+    store: &StoreOpaque,
+    mut error: Error,
+    raw: &RawBacktrace,
+    exact_first_pc: bool,
+) -> Error {
+    // An error that went through WebAssembly before has its backtrace, the longer one, and its dump.
+    #[cfg(feature = "coredump")]
+    if store.engine().config().debug.coredump_on_trap && !error.is::<WasmCoreDump>() {
+        error = error.context(WasmCoreDump::new(store, raw, exact_first_pc));
+    }
+    if store.engine().config().wasm_backtrace && !error.is::<WasmBacktrace>() {
+        let backtrace = WasmBacktrace::from_raw(store, raw, exact_first_pc);
+        if !backtrace.frames().is_empty() {
+            error = error.context(backtrace);
+        }
+    }
+    error
 }
 
 /// Where an access out of bounds went.

@@ -230,3 +230,136 @@ fn references_survive_hooks_that_make_others() -> Result<()> {
     assert_eq!(data, Some(&"a value"));
     Ok(())
 }
+
+#[cfg(feature = "async")]
+mod asynchronous {
+    use super::*;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    /// Pending once, and then ready.
+    #[derive(Default)]
+    struct Once(bool);
+
+    impl Future for Once {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+            match std::mem::replace(&mut self.0, true) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        }
+    }
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn run<F: Future>(future: F) -> (F::Output, usize) {
+        let mut future = pin!(future);
+        let mut pending = 0;
+        loop {
+            match poll(future.as_mut()) {
+                Poll::Ready(result) => return (result, pending),
+                Poll::Pending => pending += 1,
+            }
+        }
+    }
+
+    /// Logs transitions, and is pending once before and once after that.
+    struct Slow;
+
+    #[async_trait::async_trait]
+    impl CallHookHandler<Log> for Slow {
+        async fn handle_call_event(
+            &self,
+            mut store: StoreContextMut<'_, Log>,
+            transition: CallHook,
+        ) -> Result<()> {
+            Once::default().await;
+            let log = store.data_mut();
+            log.transitions.push(transition);
+            Once::default().await;
+            match store.data().fails_at {
+                Some(n) if n + 1 == store.data().transitions.len() => Err(Error::msg("no further")),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    fn store() -> (Store<Log>, Instance) {
+        let engine = Engine::new(Config::new().async_support(true)).unwrap();
+        let mut store = Store::new(&engine, Log::default());
+        let f = Func::wrap_async(&mut store, |_: Caller<'_, Log>, (x,): (i32,)| {
+            Box::new(async move {
+                Once::default().await;
+                x + 1
+            })
+        });
+        let module = Module::new(&engine, CALLS).unwrap();
+        let imports = [f.into()];
+        let instance = run(Instance::new_async(&mut store, &module, &imports)).0;
+        let instance = instance.unwrap();
+        store.call_hook_async(Slow);
+        (store, instance)
+    }
+
+    #[test]
+    fn transitions_wait_for_the_hook() {
+        let (mut store, instance) = store();
+        let f = instance
+            .get_typed_func::<i32, i32>(&mut store, "f")
+            .unwrap();
+        let (result, pending) = run(f.call_async(&mut store, 1));
+        assert_eq!(result.unwrap(), 4);
+        let expected = [
+            CallingWasm,
+            CallingHost,
+            ReturningFromHost,
+            CallingHost,
+            ReturningFromHost,
+            ReturningFromWasm,
+        ];
+        assert_eq!(taken(&mut store), expected);
+        assert_eq!(pending, 2 * expected.len() + 2);
+
+        let trap = instance
+            .get_typed_func::<i32, i32>(&mut store, "trap")
+            .unwrap();
+        assert!(run(trap.call_async(&mut store, 1)).0.is_err());
+        assert_eq!(taken(&mut store), [CallingWasm, ReturningFromWasm]);
+    }
+
+    #[test]
+    fn errors_of_the_hook_end_the_call() {
+        for fails_at in 0..6 {
+            let (mut store, instance) = store();
+            store.data_mut().fails_at = Some(fails_at);
+            let f = instance
+                .get_typed_func::<i32, i32>(&mut store, "f")
+                .unwrap();
+            let error = run(f.call_async(&mut store, 1)).0.unwrap_err();
+            assert_eq!(error.root_cause().to_string(), "no further");
+        }
+    }
+
+    #[test]
+    fn a_call_can_be_dropped_while_its_hook_waits() {
+        let (mut store, instance) = store();
+        let f = instance
+            .get_typed_func::<i32, i32>(&mut store, "f")
+            .unwrap();
+        for polls in 1..14 {
+            let mut future = Box::pin(f.call_async(&mut store, 1));
+            for _ in 0..polls {
+                assert!(poll(future.as_mut()).is_pending());
+            }
+            drop(future);
+            // The hook waits twice for each transition, and is not called for any more.
+            let seen = taken(&mut store).len();
+            assert!((polls / 3..=polls / 2).contains(&seen), "{polls} {seen}");
+        }
+        assert_eq!(run(f.call_async(&mut store, 1)).0.unwrap(), 4);
+    }
+}

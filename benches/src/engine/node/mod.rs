@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, Role, Sample, Session};
-use crate::benchmarks::{Benchmark, Work};
+use crate::benchmarks::{Benchmark, Group, Work};
 
 pub const NAME: &str = "v8";
 
@@ -99,8 +99,8 @@ impl Engine for Node {
         Role::Standard
     }
 
-    fn takes(&self, _benchmark: &Benchmark) -> bool {
-        true
+    fn takes(&self, benchmark: &Benchmark) -> bool {
+        benchmark.group == Group::Gc
     }
 
     fn session<'e>(&'e self, benchmark: &Benchmark, wasm: &[u8]) -> Result<Box<dyn Session + 'e>> {

@@ -3,7 +3,12 @@
 pub mod compile;
 pub mod completions;
 pub mod config;
+#[cfg(feature = "disas")]
+pub mod explore;
 pub mod inspect;
+#[cfg(feature = "disas")]
+pub mod objdump;
 pub mod run;
+pub mod settings;
 pub mod validate;
 pub mod wast;

@@ -85,6 +85,22 @@ pub static GROUP: Group = Group {
             }),
         },
         Row {
+            key: "cache",
+            default: "n",
+            help: "Keep compiled modules on disk, and look there before compiling.",
+            apply: Apply::Flag(|s, on| s.cache.enabled = Some(on)),
+        },
+        Row {
+            key: "cache-config",
+            default: "none",
+            help: "Do so as this file (TOML) says, instead of the user's own, such as \
+                   ~/.config/waxwing/config.toml.",
+            apply: Apply::Text(|s, path| {
+                s.cache.config = Some(path.into());
+                Ok(())
+            }),
+        },
+        Row {
             key: "cranelift-debug-verifier",
             default: "n",
             help: "Check the compiler's intermediate code after each step.",

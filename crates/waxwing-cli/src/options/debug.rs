@@ -43,6 +43,23 @@ pub static GROUP: Group = Group {
             apply: Apply::Flag(|s, on| _ = s.config.generate_address_map(on)),
         },
         Row {
+            key: "debug-info",
+            default: "n",
+            help: "Let native debuggers debug the program, by the debugging information in the module.",
+            apply: Apply::Flag(|s, on| _ = s.config.debug_info(on)),
+        },
+        Row {
+            key: "coredump",
+            default: "none",
+            help: "Write what the store holds to this file if the program traps; `%p` in its name is \
+                   the number of the process.",
+            apply: Apply::Text(|s, path| {
+                s.config.coredump_on_trap(true);
+                s.debug.coredump = Some(path.to_string());
+                Ok(())
+            }),
+        },
+        Row {
             key: "gc-stress",
             default: "n",
             help: "Collect garbage at each allocation, to find errors of collectors and embedders.",

@@ -11,14 +11,15 @@ mod parse;
 mod wasi;
 mod wasm;
 
-pub use parse::Assignments;
+pub use parse::{Assignments, parse_time};
 
 use anyhow::{Context, Result};
 use parse::GroupParser;
 use std::fmt::Write;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::time::Duration;
-use waxwing::{Config, Engine, OptLevel, StoreLimits, StoreLimitsBuilder};
+use waxwing::{Config, Engine, OptLevel, PoolingAllocationConfig, StoreLimits, StoreLimitsBuilder};
 
 /// A set of keys behind one letter.
 pub struct Group {
@@ -159,9 +160,36 @@ pub struct Settings {
     pub fuel: Option<u64>,
     /// How long a program may run.
     pub timeout: Option<Duration>,
+    pub cache: CacheSettings,
     pub limits: LimitSettings,
+    pub pool: PoolSettings,
     pub wasi: WasiSettings,
     pub debug: DebugSettings,
+}
+
+/// Whether compiled modules are kept on disk.
+#[derive(Default)]
+pub struct CacheSettings {
+    /// `None` if only a configuration may say so.
+    pub enabled: Option<bool>,
+    pub config: Option<PathBuf>,
+}
+
+impl CacheSettings {
+    fn apply(&self, config: &mut Config) -> Result<()> {
+        match (self.enabled, &self.config) {
+            (Some(false), _) | (None, None) => {}
+            (_, Some(path)) => {
+                config
+                    .cache_config_load(path)
+                    .context("`-C cache-config`")?;
+            }
+            (Some(true), None) => {
+                config.cache_config_load_default().context("`-C cache`")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Limits on what a store holds.
@@ -173,6 +201,14 @@ pub struct LimitSettings {
     pub memories: Option<u64>,
     pub tables: Option<u64>,
     pub trap_on_grow_failure: bool,
+}
+
+/// Whether instances come from a pool, and what it is like.
+#[derive(Default)]
+pub struct PoolSettings {
+    /// `None` lets the presence of other options decide.
+    pub enabled: Option<bool>,
+    pub config: Option<PoolingAllocationConfig>,
 }
 
 /// What WASI gives to the guest.
@@ -203,6 +239,8 @@ pub struct DebugSettings {
     /// The filter of what is logged.
     pub logging: Option<String>,
     pub log_to_files: bool,
+    /// Where to write a core dump when a program traps.
+    pub coredump: Option<String>,
 }
 
 /// Binary modules smaller than this are compiled on the calling thread: a
@@ -220,10 +258,17 @@ impl Settings {
             max_wasm_stack: None,
             fuel: None,
             timeout: None,
+            cache: CacheSettings::default(),
             limits: LimitSettings::default(),
+            pool: PoolSettings::default(),
             wasi: WasiSettings::default(),
             debug: DebugSettings::default(),
         }
+    }
+
+    /// The options of the pool.
+    pub fn pool(&mut self) -> &mut PoolingAllocationConfig {
+        self.pool.config.get_or_insert_default()
     }
 
     /// An engine for modules of `size` bytes in all.
@@ -234,6 +279,11 @@ impl Settings {
     pub fn engine(&mut self, size: usize) -> Result<Engine> {
         let parallel = self.parallel_compilation.unwrap_or(size >= SMALL_MODULE);
         self.config.parallel_compilation(parallel);
+        if self.pool.enabled.unwrap_or(self.pool.config.is_some()) {
+            let pool = self.pool.config.clone().unwrap_or_default();
+            self.config.allocation_strategy(pool);
+        }
+        self.cache.apply(&mut self.config)?;
         Engine::new(&self.config).context("the options do not make a working engine")
     }
 

@@ -229,7 +229,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// A time with an optional unit; seconds without.
-fn parse_time(text: &str) -> Result<Duration, String> {
+pub fn parse_time(text: &str) -> Result<Duration, String> {
     let units = [
         ("ms", 1e-3),
         ("us", 1e-6),

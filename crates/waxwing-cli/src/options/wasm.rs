@@ -146,8 +146,9 @@ pub static GROUP: Group = Group {
             help: "The native stack that wasm may use, in bytes, before it traps.",
             apply: Apply::Size(|s, size| {
                 s.max_wasm_stack = Some(size);
-                s.config
-                    .max_wasm_stack(usize::try_from(size).unwrap_or(usize::MAX));
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                // Nothing is asynchronous here; but no stack must be smaller.
+                s.config.max_wasm_stack(size).async_stack_size(size);
             }),
         },
         Row {

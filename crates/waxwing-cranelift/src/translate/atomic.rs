@@ -5,10 +5,8 @@
 
 use super::FuncTranslator;
 use crate::abi;
-use crate::compiler::host_call_name;
 use cranelift_codegen::ir::{
-    AtomicRmwOp, Endianness, ExtFuncData, ExternalName, InstBuilder, MemFlagsData, Signature, Type,
-    Value, types,
+    AtomicRmwOp, Endianness, InstBuilder, MemFlagsData, Signature, Type, Value, types,
 };
 use types::{I8, I16, I32, I64};
 use wasmparser::{MemArg, MemArgTarget, Operator};
@@ -207,21 +205,6 @@ impl FuncTranslator<'_, '_> {
             true => self.ins().ireduce(ty, old),
             false => old,
         }
-    }
-
-    /// Calls the host from bytecode.
-    fn call_host(&mut self, call: HostCall, signature: Signature, args: &[Value]) -> Option<Value> {
-        let func = &mut self.builder.func;
-        let name = func.declare_imported_user_function(host_call_name(call));
-        let signature = self.builder.import_signature(signature);
-        let callee = self.builder.import_function(ExtFuncData {
-            name: ExternalName::user(name),
-            signature,
-            colocated: false,
-            patchable: false,
-        });
-        let call = self.ins().call(callee, args);
-        self.builder.inst_results(call).first().copied()
     }
 
     /// Pops an integer as the one of type `stored` that its low bits are.

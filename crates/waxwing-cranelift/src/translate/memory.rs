@@ -1,6 +1,7 @@
 //! Linear memories: loads, stores, size, growth and bulk operations.
 
 use super::FuncTranslator;
+use super::bulk::Range;
 use crate::bounds::HeapAddress;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
@@ -118,6 +119,12 @@ impl FuncTranslator<'_, '_> {
         self.extend_index(value, ty)
     }
 
+    /// Pops the start of a range of `memory`.
+    fn pop_range(&mut self, memory: u32) -> Range {
+        let start = self.pop();
+        Range { memory, start }
+    }
+
     pub(super) fn index_constant(&mut self, index: u32) -> Value {
         self.ins().iconst(I32, i64::from(index))
     }
@@ -146,10 +153,8 @@ impl FuncTranslator<'_, '_> {
             Operator::MemoryFill { mem } => {
                 let len = self.pop_memory_index(mem);
                 let value = self.pop();
-                let dst = self.pop_memory_index(mem);
-                let memory = self.index_constant(mem);
-                let builtin = BuiltinFunctionIndex::memory_fill;
-                self.call_builtin(builtin, &[memory, dst, value, len]);
+                let dst = self.pop_range(mem);
+                self.memory_fill(dst, value, len);
             }
             Operator::MemoryCopy { dst_mem, src_mem } => {
                 // The length has the smaller of both index types.
@@ -161,12 +166,9 @@ impl FuncTranslator<'_, '_> {
                     (IndexType::I64, IndexType::I64) => len,
                     _ => self.extend_index(len, IndexType::I32),
                 };
-                let src = self.pop_memory_index(src_mem);
-                let dst = self.pop_memory_index(dst_mem);
-                let dst_memory = self.index_constant(dst_mem);
-                let src_memory = self.index_constant(src_mem);
-                let args = [dst_memory, dst, src_memory, src, len];
-                self.call_builtin(BuiltinFunctionIndex::memory_copy, &args);
+                let src = self.pop_range(src_mem);
+                let dst = self.pop_range(dst_mem);
+                self.memory_copy(dst, src, len);
             }
             Operator::MemoryInit { data_index, mem } => {
                 let (src, len) = self.pop2();

@@ -6,8 +6,10 @@
 
 mod atomic;
 mod branch_hint;
+mod bulk;
 mod call;
 mod control;
+mod debug;
 mod exception;
 mod gc;
 mod interrupt;
@@ -21,16 +23,17 @@ mod table;
 mod variable;
 
 use crate::abi::{self, POINTER};
-use crate::compiler::{CraneliftCompiler, Scratch, external_name};
+use crate::compiler::{CraneliftCompiler, Scratch, external_name, host_call_name};
 use crate::traps::{UNREACHED, trap_code};
 use control::Frame;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AliasRegion, AliasRegionData, ExtFuncData, ExternalName, FuncRef, GlobalValueData, InstBuilder,
-    MemFlagsData, SigRef, SourceLoc, StackSlot, Type, Value, types,
+    MemFlagsData, SigRef, Signature, SourceLoc, StackSlot, Type, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
+use debug::FrameSlots;
 use exception::Handler;
 use interrupt::Interruption;
 use std::collections::HashMap;
@@ -42,8 +45,8 @@ use waxwing_environ::compile::{
     BranchHint, CompileError, FunctionBodyData, ModuleTranslation, RelocTarget,
 };
 use waxwing_environ::{
-    BuiltinFunctionIndex, DefinedFuncIndex, FuncIndex, ModuleTypeIndex, StoreContextOffsets, Trap,
-    Tunables, VMOffsets, WasmValType,
+    BuiltinFunctionIndex, DefinedFuncIndex, FuncIndex, HostCall, ModuleTypeIndex,
+    StoreContextOffsets, Trap, Tunables, VMOffsets, WasmValType,
 };
 
 /// What is allocated once and used for one function after another.
@@ -163,6 +166,8 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     /// Whether GC references have to be in stack maps.
     tracks: bool,
     interruption: Interruption,
+    /// Where the frame keeps what debuggers ask for, if they may.
+    slots: Option<FrameSlots>,
 }
 
 /// Validates `body` and builds the function in `scratch`.
@@ -209,6 +214,7 @@ pub(crate) fn translate(
         operand_types: [None; gc::KNOWN_OPERANDS],
         tracks: gc::needs_stack_maps(translation.tunables.collector),
         interruption: Interruption::default(),
+        slots: None,
     };
     if t.tracks {
         t.builder
@@ -220,12 +226,16 @@ pub(crate) fn translate(
     t.control.clear();
     t.handlers.clear();
     t.check_simd(ty.params().iter().chain(ty.results()))?;
+    t.builder.set_srcloc(SourceLoc::new(t.body_start));
+    if translation.is_debugged() {
+        t.keep_vmctx();
+    }
     for (i, param) in ty.params().iter().enumerate() {
         let var = t.declare_local(*param);
         let value = t.builder.block_params(entry)[2 + i];
         t.builder.def_var(var, value);
+        t.keep_local(i as u32, value);
     }
-    t.builder.set_srcloc(SourceLoc::new(t.body_start));
     t.check_stack();
     t.declare_locals(&body)?;
     // Variables from here on are no locals.
@@ -342,6 +352,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
                 for _ in 0..count {
                     let var = self.declare_local(ty);
                     self.builder.def_var(var, zero);
+                    self.keep_local(var.as_u32(), zero);
                 }
             }
         }
@@ -353,6 +364,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         if self.is_tracked(ty) {
             self.builder.declare_var_needs_stack_map(var);
         }
+        self.declare_slot(ty);
         var
     }
 
@@ -504,6 +516,21 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         all.push(self.vmctx);
         all.extend_from_slice(args);
         let call = self.ins().call(callee, &all);
+        self.builder.inst_results(call).first().copied()
+    }
+
+    /// Calls the host from bytecode.
+    fn call_host(&mut self, call: HostCall, signature: Signature, args: &[Value]) -> Option<Value> {
+        let func = &mut self.builder.func;
+        let name = func.declare_imported_user_function(host_call_name(call));
+        let signature = self.builder.import_signature(signature);
+        let callee = self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: false,
+            patchable: false,
+        });
+        let call = self.ins().call(callee, args);
         self.builder.inst_results(call).first().copied()
     }
 

@@ -22,12 +22,14 @@ impl FuncTranslator<'_, '_> {
                 let value = self.canonical(value);
                 self.builder
                     .def_var(Variable::from_u32(*local_index), value);
+                self.keep_local(*local_index, value);
             }
             Operator::LocalTee { local_index } => {
                 let value = self.pop();
                 let value = self.canonical(value);
                 self.builder
                     .def_var(Variable::from_u32(*local_index), value);
+                self.keep_local(*local_index, value);
                 self.push(value);
             }
             Operator::GlobalGet { global_index } => {

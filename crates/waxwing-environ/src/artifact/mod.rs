@@ -13,7 +13,8 @@
 //! | `.waxwing.names` | the [function names](crate::FunctionNames) |
 //! | `.waxwing.data` | data segments and memory images, page-aligned |
 //! | `.waxwing.check` | the [checksum] of the sections that loading relies on |
-//! | `.debug_*` | the module's DWARF, if configured |
+//! | `.debug_*` | the module's DWARF and its DWARF package, if configured |
+//! | `.waxwing.gdb` | the [object](debug_object) for native debuggers, if configured |
 //! | `.eh_frame` | unwind information, if configured |
 //!
 //! The file has the byte order of its target, but that of bytecode, which is for hosts of several kinds, is
@@ -24,6 +25,7 @@
 //! used in place. `.eh_frame` follows `.text`, whose length is such a multiple too, immediately.
 
 mod check;
+pub mod debug_object;
 mod function_table;
 mod header;
 
@@ -54,6 +56,8 @@ pub const SECTION_DATA: &str = ".waxwing.data";
 /// The section of the [checksum] of the engine, info and funcs sections and the unwind
 /// information, in this order.
 pub const SECTION_CHECK: &str = ".waxwing.check";
+/// The section of the [object](debug_object) for native debuggers, if configured.
+pub const SECTION_DEBUG_OBJECT: &str = ".waxwing.gdb";
 /// The section of unwind information, if configured.
 pub const SECTION_EH_FRAME: &str = ".eh_frame";
 

@@ -1,5 +1,6 @@
 //! From compiled functions to the artifact.
 
+use super::debug_object;
 use super::{CompileError, CompiledFunction, Compiler, ModuleTranslation, RelocTarget};
 use crate::address_map::encode_address_map;
 use crate::artifact::{self, ArtifactHeader, ArtifactInfo, FunctionLoc, FunctionTableBuilder};
@@ -112,8 +113,22 @@ pub fn link(
         let kind = SectionKind::ReadOnlyData;
         sections.add(artifact::SECTION_DATA, kind, data, page_align);
     }
-    for (name, bytes) in &translation.debug_sections {
-        sections.add(name, SectionKind::Debug, bytes.to_vec(), 1);
+    if translation.keep_debug_sections {
+        for (name, bytes) in &translation.debug_sections {
+            sections.add(name, SectionKind::Debug, bytes.to_vec(), 1);
+        }
+        for (name, bytes) in &translation.package_sections {
+            sections.add(name, SectionKind::Debug, bytes.to_vec(), 1);
+        }
+    }
+    if translation.tunables.debug_info {
+        let debug = compiler.debug_sections(translation, &placed)?;
+        let names = names(translation, compiled);
+        let symbols = placed.iter().map(|(start, f)| (*start, f.code.len()));
+        let symbols: Vec<_> = symbols.zip(names).collect();
+        let object = new_object(compiler.triple())?;
+        let bytes = debug_object::build(object, text_len, &debug, &symbols)?;
+        sections.add_metadata(artifact::SECTION_DEBUG_OBJECT, bytes);
     }
     let mut elf = object.write().map_err(codegen_error)?;
     if is_bytecode(compiler.triple())
@@ -126,6 +141,28 @@ pub fn link(
 
 /// Where in an ELF header `e_machine` is.
 const E_MACHINE: std::ops::Range<usize> = 18..20;
+
+/// The names by which debuggers know all code, in the order of its places.
+fn names<'a>(
+    translation: &'a ModuleTranslation<'_>,
+    compiled: &'a CompiledModule,
+) -> impl Iterator<Item = String> + use<'a> {
+    let functions = compiled.functions.keys().map(|index| {
+        let func = translation.module.func_index(index);
+        let names = &translation.function_names;
+        match names.binary_search_by_key(&func, |(named, _)| *named) {
+            Ok(at) => names[at].1.to_string(),
+            Err(_) => format!("wasm_function_{}", func.index()),
+        }
+    });
+    let entries = compiled.array_to_wasm.iter();
+    let exits = compiled.wasm_to_array.iter();
+    let builtins = compiled.builtins.iter();
+    functions
+        .chain(entries.map(|(ty, _)| format!("waxwing_host_to_wasm_{}", ty.index())))
+        .chain(exits.map(|(ty, _)| format!("waxwing_wasm_to_host_{}", ty.index())))
+        .chain(builtins.map(|(builtin, _)| format!("waxwing_builtin_{}", builtin.name())))
+}
 
 fn codegen_error(error: impl core::fmt::Display) -> CompileError {
     CompileError::Codegen(format!("failed to write the artifact: {error}"))

@@ -1,6 +1,7 @@
 //! What a compiler is: from a [`ModuleTranslation`] to [`CompiledFunction`]s to an artifact.
 
 mod branch_hints;
+mod debug_object;
 mod link;
 mod memory_image;
 mod table_image;
@@ -8,6 +9,7 @@ mod translate;
 mod types;
 
 pub use branch_hints::{BranchHint, BranchHints};
+pub use debug_object::DebugSection;
 pub use link::{Artifact, CompiledModule, link};
 pub use translate::{FunctionBodyData, ModuleTranslation};
 pub use types::TypeConverter;
@@ -17,6 +19,7 @@ use crate::call_sites::{HandlerTable, StackMap};
 use crate::{BuiltinFunctionIndex, DefinedFuncIndex, Trap, WasmFuncType};
 use core::any::Any;
 use core::fmt;
+use core::ops::Range;
 
 /// Why a module could not be compiled.
 #[derive(Debug)]
@@ -62,6 +65,18 @@ impl From<wasmparser::Error> for CompileError {
     }
 }
 
+/// Where compiled functions are kept from one compilation to the next, by keys of the compiler's: for
+/// compiling modules again of which little has changed.
+///
+/// What is stored is trusted: it becomes machine code. It must come back as it was given, or not at all.
+pub trait CacheStore: Send + Sync + fmt::Debug {
+    /// What is stored under `key`, if anything is.
+    fn get(&self, key: &[u8]) -> Option<std::borrow::Cow<'_, [u8]>>;
+
+    /// Stores `value` under `key`. Returns whether it did, which it need not.
+    fn insert(&self, key: &[u8], value: Vec<u8>) -> bool;
+}
+
 /// What a relocation refers to.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RelocTarget {
@@ -84,6 +99,29 @@ pub struct Relocation {
     pub target: RelocTarget,
 }
 
+/// Where a frame keeps a local: see [`FrameVariables`].
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct FrameLocal {
+    /// The offset from the canonical frame address.
+    pub offset: i64,
+    /// The size in bytes.
+    pub size: u8,
+    /// Whether the type is one of floats.
+    pub is_float: bool,
+}
+
+/// Where the frame of a function keeps what debuggers ask for, once [`valid_from`](Self::valid_from) is reached. Places are
+/// offsets from the canonical frame address, the caller's stack pointer.
+#[derive(Clone, Debug, Default)]
+pub struct FrameVariables {
+    /// The `VMContext`.
+    pub vmctx: i64,
+    /// The WebAssembly locals, parameters first; none for those of types that are no numbers.
+    pub locals: Vec<Option<FrameLocal>>,
+    /// The offset in the code from which on all of it is there.
+    pub valid_from: u32,
+}
+
 /// The code of one function, with all that belongs to it. Offsets are relative to the code.
 pub struct CompiledFunction {
     /// The machine code.
@@ -103,6 +141,10 @@ pub struct CompiledFunction {
     pub handlers: Vec<HandlerTable>,
     /// Unwind information, in the compiler's own form.
     pub unwind: Option<Box<dyn Any + Send + Sync>>,
+    /// Where the body is in the wasm binary, if the function comes from there.
+    pub body: Option<Range<u64>>,
+    /// Where debuggers find variables, if [`ModuleTranslation::is_debugged`] says that they may ask.
+    pub variables: Option<FrameVariables>,
     /// The compiler's intermediate representation as text, when it was asked for.
     pub clif: Option<String>,
 }
@@ -159,6 +201,15 @@ pub trait Compiler: Send + Sync {
         text_len: u64,
         functions: &[(u64, &CompiledFunction)],
     ) -> Result<Option<Vec<u8>>, CompileError>;
+
+    /// DWARF of the target for `functions`, pairs of text offset and function in order of their offset, of which the first are
+    /// the module's own: what is there of frames, and what the module's own DWARF says of its functions. What that
+    /// says wrong or in a form that cannot be expressed is left out.
+    fn debug_sections(
+        &self,
+        translation: &ModuleTranslation<'_>,
+        functions: &[(u64, &CompiledFunction)],
+    ) -> Result<Vec<DebugSection>, CompileError>;
 
     /// The target.
     fn triple(&self) -> &target_lexicon::Triple;

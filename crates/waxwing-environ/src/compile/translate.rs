@@ -49,6 +49,10 @@ pub struct ModuleTranslation<'data> {
     pub data: DataSection<'data>,
     /// DWARF sections of the binary, by name. They become sections of the artifact.
     pub debug_sections: Vec<(&'data str, &'data [u8])>,
+    /// Sections of the DWARF package that belongs to the binary, by name. They become sections of the artifact.
+    pub package_sections: Vec<(String, std::borrow::Cow<'data, [u8]>)>,
+    /// Whether the sections of the binary and of the package do become sections of the artifact.
+    pub keep_debug_sections: bool,
 }
 
 /// The contents of the artifact's data section.
@@ -123,6 +127,11 @@ impl<'data> ModuleTranslation<'data> {
             offset: bytes.len() as u64,
         })?;
         translator.finish(wasm_types, tunables)
+    }
+
+    /// Whether frames have to keep variables where debuggers find them.
+    pub fn is_debugged(&self) -> bool {
+        self.tunables.debug_info && !self.debug_sections.is_empty()
     }
 }
 
@@ -513,6 +522,8 @@ impl<'data> Translator<'data> {
             branch_hints: self.branch_hints,
             data,
             debug_sections: self.debug_sections,
+            package_sections: Vec::new(),
+            keep_debug_sections: true,
         })
     }
 

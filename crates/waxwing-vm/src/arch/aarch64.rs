@@ -2,6 +2,10 @@
 
 use std::arch::asm;
 
+/// `e_machine` of ELF files for this CPU.
+#[cfg(feature = "profiling")]
+pub(crate) const ELF_MACHINE: u16 = 183;
+
 /// The calling function's stack pointer, within a few words.
 #[inline(always)]
 pub(crate) fn stack_pointer() -> usize {
@@ -127,4 +131,79 @@ pub(crate) unsafe fn clean_instruction_cache(ptr: *const u8, len: usize) {
     }
     // SAFETY: barriers.
     unsafe { asm!("dsb ish", "isb", options(nostack)) };
+}
+
+/// Continues on another stack: saves here what a function preserves, exchanges the stack pointer with the one at
+/// `other`, and returns there.
+///
+/// # Safety
+///
+/// At `other` is the stack pointer that this function left there when it was last called on that
+/// stack, or one that [`prepare_stack`] made, and nobody else goes on from there.
+#[cfg(unix)]
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn switch_stacks(other: *mut usize) {
+    std::arch::naked_asm!(
+        "stp x29, x30, [sp, #-160]!",
+        "stp x19, x20, [sp, #16]",
+        "stp x21, x22, [sp, #32]",
+        "stp x23, x24, [sp, #48]",
+        "stp x25, x26, [sp, #64]",
+        "stp x27, x28, [sp, #80]",
+        "stp d8, d9, [sp, #96]",
+        "stp d10, d11, [sp, #112]",
+        "stp d12, d13, [sp, #128]",
+        "stp d14, d15, [sp, #144]",
+        "ldr x9, [x0]",
+        "mov x10, sp",
+        "str x10, [x0]",
+        "mov sp, x9",
+        "ldp x19, x20, [sp, #16]",
+        "ldp x21, x22, [sp, #32]",
+        "ldp x23, x24, [sp, #48]",
+        "ldp x25, x26, [sp, #64]",
+        "ldp x27, x28, [sp, #80]",
+        "ldp d8, d9, [sp, #96]",
+        "ldp d10, d11, [sp, #112]",
+        "ldp d12, d13, [sp, #128]",
+        "ldp d14, d15, [sp, #144]",
+        "ldp x29, x30, [sp], #160",
+        "ret",
+    )
+}
+
+/// The oldest frame of a new stack, in which unwinding ends.
+#[cfg(unix)]
+#[unsafe(naked)]
+unsafe extern "C" fn start_on_stack() {
+    std::arch::naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined x30",
+        "mov x0, x20",
+        "blr x19",
+        "brk #1",
+        ".cfi_endproc",
+    )
+}
+
+/// Makes a stack that [`switch_stacks`] can continue on: there `entry(arg)` is called, on a stack whose end is `top`. Returns its
+/// stack pointer.
+///
+/// # Safety
+///
+/// The memory below `top`, which is 16-byte aligned, is not used by anybody else.
+#[cfg(unix)]
+pub(crate) unsafe fn prepare_stack(
+    top: usize,
+    entry: unsafe extern "C" fn(*const ()) -> !,
+    arg: *const (),
+) -> usize {
+    let mut frame = [0_usize; 22];
+    frame[1] = start_on_stack as *const () as usize;
+    frame[2] = entry as usize;
+    frame[3] = arg as usize;
+    let sp = top - size_of_val(&frame);
+    // SAFETY: the memory is nobody else's.
+    unsafe { (sp as *mut [usize; 22]).write(frame) };
+    sp
 }

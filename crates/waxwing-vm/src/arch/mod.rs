@@ -1,4 +1,4 @@
-//! The instruction set, chosen once: stack frames and the transfer of control that a trap is.
+//! The instruction set, chosen once: stack frames, the transfer of control that a trap is, and the switch between stacks.
 //!
 //! Generated code keeps frame pointers. On all architectures, and in bytecode, a frame pointer addresses a pair: the
 //! caller's frame pointer, and above it the address to return to.

@@ -2,6 +2,10 @@
 
 use std::arch::asm;
 
+/// `e_machine` of ELF files for this CPU.
+#[cfg(feature = "profiling")]
+pub(crate) const ELF_MACHINE: u16 = 62;
+
 /// The calling function's stack pointer, within a few words.
 #[inline(always)]
 pub(crate) fn stack_pointer() -> usize {
@@ -79,3 +83,93 @@ pub(crate) unsafe fn caller_fp(fp: usize) -> usize {
 /// Instruction fetch is coherent with stores.
 #[cfg(all(unix, not(target_os = "macos")))]
 pub(crate) unsafe fn clean_instruction_cache(_ptr: *const u8, _len: usize) {}
+
+/// Continues on another stack: saves here what a function preserves, exchanges the stack pointer with the one at
+/// `other`, and returns there.
+///
+/// # Safety
+///
+/// At `other` is the stack pointer that this function left there when it was last called on that
+/// stack, or one that [`prepare_stack`] made, and nobody else goes on from there.
+#[cfg(unix)]
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn switch_stacks(other: *mut usize) {
+    std::arch::naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, 8",
+        "stmxcsr [rsp]",
+        "fnstcw [rsp + 4]",
+        "mov rax, [rdi]",
+        "mov [rdi], rsp",
+        "mov rsp, rax",
+        "ldmxcsr [rsp]",
+        "fldcw [rsp + 4]",
+        "add rsp, 8",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+    )
+}
+
+/// The oldest frame of a new stack, in which unwinding ends.
+#[cfg(unix)]
+#[unsafe(naked)]
+unsafe extern "C" fn start_on_stack() {
+    std::arch::naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
+        "mov rdi, r12",
+        "call rbx",
+        "ud2",
+        ".cfi_endproc",
+    )
+}
+
+/// Makes a stack that [`switch_stacks`] can continue on: there `entry(arg)` is called, on a stack whose end is `top`. Returns its
+/// stack pointer.
+///
+/// # Safety
+///
+/// The memory below `top`, which is 16-byte aligned, is not used by anybody else.
+#[cfg(unix)]
+pub(crate) unsafe fn prepare_stack(
+    top: usize,
+    entry: unsafe extern "C" fn(*const ()) -> !,
+    arg: *const (),
+) -> usize {
+    let mut control_words = 0_u64;
+    // SAFETY: stores two words of 4 and of 2 bytes.
+    unsafe {
+        asm!(
+            "stmxcsr [{0}]",
+            "fnstcw [{0} + 4]",
+            in(reg) &mut control_words,
+            options(nostack, preserves_flags),
+        )
+    };
+    let frame = [
+        control_words as usize,
+        0,
+        0,
+        0,
+        arg as usize,
+        entry as usize,
+        0,
+        start_on_stack as *const () as usize,
+        0,
+        0,
+    ];
+    let sp = top - size_of_val(&frame);
+    // SAFETY: the memory is nobody else's.
+    unsafe { (sp as *mut [usize; 10]).write(frame) };
+    sp
+}

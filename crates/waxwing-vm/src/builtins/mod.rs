@@ -255,6 +255,17 @@ fn memory_fill(
     })
 }
 
+fn memory_move(_caller: Caller, dst: *mut c_void, src: *mut c_void, len: *mut c_void) {
+    // SAFETY: generated code has checked that both ranges are in bounds of memories, which nobody else uses as they are not
+    // shared.
+    unsafe { dst.cast::<u8>().copy_from(src.cast(), len.addr()) };
+}
+
+fn memory_set(_caller: Caller, dst: *mut c_void, value: u32, len: *mut c_void) {
+    // SAFETY: as for `memory_move`.
+    unsafe { dst.cast::<u8>().write_bytes(value as u8, len.addr()) };
+}
+
 fn memory_init(
     caller: Caller,
     memory: u32,

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn marked_cards_are_found_once() {
-        let heap = GcHeap::new(true).unwrap();
+        let heap = GcHeap::new(true, None).unwrap();
         let card = |i: u32| HEAP_START + i * CARD_SIZE;
         let all = HEAP_START..card(20) + 8;
         heap.mark_cards(card(2)..card(2));

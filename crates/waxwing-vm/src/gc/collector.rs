@@ -257,7 +257,7 @@ pub(super) fn allocate_bytes(store: &mut dyn VMStore, size: u32) -> Result<Optio
                 if store.core().gc().heap.is_some() {
                     return Ok(None);
                 }
-                store.core_mut().gc_mut().ensure_heap()?;
+                store.core_mut().ensure_gc_heap()?;
             }
         }
     }

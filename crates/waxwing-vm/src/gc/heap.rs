@@ -8,12 +8,14 @@
 //! table (see `cards`) is committed from the start if there is one: it has memory for what was used
 //! of it, about a 500th of the heap, which does not count as memory of the heap.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use waxwing_environ::gc::{GC_CARDS_SIZE, GC_HEAP_GUARD, GC_HEAP_NULL_GUARD, GC_HEAP_RESERVATION};
 
+use crate::allocator::{Pool, PooledGcHeap};
 use crate::mmap::Mmap;
 
 /// Where the first object can be.
@@ -23,9 +25,27 @@ pub(super) const HEAP_END: u32 = (GC_HEAP_RESERVATION - GC_HEAP_NULL_GUARD as u6
 /// Memory is committed in multiples of this: a multiple of every host's page size.
 pub(super) const COMMIT_UNIT: u32 = 0x1_0000;
 
+/// Whose the address space is.
+enum Reservation {
+    Own(Mmap),
+    Pooled(PooledGcHeap),
+}
+
+impl Deref for Reservation {
+    type Target = Mmap;
+
+    #[inline]
+    fn deref(&self) -> &Mmap {
+        match self {
+            Reservation::Own(mmap) => mmap,
+            Reservation::Pooled(heap) => heap,
+        }
+    }
+}
+
 /// The address space of a store's objects.
 pub(super) struct GcHeap {
-    mmap: Mmap,
+    mmap: Reservation,
     base: NonNull<u8>,
 }
 
@@ -35,14 +55,21 @@ unsafe impl Send for GcHeap {}
 unsafe impl Sync for GcHeap {}
 
 impl GcHeap {
-    /// Reserves the address space. The card table is accessible if there are to be `cards`.
-    pub(super) fn new(cards: bool) -> Result<GcHeap> {
+    /// Reserves the address space, or takes some from the pool. The card table is accessible if there are to be `cards`.
+    pub(super) fn new(cards: bool, pool: Option<&Arc<Pool>>) -> Result<GcHeap> {
         let size = u64::from(GC_CARDS_SIZE) + GC_HEAP_RESERVATION + GC_HEAP_GUARD;
         let size = usize::try_from(size)
             .context("a garbage-collected heap needs a 64-bit address space")?;
         let accessible = if cards { GC_CARDS_SIZE as usize } else { 0 };
-        let mmap = Mmap::accessible_reserved(accessible, size)
-            .context("failed to reserve a garbage-collected heap")?;
+        let reserve = || {
+            Mmap::accessible_reserved(accessible, size)
+                .context("failed to reserve a garbage-collected heap")
+        };
+        // What the last user of one from the pool committed is still accessible, and zeros.
+        let mmap = match pool {
+            Some(pool) => Reservation::Pooled(pool.gc_heap(reserve)?),
+            None => Reservation::Own(reserve()?),
+        };
         let start = NonNull::new(mmap.as_mut_ptr()).expect("reservations are not null");
         // SAFETY: the reservation is longer than the card table.
         let base = unsafe { start.add(GC_CARDS_SIZE as usize) };
@@ -87,7 +114,7 @@ mod tests {
 
     #[test]
     fn committed_memory_is_zero_again_after_it_was_given_back() {
-        let heap = GcHeap::new(false).unwrap();
+        let heap = GcHeap::new(false, None).unwrap();
         let range = HEAP_START..HEAP_START + 2 * COMMIT_UNIT;
         heap.commit(range.clone()).unwrap();
         // SAFETY: the range was committed.

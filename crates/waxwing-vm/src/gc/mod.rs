@@ -33,6 +33,7 @@ pub(crate) use array::segment_bytes;
 pub use host_values::alloc_extern;
 pub(crate) use types::GcType;
 
+use crate::allocator::Allocator;
 use crate::instance::InstanceId;
 use crate::store::VMStore;
 use crate::store_context::VMStoreContext;
@@ -128,13 +129,14 @@ impl GcStore {
     }
 
     /// Makes the heap, if there is none yet.
-    pub(crate) fn ensure_heap(&mut self) -> Result<()> {
+    pub(crate) fn ensure_heap(&mut self, allocator: &Allocator) -> Result<()> {
         ensure!(
             self.algorithm.is_some(),
             "objects of the garbage-collected heap need an engine with a garbage collector"
         );
         if self.heap.is_none() {
-            let heap = GcHeap::new(self.algorithm == Some(GcCollector::Copying))?;
+            let cards = self.algorithm == Some(GcCollector::Copying);
+            let heap = GcHeap::new(cards, allocator.pool())?;
             self.context().gc_heap.set(heap.base().as_ptr());
             self.context().gc_next.set(HEAP_START);
             self.context().gc_end.set(HEAP_START);

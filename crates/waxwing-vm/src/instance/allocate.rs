@@ -13,6 +13,7 @@ use waxwing_environ::{
 };
 
 use super::{Instance, InstanceId};
+use crate::allocator::InstancePermit;
 use crate::builtins::BUILTINS;
 use crate::imports::Imports;
 use crate::loaded_module::LoadedModule;
@@ -29,8 +30,13 @@ pub(super) const HEADER_SIZE: usize = size_of::<Instance>().next_multiple_of(ALI
 
 const _: () = assert!(align_of::<Instance>() <= ALIGN);
 
+/// The bytes that an instance takes, without its memories and tables.
+pub(crate) fn instance_size(module: &LoadedModule) -> usize {
+    HEADER_SIZE + module.offsets().size_of_vmctx() as usize
+}
+
 fn layout(module: &LoadedModule) -> Result<Layout> {
-    let size = HEADER_SIZE + module.offsets().size_of_vmctx() as usize;
+    let size = instance_size(module);
     Layout::from_size_align(size, ALIGN)
         .map_err(|_| anyhow!("an instance of {size:#x} bytes exceeds the address space"))
 }
@@ -63,6 +69,7 @@ impl InstanceHandle {
         module: &Arc<LoadedModule>,
         imports: Imports<'_>,
         (memories, tables, tag_ids): OwnedItems,
+        permit: Option<InstancePermit>,
     ) -> Result<InstanceHandle> {
         check_imports(module, &imports)?;
         let layout = layout(module)?;
@@ -86,6 +93,7 @@ impl InstanceHandle {
             passive_elements: HashMap::new(),
             dropped_elements: EntitySet::new(),
             dropped_data: EntitySet::new(),
+            _permit: permit,
         };
         // SAFETY: both records fit the new allocation at these places, see `layout`.
         unsafe {

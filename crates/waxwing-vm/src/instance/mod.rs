@@ -30,10 +30,13 @@ use waxwing_environ::{
 };
 
 pub(crate) use allocate::InstanceHandle;
+#[cfg(feature = "pooling-allocator")]
+pub(crate) use allocate::instance_size;
 pub use exports::VMExport;
 pub(crate) use initialize::InstanceEnv;
 pub(crate) use initialize::{initialize, is_gc_type};
 
+use crate::allocator::InstancePermit;
 use crate::loaded_module::LoadedModule;
 use crate::memory::{Memory, SharedMemory, declared_maximum, size_after_growth};
 use crate::store::VMStore;
@@ -62,6 +65,8 @@ pub struct Instance {
     passive_elements: HashMap<ElemIndex, Box<[u32]>>,
     dropped_elements: EntitySet<ElemIndex>,
     dropped_data: EntitySet<DataIndex>,
+    /// The right to be one, if their number is limited.
+    _permit: Option<InstancePermit>,
 }
 
 impl Instance {

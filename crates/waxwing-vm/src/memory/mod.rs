@@ -1,5 +1,7 @@
 //! [`Memory`]: a linear memory, which belongs to a store or is shared between several.
 
+mod backing;
+mod host;
 mod parking_lot;
 mod racy;
 mod shared;
@@ -7,10 +9,14 @@ mod storage;
 
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use anyhow::Result;
 use waxwing_environ::{Trap, Tunables};
 
+use crate::allocator::{Affinity, Allocator, Pool, StoreKey};
+
+pub use host::{HostMemories, LinearMemory};
 pub(crate) use parking_lot::notify;
 pub(crate) use racy::{copy as racy_copy, fill as racy_fill, write as racy_write};
 pub use shared::SharedMemory;
@@ -45,16 +51,32 @@ impl Memory {
     ///
     /// Fails if the system lacks the address space or memory, or the contents cannot be mapped.
     pub(crate) fn new(
+        allocator: &Allocator,
         ty: &waxwing_environ::Memory,
         tunables: &Tunables,
         contents: InitialContents<'_>,
     ) -> Result<Memory> {
-        let storage = Storage::new(ty, tunables, contents)?;
+        let storage = Storage::new(allocator, ty, tunables, contents)?;
         Ok(if ty.shared {
             Memory::Shared(SharedMemory::from_storage(storage))
         } else {
             Memory::Unshared(storage)
         })
+    }
+
+    /// A memory of type `ty`, which is not a shared one, in a slot of a pool.
+    ///
+    /// # Errors
+    ///
+    /// Fails if all slots are in use, the memory is too large for them, or the contents cannot be mapped.
+    pub(crate) fn pooled(
+        pool: &Arc<Pool>,
+        affinity: Affinity,
+        key: &StoreKey,
+        ty: &waxwing_environ::Memory,
+        contents: InitialContents<'_>,
+    ) -> Result<Memory> {
+        Storage::pooled(pool, affinity, key, ty, contents).map(Memory::Unshared)
     }
 
     /// The memory as one that others may use too, if it is.

@@ -11,6 +11,7 @@ use waxwing_environ::{Trap, Tunables};
 
 use super::storage::{InitialContents, Storage};
 use super::{WaitResult, atomic_address, parking_lot, size_after_growth};
+use crate::allocator::Allocator;
 use crate::vmcontext::VMMemoryDefinition;
 
 /// A linear memory that several stores, and threads, may use.
@@ -51,9 +52,13 @@ impl SharedMemory {
     ///
     /// Fails if the type is that of a memory that is not shared, or the system lacks the address space or
     /// memory.
-    pub fn new(ty: &waxwing_environ::Memory, tunables: &Tunables) -> Result<SharedMemory> {
+    pub fn new(
+        allocator: &Allocator,
+        ty: &waxwing_environ::Memory,
+        tunables: &Tunables,
+    ) -> Result<SharedMemory> {
         ensure!(ty.shared, "the memory's type is not a shared one");
-        let storage = Storage::new(ty, tunables, InitialContents::Zeros)?;
+        let storage = Storage::new(allocator, ty, tunables, InitialContents::Zeros)?;
         Ok(SharedMemory::from_storage(storage))
     }
 
@@ -256,7 +261,7 @@ mod tests {
             memory_reservation: 0,
             ..Tunables::default()
         };
-        SharedMemory::new(&ty, &tunables).unwrap()
+        SharedMemory::new(&Allocator::default(), &ty, &tunables).unwrap()
     }
 
     #[test]

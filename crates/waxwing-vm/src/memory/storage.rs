@@ -6,34 +6,38 @@
 //! ```
 //!
 //! A memory grows in place by making more of its reservation accessible. Beyond the reservation it is
-//! moved to a new one, if its type and the engine's settings allow that generated code reloads the base.
+//! moved to a new one, if its type and the engine's settings allow that generated code reloads the base. Where the
+//! bytes are is up to the [`Backing`].
 
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use waxwing_environ::{MemoryImageFacts, Tunables};
 
+use super::backing::{Backing, Plan};
+use crate::allocator::{Affinity, Allocator, MemoryRequest, Pool, StoreKey, keys};
 use crate::memory_image::MemoryImage;
-use crate::mmap::{Mmap, round_up_to_host_pages};
+use crate::mmap::round_up_to_host_pages;
 
 /// The bytes of a linear memory, and how they may grow.
 #[derive(Debug)]
 pub struct Storage {
     ty: waxwing_environ::Memory,
-    mapping: Mmap,
-    /// Bytes of guard before the first byte.
-    pre_guard: usize,
-    /// Bytes after the last reserved one that stay inaccessible.
-    guard: usize,
-    /// Bytes from the base that the memory may use without moving.
-    reserved: usize,
-    /// Bytes from the base that are accessible, in host pages.
-    accessible: usize,
+    backing: Backing,
+    /// The address of the first byte.
+    base: NonNull<u8>,
     /// The size in bytes.
     size: usize,
     may_move: bool,
-    reservation_for_growth: usize,
+    /// The protection keys that a thread needs rights to, if any.
+    rights: u32,
 }
+
+// SAFETY: the base is an address in the backing, which belongs to the value and to no thread.
+unsafe impl Send for Storage {}
+// SAFETY: as above; shared references only tell the address.
+unsafe impl Sync for Storage {}
 
 /// The initial contents of a memory.
 #[derive(Copy, Clone)]
@@ -41,7 +45,7 @@ pub(crate) enum InitialContents<'a> {
     /// Zeros.
     Zeros,
     /// An image to map.
-    Image(&'a MemoryImage),
+    Image(&'a Arc<MemoryImage>),
     /// Bytes to copy, and where they belong.
     Copy(&'a MemoryImageFacts, &'a [u8]),
 }
@@ -51,6 +55,16 @@ fn to_usize(bytes: u64) -> Result<usize> {
         .map_err(|_| anyhow!("{bytes:#x} bytes of linear memory exceed the address space"))
 }
 
+fn minimal_size(ty: &waxwing_environ::Memory) -> Result<usize> {
+    let minimum = ty.minimum_byte_size().ok_or_else(|| {
+        anyhow!(
+            "a minimum of {} pages exceeds the address space",
+            ty.limits.min
+        )
+    })?;
+    to_usize(minimum)
+}
+
 impl Storage {
     /// A memory of type `ty`, of its minimal size.
     ///
@@ -58,17 +72,12 @@ impl Storage {
     ///
     /// Fails if the system lacks the address space or memory, or the contents cannot be mapped.
     pub(crate) fn new(
+        allocator: &Allocator,
         ty: &waxwing_environ::Memory,
         tunables: &Tunables,
         contents: InitialContents<'_>,
     ) -> Result<Storage> {
-        let minimum = ty.minimum_byte_size().ok_or_else(|| {
-            anyhow!(
-                "a minimum of {} pages exceeds the address space",
-                ty.limits.min
-            )
-        })?;
-        let size = to_usize(minimum)?;
+        let size = minimal_size(ty)?;
         // Images are made of whole pages of the artifact, of which the memory may end within the last.
         let image_end = match contents {
             InitialContents::Image(image) => image
@@ -78,22 +87,33 @@ impl Storage {
             InitialContents::Zeros | InitialContents::Copy(..) => 0,
         };
         let accessible = round_up_to_host_pages(size)?.max(round_up_to_host_pages(image_end)?);
-        let mut memory = Storage {
-            ty: *ty,
-            mapping: Mmap::empty(),
-            pre_guard: 0,
-            guard: round_up_to_host_pages(to_usize(tunables.memory_guard_size)?)?,
+        let guard = round_up_to_host_pages(to_usize(tunables.memory_guard_size)?)?;
+        let plan = Plan {
+            ty,
+            size,
+            accessible,
             reserved: round_up_to_host_pages(to_usize(tunables.memory_reservation)?)?
                 .max(accessible),
-            accessible,
+            fixed: ty.never_moves(tunables),
+            pre_guard: if tunables.guard_before_linear_memory {
+                guard
+            } else {
+                0
+            },
+            guard,
+            room_for_growth: round_up_to_host_pages(to_usize(
+                tunables.memory_reservation_for_growth,
+            )?)?,
+        };
+        let backing = reserve(allocator, plan)?;
+        let mut memory = Storage {
+            ty: *ty,
+            base: backing.base(),
+            backing,
             size,
             may_move: tunables.memory_may_move && !ty.shared,
-            reservation_for_growth: to_usize(tunables.memory_reservation_for_growth)?,
+            rights: 0,
         };
-        if tunables.guard_before_linear_memory {
-            memory.pre_guard = memory.guard;
-        }
-        memory.mapping = memory.reserve_initially()?;
         match contents {
             InitialContents::Zeros => {}
             // SAFETY: the image lies within the new reservation, see `accessible`, which nobody uses.
@@ -103,39 +123,41 @@ impl Storage {
         Ok(memory)
     }
 
-    /// Reserves address space for a new memory: all that a shared one, which cannot move, may ever need,
-    /// if there is so much.
-    fn reserve_initially(&mut self) -> Result<Mmap> {
-        if self.ty.shared {
-            let whole = to_usize(self.ty.maximum_byte_size()).and_then(round_up_to_host_pages);
-            let whole = whole.unwrap_or(usize::MAX).max(self.reserved);
-            if let Ok(mapping) = self.reserve(whole, self.accessible) {
-                self.reserved = whole;
-                return Ok(mapping);
-            }
-            let some = self.reserved.saturating_add(self.reservation_for_growth);
-            self.reserved = round_up_to_host_pages(some).unwrap_or(self.reserved);
+    /// A memory of type `ty`, of its minimal size, in a slot of a pool.
+    ///
+    /// # Errors
+    ///
+    /// Fails if all slots are in use, the memory is too large for them, or the contents cannot be mapped.
+    pub(crate) fn pooled(
+        pool: &Arc<Pool>,
+        affinity: Affinity,
+        key: &StoreKey,
+        ty: &waxwing_environ::Memory,
+        contents: InitialContents<'_>,
+    ) -> Result<Storage> {
+        let size = minimal_size(ty)?;
+        let image = match contents {
+            InitialContents::Image(image) => Some(image),
+            InitialContents::Zeros | InitialContents::Copy(..) => None,
+        };
+        let slot = pool.memory(&MemoryRequest {
+            affinity: Some(affinity),
+            size,
+            image,
+            key,
+        })?;
+        let mut memory = Storage {
+            ty: *ty,
+            base: slot.base(),
+            rights: slot.rights(),
+            backing: Backing::Pooled(slot),
+            size,
+            may_move: false,
+        };
+        if let InitialContents::Copy(facts, bytes) = contents {
+            memory.copy_contents(facts, bytes)?;
         }
-        self.reserve(self.reserved, self.accessible)
-    }
-
-    /// Reserves address space for `reserved` bytes and the guards, with `accessible` bytes from the
-    /// base being zeros.
-    fn reserve(&self, reserved: usize, accessible: usize) -> Result<Mmap> {
-        let total = self
-            .pre_guard
-            .checked_add(reserved)
-            .and_then(|bytes| bytes.checked_add(self.guard))
-            .ok_or_else(|| {
-                anyhow!(
-                    "a linear memory of {reserved:#x} bytes and its guards exceed the address space"
-                )
-            })?;
-        let mapping = Mmap::reserve(total)?;
-        let range = self.pre_guard..self.pre_guard + accessible;
-        // SAFETY: nobody uses the new mapping.
-        unsafe { mapping.make_accessible(range)? };
-        Ok(mapping)
+        Ok(memory)
     }
 
     fn copy_contents(&mut self, facts: &MemoryImageFacts, bytes: &[u8]) -> Result<()> {
@@ -156,11 +178,12 @@ impl Storage {
         &self.ty
     }
 
-    /// The address of the first byte; not null, also of a memory of no bytes.
+    /// The address of the first byte; not null, also of a memory of no bytes. From now on the calling thread may
+    /// access the memory.
     #[inline]
     pub fn base(&self) -> NonNull<u8> {
-        let base = self.mapping.as_mut_ptr().wrapping_add(self.pre_guard);
-        NonNull::new(base).expect("mappings are not at address zero and do not wrap around")
+        keys::allow(self.rights);
+        self.base
     }
 
     /// The size in bytes.
@@ -172,7 +195,7 @@ impl Storage {
     /// The addresses that the memory may ever use without moving, and those of its guards. An access in
     /// there that faults is out of bounds.
     pub fn address_range(&self) -> std::ops::Range<usize> {
-        self.mapping.address_range()
+        self.backing.address_range()
     }
 
     /// Makes the memory `new_size` bytes large, which is not less than before.
@@ -188,40 +211,38 @@ impl Storage {
             self.ty.maximum_byte_size()
         );
         debug_assert!(new_size >= self.size);
-        let accessible = round_up_to_host_pages(new_size)?;
-        if accessible > self.reserved {
+        if new_size <= self.backing.capacity() {
+            self.backing.grow_in_place(new_size)?;
+        } else {
             ensure!(
-                self.may_move,
+                self.may_move || matches!(self.backing, Backing::Pooled(_)),
                 "growing the memory to {new_size:#x} bytes exceeds its reservation of {:#x} bytes, and \
                  it may not move; see `Config::memory_reservation` and `Config::memory_may_move`",
-                self.reserved
+                self.backing.capacity()
             );
-            self.relocate(accessible)?;
-        } else if accessible > self.accessible {
-            let range = self.pre_guard + self.accessible..self.pre_guard + accessible;
-            // SAFETY: these pages are reserved by this memory and were inaccessible so far.
-            unsafe { self.mapping.make_accessible(range)? };
-            self.accessible = accessible;
+            self.backing.relocate(self.size, new_size)?;
         }
+        self.base = self.backing.base();
         self.size = new_size;
         Ok(())
     }
+}
 
-    /// Moves the contents to a new reservation of which `accessible` bytes are so.
-    fn relocate(&mut self, accessible: usize) -> Result<()> {
-        let reserved = accessible
-            .checked_add(self.reservation_for_growth)
-            .and_then(|bytes| round_up_to_host_pages(bytes).ok())
-            .ok_or_else(|| anyhow!("a memory of {accessible:#x} bytes has no room for growth"))?;
-        let mapping = self.reserve(reserved, accessible)?;
-        let new_base = mapping.as_mut_ptr().wrapping_add(self.pre_guard);
-        // SAFETY: both ranges are accessible, and the new one is nobody else's.
-        unsafe { new_base.copy_from_nonoverlapping(self.base().as_ptr(), self.size) };
-        self.mapping = mapping;
-        self.reserved = reserved;
-        self.accessible = accessible;
-        Ok(())
+/// Reserves address space for a new memory: all that a shared one, which cannot move, may ever need, if there
+/// is so much; room for growth for one that would have to move.
+fn reserve(allocator: &Allocator, mut plan: Plan<'_>) -> Result<Backing> {
+    if plan.ty.shared {
+        let whole = to_usize(plan.ty.maximum_byte_size()).and_then(round_up_to_host_pages);
+        let reserved = whole.unwrap_or(usize::MAX).max(plan.reserved);
+        if let Ok(backing) = Backing::new(allocator, &Plan { reserved, ..plan }) {
+            return Ok(backing);
+        }
     }
+    if plan.ty.shared || !plan.fixed {
+        let with_room = plan.accessible.saturating_add(plan.room_for_growth);
+        plan.reserved = plan.reserved.max(with_room);
+    }
+    Backing::new(allocator, &plan)
 }
 
 #[cfg(test)]
@@ -281,7 +302,13 @@ mod tests {
     #[test]
     fn memories_grow_in_place_within_their_reservation() {
         let ty = memory_type(1, Some(65536));
-        let mut memory = Storage::new(&ty, &Tunables::default(), InitialContents::Zeros).unwrap();
+        let mut memory = Storage::new(
+            &Allocator::default(),
+            &ty,
+            &Tunables::default(),
+            InitialContents::Zeros,
+        )
+        .unwrap();
         let base = memory.base();
         write(&memory, 0xffff, 7);
         assert!(memory.range(0x1_0000, 1).is_err());
@@ -298,23 +325,32 @@ mod tests {
     #[test]
     fn memories_move_beyond_their_reservation() {
         let ty = memory_type(1, None);
-        let mut memory = Storage::new(&ty, &moving_tunables(), InitialContents::Zeros).unwrap();
-        let base = memory.base();
+        let mut memory = Storage::new(
+            &Allocator::default(),
+            &ty,
+            &moving_tunables(),
+            InitialContents::Zeros,
+        )
+        .unwrap();
         write(&memory, 5, 7);
-        memory.grow_to(0x2_0000).unwrap();
-        assert_ne!(memory.base(), base);
-        assert_eq!((read(&memory, 5), read(&memory, 0x1_ffff)), (7, 0));
-        // The room for growth is used before the memory moves again.
-        let base = memory.base();
-        memory.grow_to(0x4_0000).unwrap();
-        assert_eq!(memory.base(), base);
-        write(&memory, 0x3_ffff, 1);
+        // The room for growth is used before the memory moves.
+        for (in_place, beyond) in [(0x3_0000, 0x4_0000), (0x6_0000, 0x7_0000)] {
+            let base = memory.base();
+            memory.grow_to(in_place).unwrap();
+            assert_eq!(memory.base(), base);
+            write(&memory, in_place as u64 - 1, 1);
+            memory.grow_to(beyond).unwrap();
+            assert_ne!(memory.base(), base);
+            let last = beyond as u64 - 1;
+            assert_eq!((read(&memory, 5), read(&memory, last)), (7, 0));
+        }
 
         let fixed = Tunables {
             memory_may_move: false,
             ..moving_tunables()
         };
-        let mut memory = Storage::new(&ty, &fixed, InitialContents::Zeros).unwrap();
+        let mut memory =
+            Storage::new(&Allocator::default(), &ty, &fixed, InitialContents::Zeros).unwrap();
         let error = memory.grow_to(0x2_0000).unwrap_err();
         assert!(error.to_string().contains("memory_may_move"), "{error}");
         assert_eq!(memory.byte_size(), 0x1_0000);
@@ -326,7 +362,13 @@ mod tests {
             page_size_log2: 0,
             ..memory_type(100, Some(5000))
         };
-        let mut memory = Storage::new(&ty, &moving_tunables(), InitialContents::Zeros).unwrap();
+        let mut memory = Storage::new(
+            &Allocator::default(),
+            &ty,
+            &moving_tunables(),
+            InitialContents::Zeros,
+        )
+        .unwrap();
         assert!(memory.range(99, 1).is_ok());
         assert!(memory.range(100, 1).is_err());
         memory.grow_to(5000).unwrap();
@@ -343,7 +385,8 @@ mod tests {
             guard_before_linear_memory: false,
             ..moving_tunables()
         };
-        let memory = Storage::new(&ty, &bare, InitialContents::Zeros).unwrap();
+        let memory =
+            Storage::new(&Allocator::default(), &ty, &bare, InitialContents::Zeros).unwrap();
         assert_eq!(memory.byte_size(), 0);
         assert!(memory.range(0, 0).is_ok());
         assert!(memory.range(0, 1).is_err());
@@ -352,7 +395,9 @@ mod tests {
                 idx_type: IndexType::I64,
                 ..memory_type(min, None)
             };
-            assert!(Storage::new(&ty, &bare, InitialContents::Zeros).is_err());
+            assert!(
+                Storage::new(&Allocator::default(), &ty, &bare, InitialContents::Zeros).is_err()
+            );
         }
     }
 
@@ -363,7 +408,13 @@ mod tests {
             ..memory_type(min, Some(max))
         };
         let tunables = moving_tunables();
-        let mut memory = Storage::new(&shared(1, 16), &tunables, InitialContents::Zeros).unwrap();
+        let mut memory = Storage::new(
+            &Allocator::default(),
+            &shared(1, 16),
+            &tunables,
+            InitialContents::Zeros,
+        )
+        .unwrap();
         let base = memory.base();
         memory.grow_to(16 << 16).unwrap();
         assert_eq!(memory.base(), base);
@@ -373,7 +424,13 @@ mod tests {
             idx_type: IndexType::I64,
             ..shared(1, 1 << 40)
         };
-        let mut memory = Storage::new(&ty, &tunables, InitialContents::Zeros).unwrap();
+        let mut memory = Storage::new(
+            &Allocator::default(),
+            &ty,
+            &tunables,
+            InitialContents::Zeros,
+        )
+        .unwrap();
         let base = memory.base();
         memory.grow_to(3 << 16).unwrap();
         assert_eq!(memory.base(), base);
@@ -393,7 +450,8 @@ mod tests {
         };
         let bytes: Vec<u8> = (1..=16).collect();
         let contents = InitialContents::Copy(&facts, &bytes);
-        let memory = Storage::new(&ty, &moving_tunables(), contents).unwrap();
+        let memory =
+            Storage::new(&Allocator::default(), &ty, &moving_tunables(), contents).unwrap();
         assert_eq!((read(&memory, 0), read(&memory, 9)), (1, 10));
     }
 
@@ -403,10 +461,22 @@ mod tests {
         use crate::memory_image::ImageSource;
         let bytes = [5u8; 0x1_0000];
         let image = MemoryImage::new(ImageSource::Bytes(&bytes), bytes.len(), 0).unwrap();
-        let image = image.expect("this system maps images");
+        let image = Arc::new(image.expect("this system maps images"));
         let contents = InitialContents::Image(&image);
-        let mut one = Storage::new(&memory_type(1, None), &moving_tunables(), contents).unwrap();
-        let two = Storage::new(&memory_type(1, None), &moving_tunables(), contents).unwrap();
+        let mut one = Storage::new(
+            &Allocator::default(),
+            &memory_type(1, None),
+            &moving_tunables(),
+            contents,
+        )
+        .unwrap();
+        let two = Storage::new(
+            &Allocator::default(),
+            &memory_type(1, None),
+            &moving_tunables(),
+            contents,
+        )
+        .unwrap();
         write(&one, 3, 6);
         one.grow_to(0x10_0000).unwrap();
         assert_eq!(
@@ -419,7 +489,8 @@ mod tests {
             page_size_log2: 0,
             ..memory_type(100, None)
         };
-        let memory = Storage::new(&ty, &moving_tunables(), contents).unwrap();
+        let memory =
+            Storage::new(&Allocator::default(), &ty, &moving_tunables(), contents).unwrap();
         assert_eq!(read(&memory, 99), 5);
         assert!(memory.range(100, 1).is_err());
     }

@@ -6,8 +6,8 @@
 //! - **Frames** are on a stack of the interpreter's, of which a store has one. They have the form of those of machine code,
 //!   so that walking them is the same.
 //! - **Entering**: `VMFuncRef::array_call` is machine code, [`array_call`] for all functions of bytecode. It finds the
-//!   entry trampoline of the callee's type and interprets it. Entries that nest share the stack, and what is below the
-//!   younger one's frames is as it was when that returns.
+//!   entry trampoline of the callee's type and interprets it. Entries that nest share the stack. Whoever calls the host
+//!   puts the machine back to where it was itself: an entry on a fiber that is suspended and forgotten does not.
 //! - **Calls of the host** are an instruction with the number of a [`HostCall`].
 //! - **Faults** are found by the interpreter, and recorded as those of machine code.
 //!
@@ -30,7 +30,9 @@ use crate::builtins::call_builtin;
 use crate::instance::Instance;
 use crate::mmap::Mmap;
 use crate::store::VMStore;
-use crate::traps::{Landing, TrapReason, catch_host, record_bytecode_fault, record_trap};
+use crate::traps::{
+    Landing, TrapReason, catch_host, is_reentry, record_bytecode_fault, record_trap,
+};
 use crate::val_raw::ValRaw;
 use crate::vmcontext::{VMArrayCall, VMContext, VMFuncRef, VMWasmCode};
 
@@ -39,8 +41,9 @@ static RETURN: [u8; 4] = host_call(HostCall::Return.id());
 
 /// What executes the bytecode of a store.
 pub(crate) struct Interpreter {
+    /// At one address as long as the interpreter.
     machine: NonNull<Machine>,
-    _stack: Mmap,
+    stack: Mmap,
 }
 
 impl Interpreter {
@@ -52,13 +55,13 @@ impl Interpreter {
         let machine = Machine::new(low, low + stack.len());
         Ok(Interpreter {
             machine: NonNull::from(Box::leak(Box::new(machine))),
-            _stack: stack,
+            stack,
         })
     }
 
-    /// The machine, at one address as long as the interpreter.
-    pub(crate) fn machine(&self) -> NonNull<Machine> {
-        self.machine
+    /// Where its stack begins.
+    fn stack_top(&self) -> usize {
+        self.stack.address_range().end
     }
 }
 
@@ -102,13 +105,17 @@ pub(crate) unsafe extern "C" fn array_call(
         }
         let code = code.context("the artifact has no way to call a function; compile it again")?;
         // SAFETY: this is the only reference to the store.
-        let machine = unsafe { store.as_mut() }.core_mut().interpreter()?;
-        Ok((machine, code))
+        let interpreter = unsafe { store.as_mut() }.core_mut().interpreter()?;
+        Ok((interpreter.machine, interpreter.stack_top(), code))
     });
-    let Some((machine, code)) = prepared else {
+    let Some((machine, stack_top, code)) = prepared else {
         return false;
     };
-    let execution = Execution { machine, store };
+    let execution = Execution {
+        machine,
+        stack_top,
+        store,
+    };
     let callee = callee.as_ptr().expose_provenance();
     let caller = caller.map_or(0, |caller| caller.as_ptr().expose_provenance());
     let values = values.as_ptr().expose_provenance();
@@ -119,6 +126,7 @@ pub(crate) unsafe extern "C" fn array_call(
 /// An entry from the host to bytecode.
 struct Execution {
     machine: NonNull<Machine>,
+    stack_top: usize,
     store: NonNull<dyn VMStore>,
 }
 
@@ -130,27 +138,23 @@ impl Execution {
     /// It is one, and the arguments are those of its convention. The calling thread has exclusive use of the store,
     /// whose interpreter this is.
     unsafe fn enter(self, code: NonNull<VMWasmCode>, args: [usize; 4]) -> bool {
-        // What an older entry that waits for this one needs, beyond what callees preserve.
-        let (pc, sp, fp, lr) = {
-            let machine = self.machine();
-            let saved = (machine.pc(), machine.sp(), machine.fp(), machine.lr());
-            for (index, arg) in (0..).zip(args) {
-                machine.set_x(index, arg as u64);
-            }
-            machine.set_lr(RETURN.as_ptr().expose_provenance());
-            // The code refers to other code, by distance.
-            let code = ptr::with_exposed_provenance_mut(code.as_ptr().addr());
-            // SAFETY: it is the address that it was before.
-            machine.set_pc(unsafe { NonNull::new_unchecked(code) });
-            saved
-        };
+        let machine = self.machine();
+        let older = machine.preserved();
+        // Entries that were forgotten while they were suspended may have left their frames.
+        if !is_reentry() {
+            machine.set_sp(self.stack_top);
+        }
+        for (index, arg) in (0..).zip(args) {
+            machine.set_x(index, arg as u64);
+        }
+        machine.set_lr(RETURN.as_ptr().expose_provenance());
+        // The code refers to other code, by distance.
+        let code = ptr::with_exposed_provenance_mut(code.as_ptr().addr());
+        // SAFETY: it is the address that it was before.
+        machine.set_pc(unsafe { NonNull::new_unchecked(code) });
         // SAFETY: required of the caller.
         let succeeded = unsafe { self.run() };
-        let machine = self.machine();
-        machine.set_pc(pc);
-        machine.set_sp(sp);
-        machine.set_fp(fp);
-        machine.set_lr(lr);
+        self.machine().restore(&older);
         succeeded
     }
 
@@ -204,14 +208,17 @@ impl Execution {
     unsafe fn call_host(&self, call: HostCall) {
         match call {
             HostCall::Builtin(builtin) => {
+                let here = self.machine().preserved();
                 // SAFETY: required of the caller.
                 let landing = unsafe { call_builtin(self.machine, builtin) };
+                self.machine().restore(&here);
                 if let Some(landing) = landing {
                     self.go_on(&landing);
                 }
             }
             HostCall::ArrayCall => {
                 let machine = self.machine();
+                let here = machine.preserved();
                 let pointer = |index| machine.x(index) as usize;
                 let code = ptr::with_exposed_provenance::<()>(pointer(0));
                 // SAFETY: code passes what a host function's `VMFuncRef` has for this, its own context and
@@ -225,7 +232,9 @@ impl Execution {
                         pointer(4),
                     )
                 };
-                self.machine().set_x(0, result.into());
+                let machine = self.machine();
+                machine.restore(&here);
+                machine.set_x(0, result.into());
             }
             HostCall::Atomic(op, width) => {
                 let machine = self.machine();

@@ -12,6 +12,7 @@ use waxwing_environ::{
 };
 
 use super::{Counts, StoreCore, VMStore};
+use crate::allocator::{Affinity, InstancePermit, Pool};
 use crate::imports::Imports;
 use crate::instance::{self, InstanceHandle, InstanceId};
 use crate::loaded_module::LoadedModule;
@@ -86,6 +87,8 @@ unsafe fn allocate(
     imports: Imports<'_>,
 ) -> Result<InstanceId> {
     let facts = module.module();
+    let pool = store.core().allocator().pool_for(module);
+    let permit = pool.map(|pool| pool.instance(module)).transpose()?;
     let mut memories = PrimaryMap::with_capacity(facts.num_defined_memories());
     for index in (0..facts.num_defined_memories()).map(DefinedMemoryIndex::new) {
         memories.push(make_memory(store, module, index)?);
@@ -95,7 +98,10 @@ unsafe fn allocate(
         tables.push(make_table(store, module, index)?);
     }
     // SAFETY: required of the caller.
-    unsafe { add_instance(store.core_mut(), module, imports, memories, tables) }
+    unsafe {
+        let items = (memories, tables);
+        add_instance(store.core_mut(), module, imports, items, permit)
+    }
 }
 
 /// Makes an instance of these memories and tables.
@@ -107,12 +113,15 @@ unsafe fn add_instance(
     core: &mut StoreCore,
     module: &Arc<LoadedModule>,
     imports: Imports<'_>,
-    memories: PrimaryMap<DefinedMemoryIndex, memory::Memory>,
-    tables: PrimaryMap<DefinedTableIndex, table::Table>,
+    (memories, tables): (
+        PrimaryMap<DefinedMemoryIndex, memory::Memory>,
+        PrimaryMap<DefinedTableIndex, table::Table>,
+    ),
+    permit: Option<InstancePermit>,
 ) -> Result<InstanceId> {
     let facts = module.module();
     if facts.needs_gc_heap {
-        core.gc.ensure_heap()?;
+        core.ensure_gc_heap()?;
     }
     let this = core
         .this
@@ -127,7 +136,7 @@ unsafe fn add_instance(
     // of the caller.
     let handle = unsafe {
         let items = (memories, tables, tag_ids);
-        InstanceHandle::new(id, this, context, module, imports, items)?
+        InstanceHandle::new(id, this, context, module, imports, items, permit)?
     };
     if !module.gc_roots().is_empty() {
         core.gc.add_rooted_instance(id);
@@ -152,19 +161,27 @@ fn make_memory(
         "memory minimum size of {} pages exceeds memory limits",
         ty.limits.min
     );
-    let image;
+    let core = store.core();
     let contents = match module.image_facts(index) {
         None => InitialContents::Zeros,
         Some(facts) => {
-            image = module.image(index)?;
+            let pooled = core.allocator().pool_for(module).is_some();
+            let image = if pooled || core.allocator().maps_images() {
+                module.image(index)?
+            } else {
+                None
+            };
             match image {
                 Some(image) => InitialContents::Image(image),
                 None => InitialContents::Copy(facts, module.data(facts.data.clone())?),
             }
         }
     };
-    memory::Memory::new(ty, store.core().tunables(), contents)
-        .with_context(|| format!("failed to create a memory of {} pages", ty.limits.min))
+    let memory = match core.allocator().pool_for(module).filter(|_| !ty.shared) {
+        Some(pool) => core.pooled_memory(pool, module, index, contents),
+        None => memory::Memory::new(core.allocator(), ty, core.tunables(), contents),
+    };
+    memory.with_context(|| format!("failed to create a memory of {} pages", ty.limits.min))
 }
 
 fn make_table(
@@ -179,7 +196,9 @@ fn make_table(
         "table minimum size of {} elements exceeds table limits",
         ty.limits.min
     );
-    table::Table::new(&ty, store.core().tunables())
+    let core = store.core();
+    let pool = core.allocator().pool_for(module);
+    table::Table::new(&ty, core.tunables(), pool)
         .with_context(|| format!("failed to create a table of {} elements", ty.limits.min))
 }
 
@@ -225,8 +244,10 @@ pub fn import_shared_memory(
             memories.push(memory::Memory::Shared(memory.clone()));
             let imports = Imports::default();
             // SAFETY: the module has no imports, this memory and no tables.
-            let owner =
-                unsafe { add_instance(store, &module, imports, memories, PrimaryMap::new())? };
+            let owner = unsafe {
+                let items = (memories, PrimaryMap::new());
+                add_instance(store, &module, imports, items, None)?
+            };
             store.shared_memories.insert(identity, owner);
             owner
         }
@@ -322,4 +343,27 @@ pub unsafe fn create_host_global(
     // SAFETY: required of the caller.
     unsafe { store.core_mut().global_set(instance, index, value) };
     Ok((instance, index))
+}
+
+impl StoreCore {
+    /// A memory of a module in a slot of the pool.
+    fn pooled_memory(
+        &self,
+        pool: &Arc<Pool>,
+        module: &LoadedModule,
+        index: DefinedMemoryIndex,
+        contents: InitialContents<'_>,
+    ) -> Result<memory::Memory> {
+        module.remember_pool(pool);
+        let affinity = Affinity {
+            module: module.id(),
+            index: index.as_u32(),
+        };
+        let ty = &module.module().memories[module.module().memory_index(index)];
+        let memory = memory::Memory::pooled(pool, affinity, &self.pool_key, ty, contents)?;
+        // The first memory decides on the store's key.
+        let denied = pool.rights_denied(&self.pool_key);
+        self.context().denied_rights.set(denied);
+        Ok(memory)
+    }
 }

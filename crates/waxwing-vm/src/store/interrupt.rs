@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
+use waxwing_environ::UNINTERRUPTED_BYTES;
 
 use super::{StoreCore, VMStore};
 use crate::sys::faults::SignalHandler;
@@ -25,7 +26,7 @@ pub(crate) struct Granularity {
 /// Bytes of linear memories: a part takes some ten microseconds.
 pub(crate) const BYTES: Granularity = Granularity {
     per_unit: 64,
-    part: 1 << 20,
+    part: UNINTERRUPTED_BYTES,
     is_charged: true,
 };
 
@@ -67,6 +68,11 @@ impl StoreCore {
     /// Gives the store fuel.
     pub fn set_fuel(&mut self, fuel: i64) {
         traps::set_fuel(self.context(), fuel);
+    }
+
+    /// Gives the store fuel in addition: some that was kept back from code.
+    pub fn add_fuel(&mut self, more: i64) {
+        traps::add_fuel(self.context(), more);
     }
 
     /// Takes fuel from the store, or returns what was taken. It never has more than it was given.

@@ -24,7 +24,7 @@ pub use create::{
     import_shared_memory, instantiate,
 };
 
-use crate::allocator::Allocator;
+use crate::allocator::{Allocator, StoreKey};
 use crate::gc::{GcOptions, GcStore};
 use crate::host_func::HostFunc;
 use crate::instance::{Instance, InstanceHandle, InstanceId, is_gc_type};
@@ -38,8 +38,6 @@ use crate::traps::{EntryOptions, UnwindReason, enter_wasm};
 use crate::type_registry::{RegisteredType, TypeRegistry};
 use crate::val_raw::ValRaw;
 use crate::vmcontext::{VMFuncRef, VMGcRef, VMGlobalDefinition, VMWasmCode};
-#[cfg(feature = "pulley")]
-use waxwing_pulley::Machine;
 
 /// The identity of a store: no two stores of a process have the same.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -213,6 +211,8 @@ pub struct StoreCore {
     tunables: Tunables,
     registry: Arc<TypeRegistry>,
     allocator: Arc<Allocator>,
+    /// The protection key of the store's memories that are the pool's.
+    pool_key: StoreKey,
 }
 
 // SAFETY: all that the pointers lead to belongs to the store or to what it keeps alive, and is `Send`:
@@ -256,7 +256,12 @@ impl StoreCore {
             tunables: tunables.clone(),
             registry: Arc::clone(registry),
             allocator: Arc::clone(allocator),
+            pool_key: StoreKey::default(),
         };
+        if let Some(pool) = allocator.pool() {
+            let denied = pool.rights_denied(&core.pool_key);
+            core.context().denied_rights.set(denied);
+        }
         core.watch_epoch(Arc::default());
         core
     }
@@ -312,6 +317,11 @@ impl StoreCore {
     /// Where what belongs to the store comes from.
     pub fn allocator(&self) -> &Arc<Allocator> {
         &self.allocator
+    }
+
+    /// Makes the garbage-collected heap, if there is none yet.
+    pub(crate) fn ensure_gc_heap(&mut self) -> Result<()> {
+        self.gc.ensure_heap(&self.allocator)
     }
 
     /// The garbage-collected heap.
@@ -529,18 +539,17 @@ impl StoreCore {
         Ok(())
     }
 
-    /// The interpreter of the store's bytecode, made at the first call. It stays at its address.
+    /// The interpreter of the store's bytecode, made at the first call.
     ///
     /// # Errors
     ///
     /// Fails if there is no memory for its stack.
     #[cfg(feature = "pulley")]
-    pub(crate) fn interpreter(&mut self) -> Result<NonNull<Machine>> {
-        let interpreter = match &mut self.interpreter {
+    pub(crate) fn interpreter(&mut self) -> Result<&Interpreter> {
+        Ok(match &mut self.interpreter {
             Some(interpreter) => interpreter,
             none => none.insert(Interpreter::new(self.entry_options.max_wasm_stack)?),
-        };
-        Ok(interpreter.machine())
+        })
     }
 
     /// The module whose code contains the address `pc`.

@@ -7,10 +7,14 @@
 //! |---|---|
 //! | `vm` | page-granular address space: reserve, protect, map a file, release |
 //! | `image` | copy-on-write sources for the initial contents of linear memories |
+//! | `keys` | memory protection keys, where the system and the CPU have them |
 //! | `icache` | making freshly written machine code visible to instruction fetch |
 //! | `unwind` | telling the system's unwinder about generated code |
+//! | `debugger` | telling native debuggers about generated code |
 //! | `thread` | stack bounds of the calling thread, and its alternate signal stack |
+//! | `profiling` | files and clocks for profilers of the system |
 //! | `faults` | hardware faults: the process-wide handler and its chain |
+//! | `fiber` | switching between stacks |
 
 #[cfg(unix)]
 mod unix;

@@ -11,6 +11,7 @@ use waxwing_environ::Trap;
 
 use super::stack::ThreadStack;
 use super::{Resume, TrapReason, UnwindReason};
+use crate::allocator::keys;
 use crate::arch;
 use crate::backtrace::{RawBacktrace, RawFrame};
 use crate::store_context::VMStoreContext;
@@ -20,10 +21,11 @@ use crate::sys::thread;
 
 /// What every thread has. Constant and without a destructor, so that using it is an access relative to a
 /// register, in the fault handler too.
-struct ThreadState {
+pub(super) struct ThreadState {
     /// The newest activation, or null.
-    innermost: Cell<*const Activation>,
-    stack: ThreadStack,
+    pub(super) innermost: Cell<*const Activation>,
+    /// The stack that the thread runs on: its own, or that of a fiber.
+    pub(super) stack: ThreadStack,
 }
 
 thread_local! {
@@ -37,6 +39,9 @@ thread_local! {
 
 /// The calling thread's state. Found without a closure around its use, which would keep entries from
 /// being inlined.
+///
+/// Compilers take it that a function stays on its thread, and find the state's address once. That is not so where
+/// a fiber may be suspended in between, see [`this_thread_state`].
 #[inline(always)]
 fn thread_state<'a>() -> &'a ThreadState {
     let state = THREAD.with(|state| NonNull::from(state));
@@ -45,13 +50,25 @@ fn thread_state<'a>() -> &'a ThreadState {
     unsafe { state.as_ref() }
 }
 
+/// The state of the thread that calls just now, though it may be another one than before.
+#[inline(never)]
+pub(super) fn this_thread_state<'a>() -> &'a ThreadState {
+    thread_state()
+}
+
 impl ThreadState {
+    /// Prepares the thread for WebAssembly code, unless it is.
+    pub(super) fn ensure_initialized(&self) -> Result<()> {
+        match self.stack.is_initialized() {
+            true => Ok(()),
+            false => self.initialize(),
+        }
+    }
+
     /// The lowest stack address to use from here on.
     #[inline]
     fn stack_limit(&self, max_wasm_stack: usize) -> Result<usize> {
-        if !self.stack.is_initialized() {
-            self.initialize()?;
-        }
+        self.ensure_initialized()?;
         Ok(self.stack.limit(arch::stack_pointer(), max_wasm_stack))
     }
 
@@ -65,7 +82,7 @@ impl ThreadState {
 }
 
 /// What the context of a store that waits for the host held before it was entered again.
-struct Saved {
+pub(super) struct Saved {
     stack_limit: usize,
     exit_fp: usize,
     exit_pc: usize,
@@ -76,7 +93,7 @@ struct Saved {
 
 impl Saved {
     #[inline]
-    fn from(store: &VMStoreContext) -> Saved {
+    pub(super) fn from(store: &VMStoreContext) -> Saved {
         Saved {
             stack_limit: store.stack_limit.get(),
             exit_fp: store.last_wasm_exit_fp.get(),
@@ -88,7 +105,7 @@ impl Saved {
     }
 
     #[inline]
-    fn restore(&self, store: &VMStoreContext) {
+    pub(super) fn restore(&self, store: &VMStoreContext) {
         store.stack_limit.set(self.stack_limit);
         store.last_wasm_exit_fp.set(self.exit_fp);
         store.last_wasm_exit_pc.set(self.exit_pc);
@@ -102,8 +119,8 @@ impl Saved {
 
 /// One entry from the host to WebAssembly code, on the stack of the thread that entered.
 pub(crate) struct Activation {
-    /// The next older activation of the thread, or null.
-    older: *const Activation,
+    /// The next older activation of the thread, or null. It is another one when a fiber goes on elsewhere.
+    pub(super) older: Cell<*const Activation>,
     store: NonNull<VMStoreContext>,
     /// Whether the store was waiting for the host, rather than idle.
     reentry: bool,
@@ -292,8 +309,10 @@ pub(crate) fn activations() -> impl Iterator<Item = &'static Activation> {
     // live. The lifetime is a lie that ends with this crate: nobody keeps a reference beyond the
     // frame that it was obtained in, and that frame is younger than all activations.
     let activation = |pointer: *const Activation| unsafe { pointer.as_ref() };
-    let innermost = THREAD.with(|thread| thread.innermost.get());
-    std::iter::successors(activation(innermost), move |newer| activation(newer.older))
+    let innermost = this_thread_state().innermost.get();
+    std::iter::successors(activation(innermost), move |newer| {
+        activation(newer.older.get())
+    })
 }
 
 /// Gives fuel to a store, of which the calling thread has exclusive use.
@@ -304,9 +323,24 @@ pub(crate) fn set_fuel(store: &VMStoreContext, fuel: i64) {
     }
 }
 
-/// Whether the store has an activation on the calling thread.
-fn is_active(store: *const VMStoreContext) -> bool {
-    activations().any(|activation| activation.is_of(store))
+/// Gives fuel in addition to a store, of which the calling thread has exclusive use.
+pub(crate) fn add_fuel(store: &VMStoreContext, more: i64) {
+    store.fuel.set(store.fuel.get().saturating_add(more));
+    for activation in activations().filter(|activation| activation.is_of(store)) {
+        let most = activation.most_fuel.get().saturating_add(more);
+        activation.most_fuel.set(most);
+    }
+}
+
+/// Whether the store's newest activation on the calling thread is on the stack that the thread runs on.
+#[cold]
+fn is_active_here(store: *const VMStoreContext) -> bool {
+    let stack = &this_thread_state().stack;
+    let newest = activations().find(|activation| activation.is_of(store));
+    newest.is_some_and(|newest| {
+        let address = ptr::from_ref(newest) as usize;
+        stack.contains(address) == stack.contains(arch::stack_pointer())
+    })
 }
 
 /// The calling thread's newest activation.
@@ -333,8 +367,13 @@ struct Leave<'a> {
 impl Drop for Leave<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.thread.innermost.set(self.activation.older);
         let context = self.activation.context();
+        keys::allow(context.denied_rights.get());
+        let thread = match context.fiber.get().is_null() {
+            true => self.thread,
+            false => this_thread_state(),
+        };
+        thread.innermost.set(self.activation.older.get());
         match self.activation.saved() {
             Some(saved) => saved.restore(context),
             None => context.stack_limit.set(0),
@@ -370,13 +409,17 @@ pub unsafe fn enter_wasm<F>(
 where
     F: FnOnce() -> bool,
 {
-    let thread = thread_state();
     // SAFETY: the caller guarantees that the pointer is valid.
     let context = unsafe { store.as_ref() };
+    // Only a call of the fiber's own store can be suspended.
+    let thread = match context.fiber.get().is_null() {
+        true => thread_state(),
+        false => this_thread_state(),
+    };
     let older = thread.innermost.get();
     let reentry = context.stack_limit.get() != 0;
     let mut activation = Activation {
-        older,
+        older: Cell::new(older),
         store,
         reentry,
         saved: MaybeUninit::uninit(),
@@ -387,9 +430,9 @@ where
     if reentry {
         activation.saved.write(Saved::from(context));
     }
-    // Nested entries share the outermost one's allowance. But the store may wait on another thread
+    // Nested entries share the outermost one's allowance. But the store may wait on another stack
     // than this one, where its limit means nothing.
-    if !reentry || !is_active(store.as_ptr()) {
+    if !reentry || !is_active_here(store.as_ptr()) {
         match thread.stack_limit(options.max_wasm_stack) {
             Ok(limit) => context.stack_limit.set(limit),
             Err(error) => return Err(failed_to_enter(error)),
@@ -403,6 +446,8 @@ where
         thread,
         activation: &activation,
     };
+    // SAFETY: memory with these keys is not used before `leave` gives the rights back, or a host function gets them.
+    unsafe { keys::forbid(context.denied_rights.get()) };
     let succeeded = call();
     drop(leave);
     match succeeded {
@@ -449,6 +494,12 @@ pub fn record_trap(reason: impl Into<TrapReason>) {
     }
 }
 
+/// Whether the innermost activation's store was waiting for the host when it was entered.
+#[cfg(feature = "pulley")]
+pub(crate) fn is_reentry() -> bool {
+    innermost().is_some_and(|activation| activation.reentry)
+}
+
 /// Records the trap of an instruction of bytecode, with a backtrace that begins there.
 ///
 /// # Safety
@@ -460,6 +511,29 @@ pub(crate) unsafe fn record_bytecode_fault(at: RawFrame, trap: Trap) {
     let activation = innermost().expect("bytecode runs within `enter_wasm`");
     // SAFETY: required of the caller.
     unsafe { activation.record_fault(at, None, trap) };
+}
+
+/// The rights to all memory that a thread has while it runs a function of the host that generated code called.
+struct HostRights;
+
+impl HostRights {
+    /// The keys that generated code of the innermost activation has no right to.
+    fn denied() -> u32 {
+        innermost().map_or(0, |activation| activation.context().denied_rights.get())
+    }
+
+    #[cold]
+    fn take() -> HostRights {
+        keys::allow(HostRights::denied());
+        HostRights
+    }
+}
+
+impl Drop for HostRights {
+    fn drop(&mut self) {
+        // SAFETY: generated code goes on, which does not use memory with these keys.
+        unsafe { keys::forbid(HostRights::denied()) };
+    }
 }
 
 /// Runs the body of a builtin or host function that generated code called. `None` means that a trap, an
@@ -474,6 +548,7 @@ pub fn catch_host<R, E>(body: impl FnOnce() -> Result<R, E>) -> Option<R>
 where
     E: Into<TrapReason>,
 {
+    let _rights = keys::in_use().then(HostRights::take);
     // A panic is resumed on the other side, where whoever catches it judges what is still sound.
     match panic::catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(result)) => Some(result),
@@ -507,7 +582,7 @@ pub fn record_panic(payload: Box<dyn Any + Send>) {
 ///
 /// Fails if the thread cannot be prepared.
 pub fn stack_limit_for_entry(max_wasm_stack: usize) -> Result<usize> {
-    THREAD.with(|thread| thread.stack_limit(max_wasm_stack))
+    this_thread_state().stack_limit(max_wasm_stack)
 }
 
 /// Prepares the calling thread for WebAssembly code, which its first entry would do otherwise: finds the
@@ -517,8 +592,5 @@ pub fn stack_limit_for_entry(max_wasm_stack: usize) -> Result<usize> {
 ///
 /// Fails if memory is lacking.
 pub fn tls_eager_initialize() -> Result<()> {
-    THREAD.with(|thread| match thread.stack.is_initialized() {
-        true => Ok(()),
-        false => thread.initialize(),
-    })
+    this_thread_state().ensure_initialized()
 }

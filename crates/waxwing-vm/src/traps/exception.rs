@@ -17,6 +17,7 @@ use super::activation::innermost;
 use super::{Resume, TrapReason, record_trap};
 use crate::arch;
 use crate::backtrace::RawFrame;
+use crate::fiber;
 use crate::instance::Instance;
 use crate::loaded_module::LoadedModule;
 use crate::store::StoreCore;
@@ -51,11 +52,16 @@ impl<'a> Thrower<'a> {
     }
 
     /// Where to go on after a builtin or host function has failed: at the handler of the pending exception, if that
-    /// is why, or at that of the entry trampoline.
+    /// is why, or at that of the entry trampoline. On a fiber that has been cancelled nothing is handled.
     pub(crate) fn raise(self) -> Landing {
         // SAFETY: see `new`. The reference ends before anything is unwound.
         let is_throwing = innermost().is_some_and(|activation| unsafe { activation.is_throwing() });
-        if is_throwing && let Some(exception) = self.0.take_pending_exception() {
+        // SAFETY: the store's context is valid, and the calling thread has exclusive use of the store.
+        let is_cancelled = unsafe { fiber::is_cancelled(self.0.vm_store_context()) };
+        if is_throwing
+            && !is_cancelled
+            && let Some(exception) = self.0.take_pending_exception()
+        {
             if let Some(place) = self.find_landing(exception) {
                 if let Some(activation) = innermost() {
                     // SAFETY: as above.

@@ -34,10 +34,16 @@
 //! Host functions may enter WebAssembly code again, of the same store or of another one. An activation
 //! saves what its store's context held and puts it back, so that a trap unwinds to the innermost
 //! entry, and a backtrace finds the frames of all.
+//!
+//! # Fibers
+//!
+//! The activations of a fiber are in the list of the thread that runs it, as long as it does: while it is suspended they
+//! are [`Parked`], along with what its store's context held.
 
 mod activation;
 mod exception;
 mod fault;
+mod parked;
 mod stack;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 mod tests;
@@ -49,18 +55,20 @@ use waxwing_environ::Trap;
 
 use crate::backtrace::RawBacktrace;
 
-#[cfg(feature = "pulley")]
-pub(crate) use activation::record_bytecode_fault;
 pub use activation::{
     EntryOptions, catch_host, enter_wasm, record_panic, record_trap, stack_limit_for_entry,
     tls_eager_initialize,
 };
-pub(crate) use activation::{activations, set_fuel};
+pub(crate) use activation::{activations, add_fuel, set_fuel};
+#[cfg(feature = "pulley")]
+pub(crate) use activation::{is_reentry, record_bytecode_fault};
 pub(crate) use exception::{Landing, Thrower};
 pub use fault::ProcessHandlers;
 #[cfg(unix)]
 pub(crate) use fault::signal_handler;
 pub(crate) use fault::{Fault, Interrupted, Resume, handle_fault};
+pub(crate) use parked::{Parked, prepare_thread, run_fiber};
+pub(crate) use stack::HOST_HEADROOM;
 
 /// What ended the execution of WebAssembly code.
 pub enum UnwindReason {

@@ -7,9 +7,9 @@ use crate::sys::thread;
 
 /// Bytes at the end of each thread's stack that WebAssembly code leaves to the host: to the builtins and
 /// host functions that it calls, which check no limit.
-const HOST_HEADROOM: usize = 64 * 1024;
+pub(crate) const HOST_HEADROOM: usize = 64 * 1024;
 
-/// What is known of a thread's stack. All zeros before it was asked for.
+/// What is known of the stack that a thread runs on. All zeros before it was asked for.
 pub(super) struct ThreadStack {
     low: Cell<usize>,
     /// The lowest address for WebAssembly code.
@@ -36,6 +36,19 @@ impl ThreadStack {
         self.set(thread::stack_bounds().unwrap_or(1..1));
     }
 
+    /// Whether an address is of the stack.
+    #[inline]
+    pub(super) fn contains(&self, address: usize) -> bool {
+        (self.low.get()..self.high.get()).contains(&address)
+    }
+
+    /// Takes these bounds for the time being, those of a fiber. Returns those before.
+    pub(super) fn replace(&self, bounds: Range<usize>) -> Range<usize> {
+        let before = self.low.get()..self.high.get();
+        self.set(bounds);
+        before
+    }
+
     fn set(&self, bounds: Range<usize>) {
         self.low.set(bounds.start);
         self.floor.set(bounds.start.saturating_add(HOST_HEADROOM));
@@ -45,12 +58,12 @@ impl ThreadStack {
     /// The lowest address, not zero, to use by code that begins at the stack pointer `sp` and may use
     /// `max_wasm_stack` bytes.
     ///
-    /// A stack pointer outside the thread's stack is on a stack that somebody else made, such as a
-    /// fiber's, who takes care that it is large enough.
+    /// A stack pointer outside of it is on a stack that somebody else made, who takes care that it is
+    /// large enough.
     #[inline]
     pub(super) fn limit(&self, sp: usize, max_wasm_stack: usize) -> usize {
         let wanted = sp.saturating_sub(max_wasm_stack).max(1);
-        if (self.low.get()..self.high.get()).contains(&sp) {
+        if self.contains(sp) {
             wanted.max(self.floor.get())
         } else {
             wanted

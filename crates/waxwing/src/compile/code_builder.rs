@@ -1,6 +1,6 @@
 //! [`CodeBuilder`].
 
-use super::input;
+use super::{dwarf_package, input};
 use crate::{Engine, Result};
 use anyhow::{Context, anyhow, ensure};
 use std::borrow::Cow;
@@ -32,6 +32,7 @@ pub struct CodeBuilder<'a> {
     engine: &'a Engine,
     wasm: Option<Cow<'a, [u8]>>,
     path: Option<&'a Path>,
+    dwarf_package: Option<Cow<'a, [u8]>>,
 }
 
 /// What the bytes of a [`CodeBuilder`] look like.
@@ -50,6 +51,7 @@ impl<'a> CodeBuilder<'a> {
             engine,
             wasm: None,
             path: None,
+            dwarf_package: None,
         }
     }
 
@@ -109,6 +111,43 @@ impl<'a> CodeBuilder<'a> {
         self.wasm_binary(binary, Some(file))
     }
 
+    /// Takes the DWARF package (`.dwp`) that belongs to the module: debugging information that is not in the module itself, as
+    /// compilers write it with `-gsplit-dwarf`.
+    ///
+    /// It is of use if [`Config::wasm_backtrace_details`](crate::Config::wasm_backtrace_details) or
+    /// [`Config::debug_info`](crate::Config::debug_info) is on.
+    ///
+    /// Without it, a package is looked for beside the module's file, if the builder knows its path: `app.dwp` or `app.wasm.dwp` beside
+    /// `app.wasm`. One that is found but cannot be read is ignored.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the builder has a package already, or if the bytes are none.
+    pub fn dwarf_package(&mut self, dwp_bytes: &'a [u8]) -> Result<&mut Self> {
+        self.set_package(Cow::Borrowed(dwp_bytes))
+    }
+
+    /// Reads the DWARF package that belongs to the module from a file: see [`dwarf_package`](Self::dwarf_package).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the builder has a package already, or if the file cannot be read or is none.
+    pub fn dwarf_package_file(&mut self, file: &Path) -> Result<&mut Self> {
+        let bytes = input::read(file)?;
+        self.set_package(Cow::Owned(bytes))
+            .with_context(|| format!("failed to use `{}`", file.display()))
+    }
+
+    fn set_package(&mut self, bytes: Cow<'a, [u8]>) -> Result<&mut Self> {
+        ensure!(
+            self.dwarf_package.is_none(),
+            "the code builder has a DWARF package already"
+        );
+        dwarf_package::sections(&bytes)?;
+        self.dwarf_package = Some(bytes);
+        Ok(self)
+    }
+
     /// Whether the bytes look like a module or a component, or `None` if they look like neither
     /// or there are none.
     pub fn hint(&self) -> Option<CodeHint> {
@@ -132,10 +171,31 @@ impl<'a> CodeBuilder<'a> {
     }
 
     fn compile(&self) -> Result<super::CompiledArtifact> {
+        self.with_inputs(|wasm, package| super::compile(self.engine, wasm, package))
+    }
+
+    /// Does something with the bytes and what there is of the DWARF package that belongs to them.
+    fn with_inputs<R>(
+        &self,
+        f: impl FnOnce(&[u8], dwarf_package::Sections<'_>) -> Result<R>,
+    ) -> Result<R> {
         let wasm = self.wasm.as_deref().ok_or_else(|| {
             anyhow!("the code builder has no bytes: call `CodeBuilder::wasm_binary` first")
         })?;
-        self.in_file(super::compile(self.engine, wasm))
+        let is_wanted = self.engine.backtrace_details() || self.engine.tunables().debug_info;
+        let found = match (&self.dwarf_package, self.path) {
+            (None, Some(path)) if is_wanted => dwarf_package::beside(path),
+            _ => None,
+        };
+        let package = match (&self.dwarf_package, &found) {
+            (Some(bytes), _) => dwarf_package::sections(bytes)?,
+            (None, Some((path, bytes))) => dwarf_package::sections(bytes).unwrap_or_else(|error| {
+                log::warn!("ignoring `{}`: {error:#}", path.display());
+                Vec::new()
+            }),
+            (None, None) => Vec::new(),
+        };
+        self.in_file(f(wasm, package))
     }
 
     /// Adds the name of the file, if there is one, to an error.
@@ -146,7 +206,7 @@ impl<'a> CodeBuilder<'a> {
         }
     }
 
-    /// Compiles the bytes to a module.
+    /// Compiles the bytes to a module, or finds in the cache what they were compiled to before, if there is one.
     ///
     /// # Errors
     ///
@@ -155,6 +215,12 @@ impl<'a> CodeBuilder<'a> {
     #[cfg(feature = "runtime")]
     pub fn compile_module(&self) -> Result<Module> {
         self.engine.check_compatible_with_native_host()?;
+        #[cfg(feature = "cache")]
+        if let Some(cache) = self.engine.module_cache() {
+            return self.with_inputs(|wasm, package| {
+                super::cached::compile(self.engine, cache, wasm, package)
+            });
+        }
         let compiled = self.compile()?;
         self.in_file(Module::from_compiled(self.engine, compiled))
     }

@@ -1,7 +1,10 @@
 //! From the bytes of a module to an artifact: drives the compiler over all functions, then links.
 
+#[cfg(all(feature = "cache", feature = "runtime"))]
+mod cached;
 mod clif;
 mod code_builder;
+mod dwarf_package;
 mod input;
 mod parallel;
 
@@ -11,6 +14,7 @@ use crate::config::{Proposals, wasm_features};
 use crate::{Engine, Result};
 use anyhow::{Context, Error};
 use clif::ClifFiles;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use waxwing_environ::artifact::ArtifactInfo;
 use waxwing_environ::compile::{
@@ -34,13 +38,23 @@ pub(crate) struct CompiledArtifact {
     pub(crate) info: ArtifactInfo,
 }
 
-/// Compiles a module in the binary format.
-pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<CompiledArtifact> {
+/// Compiles a module in the binary format. `package` is what there is of the DWARF package that belongs to it.
+fn compile(
+    engine: &Engine,
+    wasm: &[u8],
+    package: dwarf_package::Sections<'_>,
+) -> Result<CompiledArtifact> {
     let features = wasm_features(engine.proposals(), engine.tunables().collector.is_some());
     let mut translation = ModuleTranslation::new(wasm, features, engine.tunables())
         .context("failed to compile a WebAssembly module")?;
-    if !engine.backtrace_details() {
+    translation.keep_debug_sections = engine.backtrace_details();
+    if !engine.backtrace_details() && !engine.tunables().debug_info {
         translation.debug_sections.clear();
+    } else {
+        let own = package
+            .iter()
+            .map(|(name, bytes)| (name.clone(), Cow::Borrowed(&**bytes)));
+        translation.package_sections = own.collect();
     }
     let compiled = Driver::new(engine, &mut translation)?.compile_all()?;
     engine.compiler().free_scratch_space();

@@ -15,6 +15,8 @@ pub(crate) struct CompilerConfig {
     /// Settings in the order in which they were made: a name, and a value unless it is enabled.
     pub(crate) flags: Vec<(String, Option<String>)>,
     pub(crate) emit_clif: Option<PathBuf>,
+    #[cfg(feature = "incremental-cache")]
+    pub(crate) cache_store: Option<std::sync::Arc<dyn crate::CacheStore>>,
 }
 
 impl Default for CompilerConfig {
@@ -28,6 +30,8 @@ impl Default for CompilerConfig {
             native_unwind_info: None,
             flags: Vec::new(),
             emit_clif: None,
+            #[cfg(feature = "incremental-cache")]
+            cache_store: None,
         }
     }
 }

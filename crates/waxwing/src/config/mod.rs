@@ -1,20 +1,33 @@
 //! [`Config`]: what an engine can do, and how.
 
+mod allocation;
+#[cfg(feature = "async")]
+mod asynchronous;
+#[cfg(any(feature = "cache", feature = "incremental-cache"))]
+mod cache;
 #[cfg(feature = "cranelift")]
 mod compiler;
+mod debug;
 mod gc;
+#[cfg(feature = "runtime")]
+mod host_memory;
 mod memory;
 mod options;
+mod profiling;
 mod proposals;
 mod resolve;
 mod target;
 #[cfg(test)]
 mod tests;
 
+pub use allocation::InstanceAllocationStrategy;
+#[cfg(feature = "pooling-allocator")]
+pub use allocation::{MpkEnabled, PoolingAllocationConfig};
 pub use gc::Collector;
 pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
 #[cfg(feature = "cranelift")]
 pub use options::{OptLevel, RegallocAlgorithm, Strategy};
+pub use profiling::ProfilingStrategy;
 pub(crate) use proposals::Proposals;
 #[cfg(feature = "cranelift")]
 pub(crate) use resolve::wasm_features;
@@ -24,6 +37,8 @@ use anyhow::ensure;
 use std::env;
 use std::fmt;
 use target_lexicon::Triple;
+#[cfg(feature = "runtime")]
+use waxwing_environ::Tunables;
 
 /// The longest version that [`ModuleVersionStrategy::Custom`] can name, in bytes.
 const MAX_VERSION_LENGTH: usize = 255;
@@ -66,6 +81,12 @@ pub struct Config {
     pub(crate) proposals: Proposals,
     pub(crate) gc: gc::GcConfig,
     pub(crate) memory: memory::MemoryConfig,
+    pub(crate) allocation_strategy: InstanceAllocationStrategy,
+    #[cfg(feature = "runtime")]
+    pub(crate) host_memory: host_memory::HostMemoryConfig,
+    #[cfg(feature = "async")]
+    pub(crate) asynchronous: asynchronous::AsyncConfig,
+    pub(crate) debug: debug::DebugConfig,
     pub(crate) max_wasm_stack: usize,
     pub(crate) wasm_backtrace: bool,
     pub(crate) wasm_backtrace_details: WasmBacktraceDetails,
@@ -76,6 +97,9 @@ pub struct Config {
     pub(crate) consume_fuel: bool,
     pub(crate) epoch_interruption: bool,
     pub(crate) module_version: ModuleVersionStrategy,
+    pub(crate) profiler: ProfilingStrategy,
+    #[cfg(feature = "cache")]
+    pub(crate) cache: Option<crate::Cache>,
     #[cfg(feature = "runtime")]
     pub(crate) detect_host_feature: DetectHostFeature,
 }
@@ -93,12 +117,18 @@ impl fmt::Debug for Config {
         f.field("compiler", &self.compiler);
         #[cfg(feature = "parallel-compilation")]
         f.field("parallel_compilation", &self.parallel_compilation);
-        f.field("target", &self.target)
-            .field("proposals", &self.proposals)
+        f.field("target", &self.target);
+        #[cfg(feature = "runtime")]
+        f.field("host_memory", &self.host_memory);
+        f.field("proposals", &self.proposals)
             .field("gc", &self.gc)
             .field("memory", &self.memory)
-            .field("max_wasm_stack", &self.max_wasm_stack)
-            .field("wasm_backtrace", &self.wasm_backtrace)
+            .field("allocation_strategy", &self.allocation_strategy)
+            .field("debug", &self.debug)
+            .field("max_wasm_stack", &self.max_wasm_stack);
+        #[cfg(feature = "async")]
+        f.field("asynchronous", &self.asynchronous);
+        f.field("wasm_backtrace", &self.wasm_backtrace)
             .field("wasm_backtrace_details", &self.wasm_backtrace_details)
             .field("generate_address_map", &self.generate_address_map)
             .field("signals_based_traps", &self.signals_based_traps)
@@ -110,6 +140,7 @@ impl fmt::Debug for Config {
             .field("consume_fuel", &self.consume_fuel)
             .field("epoch_interruption", &self.epoch_interruption)
             .field("module_version", &self.module_version)
+            .field("profiler", &self.profiler)
             .finish_non_exhaustive()
     }
 }
@@ -126,6 +157,12 @@ impl Config {
             proposals: Proposals::default(),
             gc: gc::GcConfig::default(),
             memory: memory::MemoryConfig::default(),
+            allocation_strategy: InstanceAllocationStrategy::default(),
+            #[cfg(feature = "runtime")]
+            host_memory: host_memory::HostMemoryConfig::default(),
+            #[cfg(feature = "async")]
+            asynchronous: asynchronous::AsyncConfig::default(),
+            debug: debug::DebugConfig::default(),
             max_wasm_stack: DEFAULT_MAX_WASM_STACK,
             wasm_backtrace: true,
             wasm_backtrace_details: WasmBacktraceDetails::Environment,
@@ -136,6 +173,9 @@ impl Config {
             consume_fuel: false,
             epoch_interruption: false,
             module_version: ModuleVersionStrategy::default(),
+            profiler: ProfilingStrategy::None,
+            #[cfg(feature = "cache")]
+            cache: None,
             #[cfg(feature = "runtime")]
             detect_host_feature: crate::engine::detect_host_feature,
         }
@@ -201,7 +241,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Engine::new`](crate::Engine::new) fails if the size is 0.
+    /// [`Engine::new`](crate::Engine::new) fails if the size is 0. With the Cargo feature `async` of this crate it
+    /// also fails if the size exceeds `Config::async_stack_size`, whose default is 2 MiB.
     ///
     /// [`Trap::StackOverflow`]: waxwing_environ::Trap::StackOverflow
     pub fn max_wasm_stack(&mut self, size: usize) -> &mut Self {
@@ -342,6 +383,28 @@ impl Config {
     pub fn parallel_compilation(&mut self, parallel: bool) -> &mut Self {
         self.parallel_compilation = parallel;
         self
+    }
+
+    /// Where the parts of instances come from.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an option of the pool contradicts the host or another one.
+    #[cfg(feature = "runtime")]
+    #[cfg_attr(
+        not(feature = "pooling-allocator"),
+        allow(unused_variables, clippy::unnecessary_wraps)
+    )]
+    pub(crate) fn allocator(&self, tunables: &Tunables) -> Result<waxwing_vm::Allocator> {
+        let mut allocator = waxwing_vm::Allocator::default();
+        self.host_memory.apply(&mut allocator);
+        #[cfg(feature = "async")]
+        self.asynchronous.set_stacks(&mut allocator);
+        #[cfg(feature = "pooling-allocator")]
+        if let InstanceAllocationStrategy::Pooling(pool) = &self.allocation_strategy {
+            allocator.set_pool(&pool.options, tunables)?;
+        }
+        Ok(allocator)
     }
 
     /// Whether backtraces shall name source files and lines.

@@ -1,7 +1,7 @@
 //! From options to what the compiler and the runtime are given: checks that need more than one
 //! option.
 
-use super::{Config, WasmBacktraceDetails};
+use super::{Config, ProfilingStrategy, WasmBacktraceDetails};
 use crate::Result;
 use anyhow::{Context, ensure};
 use waxwing_environ::Tunables;
@@ -55,6 +55,14 @@ impl Config {
                 || self.wasm_backtrace_details != WasmBacktraceDetails::Enable,
             "`Config::wasm_backtrace_details` needs the Cargo feature `addr2line` of this crate"
         );
+        #[cfg(feature = "async")]
+        self.asynchronous.check(self.max_wasm_stack)?;
+        ensure!(
+            cfg!(all(feature = "profiling", feature = "runtime"))
+                || self.profiler == ProfilingStrategy::None,
+            "`Config::profiler({:?})` needs the Cargo features `profiling` and `runtime` of this crate",
+            self.profiler
+        );
         self.proposals.check(self.gc.support)
     }
 
@@ -97,6 +105,8 @@ impl Config {
             collector: self.gc.collector(),
             consume_fuel: self.consume_fuel,
             epoch_interruption: self.epoch_interruption,
+            // No debugger knows bytecode.
+            debug_info: self.debug.debug_info && !self.is_bytecode(),
         })
     }
 
@@ -117,6 +127,10 @@ impl Config {
         builder
             .tunables(tunables.clone())
             .emit_clif(self.compiler.emit_clif.is_some());
+        #[cfg(feature = "incremental-cache")]
+        if let Some(store) = &self.compiler.cache_store {
+            builder.incremental_cache(store.clone());
+        }
         Ok((builder.build()?, tunables))
     }
 

@@ -3,12 +3,16 @@
 mod artifact;
 #[cfg(feature = "runtime")]
 mod host;
+#[cfg(feature = "pooling-allocator")]
+mod pooling;
 #[cfg(test)]
 mod tests;
 
 pub use artifact::Precompiled;
 #[cfg(feature = "runtime")]
 pub(crate) use host::detect_host_feature;
+#[cfg(feature = "pooling-allocator")]
+pub use pooling::PoolingAllocatorMetrics;
 
 use crate::config::Proposals;
 use crate::{Config, Result};
@@ -65,6 +69,8 @@ struct EngineInner {
     epoch: Arc<AtomicU64>,
     #[cfg(feature = "runtime")]
     allocator: Arc<Allocator>,
+    #[cfg(all(feature = "runtime", feature = "profiling"))]
+    profiler: Option<Arc<dyn waxwing_vm::profiling::Agent>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -103,6 +109,8 @@ impl Engine {
         let (compiler, tunables) = config.build_compiler()?;
         #[cfg(not(feature = "cranelift"))]
         let tunables = config.host_tunables()?;
+        #[cfg(feature = "runtime")]
+        let allocator = Arc::new(config.allocator(&tunables)?);
         let inner = EngineInner {
             backtrace_details: config.backtrace_details_enabled(),
             #[cfg(feature = "cranelift")]
@@ -120,7 +128,9 @@ impl Engine {
             #[cfg(feature = "runtime")]
             epoch: Arc::default(),
             #[cfg(feature = "runtime")]
-            allocator: Arc::default(),
+            allocator,
+            #[cfg(all(feature = "runtime", feature = "profiling"))]
+            profiler: crate::profiling::agent(config.profiler)?,
             config: config.clone(),
             tunables,
         };
@@ -180,10 +190,23 @@ impl Engine {
         &self.inner.epoch
     }
 
+    /// Whether the engine's stores are asynchronous: whether it was made with
+    /// [`Config::async_support`](crate::Config::async_support).
+    #[cfg(feature = "async")]
+    pub fn is_async(&self) -> bool {
+        self.inner.config.asynchronous.support
+    }
+
     /// Where the parts of instances come from.
     #[cfg(feature = "runtime")]
     pub(crate) fn allocator(&self) -> &Arc<Allocator> {
         &self.inner.allocator
+    }
+
+    /// Who is told of modules that are loaded.
+    #[cfg(all(feature = "runtime", feature = "profiling"))]
+    pub(crate) fn profiler(&self) -> Option<&dyn waxwing_vm::profiling::Agent> {
+        self.inner.profiler.as_deref()
     }
 
     /// Removes this engine's claim to the process-wide handlers of hardware faults, and the
@@ -245,6 +268,15 @@ impl Engine {
     /// Whether backtraces name source files and lines, and modules keep what that needs.
     pub(crate) fn backtrace_details(&self) -> bool {
         self.inner.backtrace_details
+    }
+
+    /// Where modules are kept that are compiled to be run.
+    #[cfg(all(feature = "cache", feature = "runtime", feature = "cranelift"))]
+    pub(crate) fn module_cache(&self) -> Option<&crate::Cache> {
+        let config = self.config();
+        // Files of intermediate representation are written by compiling.
+        let writes_clif = config.compiler.emit_clif.is_some();
+        config.cache.as_ref().filter(|_| !writes_clif)
     }
 
     #[cfg(feature = "cranelift")]

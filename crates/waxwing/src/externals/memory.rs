@@ -74,8 +74,42 @@ impl Memory {
     ///
     /// Fails if the store's limiter does not allow the memory, if the system lacks the address
     /// space or memory, or if the memory is a shared one.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the store has a limiter that may wait, by `Store::limiter_async`.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
         let store = store.as_context_mut().0;
+        store.assert_limiter_never_waits("Memory::new_async");
+        Memory::new_in(store, ty)
+    }
+
+    /// A new memory, as [`new`](Self::new) makes it, in an asynchronous store, whose limiter may wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    ///
+    /// # Panics
+    ///
+    /// Panics unless the store's engine has [`Config::async_support`](crate::Config::async_support).
+    #[cfg(feature = "async")]
+    pub async fn new_async<T>(
+        mut store: impl AsContextMut<Data = T>,
+        ty: MemoryType,
+    ) -> Result<Memory>
+    where
+        T: Send,
+    {
+        let store = store.as_context_mut().0;
+        store.assert_async("Memory::new_async");
+        match store.has_async_limiter() {
+            true => store.on_fiber(|store| Memory::new_in(store, ty)).await,
+            false => Memory::new_in(store, ty),
+        }
+    }
+
+    fn new_in<T>(store: &mut StoreInner<T>, ty: MemoryType) -> Result<Memory> {
         if ty.is_shared() {
             bail!("shared memories must be created through `SharedMemory`");
         }
@@ -192,7 +226,7 @@ impl Memory {
     }
 
     #[inline]
-    fn bytes<'a>(&self, store: &'a StoreOpaque) -> &'a [u8] {
+    pub(crate) fn bytes<'a>(&self, store: &'a StoreOpaque) -> &'a [u8] {
         let memory = self.vm_memory(store);
         // SAFETY: the memory has as many bytes at its base, all initialised. Borrowing the store
         // keeps WebAssembly code and the host from changing or growing it.
@@ -261,9 +295,39 @@ impl Memory {
     ///
     /// # Panics
     ///
-    /// Panics if the memory belongs to another store.
+    /// Panics if the memory belongs to another store. Panics if the store has a limiter that may wait, by
+    /// `Store::limiter_async`.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64) -> Result<u64> {
-        self.grow_in(store.as_context_mut().0, delta)
+        let store = store.as_context_mut().0;
+        store.assert_limiter_never_waits("Memory::grow_async");
+        self.grow_in(store, delta)
+    }
+
+    /// Grows as [`grow`](Self::grow) does, in an asynchronous store, whose limiter may wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`grow`](Self::grow).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the memory belongs to another store, or the store's engine lacks
+    /// [`Config::async_support`](crate::Config::async_support).
+    #[cfg(feature = "async")]
+    pub async fn grow_async<T>(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        delta: u64,
+    ) -> Result<u64>
+    where
+        T: Send,
+    {
+        let store = store.as_context_mut().0;
+        store.assert_async("Memory::grow_async");
+        match store.has_async_limiter() {
+            true => store.on_fiber(|store| self.grow_in(store, delta)).await,
+            false => self.grow_in(store, delta),
+        }
     }
 
     fn grow_in<T>(&self, store: &mut StoreInner<T>, delta: u64) -> Result<u64> {

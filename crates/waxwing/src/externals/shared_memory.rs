@@ -92,7 +92,8 @@ impl SharedMemory {
                  the memory through `Memory`"
             );
         }
-        let memory = waxwing_vm::SharedMemory::new(ty.as_wasm(), engine.tunables());
+        let memory =
+            waxwing_vm::SharedMemory::new(engine.allocator(), ty.as_wasm(), engine.tunables());
         let memory = memory.with_context(|| {
             format!("failed to create a shared memory of {} pages", ty.minimum())
         })?;

@@ -48,9 +48,42 @@ impl Table {
     ///
     /// # Panics
     ///
-    /// Panics if `ty` belongs to another engine.
+    /// Panics if `ty` belongs to another engine. Panics if the store has a limiter that may wait, by
+    /// `Store::limiter_async`.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Ref) -> Result<Table> {
         let store = store.as_context_mut().0;
+        store.assert_limiter_never_waits("Table::new_async");
+        Table::new_in(store, ty, init)
+    }
+
+    /// A new table, as [`new`](Self::new) makes it, in an asynchronous store, whose limiter may wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    ///
+    /// # Panics
+    ///
+    /// Panics if `ty` belongs to another engine, or the store's engine lacks
+    /// [`Config::async_support`](crate::Config::async_support).
+    #[cfg(feature = "async")]
+    pub async fn new_async<T>(
+        mut store: impl AsContextMut<Data = T>,
+        ty: TableType,
+        init: Ref,
+    ) -> Result<Table>
+    where
+        T: Send,
+    {
+        let store = store.as_context_mut().0;
+        store.assert_async("Table::new_async");
+        match store.has_async_limiter() {
+            true => store.on_fiber(|store| Table::new_in(store, ty, init)).await,
+            false => Table::new_in(store, ty, init),
+        }
+    }
+
+    fn new_in<T>(store: &mut StoreInner<T>, ty: TableType, init: Ref) -> Result<Table> {
         let element = element_of(store, &init, ty.element())
             .context("type mismatch: initial value of a table")?;
         let (instance, index) = waxwing_vm::create_host_table(store, &ty.as_wasm(), element)?;
@@ -159,9 +192,44 @@ impl Table {
     ///
     /// # Panics
     ///
-    /// Panics if the table belongs to another store.
+    /// Panics if the table belongs to another store. Panics if the store has a limiter that may wait, by
+    /// `Store::limiter_async`.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Ref) -> Result<u64> {
-        self.grow_in(store.as_context_mut().0, delta, init)
+        let store = store.as_context_mut().0;
+        store.assert_limiter_never_waits("Table::grow_async");
+        self.grow_in(store, delta, init)
+    }
+
+    /// Grows as [`grow`](Self::grow) does, in an asynchronous store, whose limiter may wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`grow`](Self::grow).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the table belongs to another store, or the store's engine lacks
+    /// [`Config::async_support`](crate::Config::async_support).
+    #[cfg(feature = "async")]
+    pub async fn grow_async<T>(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        delta: u64,
+        init: Ref,
+    ) -> Result<u64>
+    where
+        T: Send,
+    {
+        let store = store.as_context_mut().0;
+        store.assert_async("Table::grow_async");
+        match store.has_async_limiter() {
+            true => {
+                store
+                    .on_fiber(|store| self.grow_in(store, delta, init))
+                    .await
+            }
+            false => self.grow_in(store, delta, init),
+        }
     }
 
     fn grow_in<T>(&self, store: &mut StoreInner<T>, delta: u64, init: Ref) -> Result<u64> {

@@ -14,7 +14,8 @@ use waxwing_vm::{HostFunc, VMContext, VMFuncRef, VMHostFuncContext, ValRaw, call
 
 use super::lists::for_each_arity;
 use super::{WasmRet, WasmTy, WasmTyList};
-use crate::store::{CallHook, CallValues, StoreInner, StoreOpaque, trap_reason};
+use crate::CallHook;
+use crate::store::{CallValues, StoreInner, StoreOpaque, trap_reason};
 use crate::{Caller, Engine, FuncType, StoreContextMut, Val};
 
 thread_local! {
@@ -53,7 +54,7 @@ pub(super) unsafe fn enter_directly<T>(
 ///
 /// An array call of a function whose state is an `S`, in a store whose data is a `T`.
 #[inline(always)]
-unsafe fn run<T, S>(
+pub(super) unsafe fn run<T, S>(
     callee: NonNull<VMFuncRef>,
     caller: Option<NonNull<VMContext>>,
     values: NonNull<ValRaw>,
@@ -144,9 +145,9 @@ where
 }
 
 /// The state of a function whose type is known at run time only.
-struct Untyped<F> {
-    ty: FuncType,
-    func: F,
+pub(super) struct Untyped<F> {
+    pub(super) ty: FuncType,
+    pub(super) func: F,
 }
 
 /// A host function of a closure that takes and returns [`Val`]s.
@@ -182,27 +183,56 @@ where
     // SAFETY: as in `wrapped_call`.
     unsafe {
         run::<T, Untyped<F>>(callee, caller, values, |state, mut store| {
-            let mut vals = store.as_mut().take_spare_values();
-            let num_params = state.ty.params().len();
-            for (index, ty) in state.ty.params().enumerate() {
-                let raw = *values.as_ptr().add(index);
-                vals.push(Val::from_raw_in(store.as_mut(), raw, &ty));
-            }
-            vals.extend(state.ty.results().map(|_| Val::null_func_ref()));
-            let (params, results) = vals.split_at_mut(num_params);
+            let mut vals = take_values(store.as_mut(), &state.ty, values);
+            let (params, results) = vals.split_at_mut(state.ty.params().len());
             let context = StoreContextMut(store.as_mut());
             (state.func)(Caller::new(context, caller), params, results)?;
-            let store = store.as_mut();
-            for (index, (result, ty)) in results.iter().zip(state.ty.results()).enumerate() {
-                result
-                    .ensure_matches(store, &ty)
-                    .context("function attempted to return an incompatible value")?;
-                values.as_ptr().add(index).write(result.to_raw_in(store)?);
-            }
-            store.return_spare_values(vals);
-            Ok(())
+            return_values(store.as_mut(), &state.ty, values, vals)
         })
     }
+}
+
+/// The parameters of a call of a function of the type `ty`, and null references in place of its results.
+///
+/// # Safety
+///
+/// The parameters are at `values`.
+pub(super) unsafe fn take_values(
+    store: &mut StoreOpaque,
+    ty: &FuncType,
+    values: NonNull<ValRaw>,
+) -> Vec<Val> {
+    let mut vals = store.take_spare_values();
+    for (index, ty) in ty.params().enumerate() {
+        // SAFETY: required of the caller.
+        vals.push(unsafe { Val::from_raw_in(store, values.add(index).read(), &ty) });
+    }
+    vals.extend(ty.results().map(|_| Val::null_func_ref()));
+    vals
+}
+
+/// Writes the results of a call, which follow the parameters in `vals`.
+///
+/// # Safety
+///
+/// At `values` there is room for them.
+pub(super) unsafe fn return_values(
+    store: &mut StoreOpaque,
+    ty: &FuncType,
+    values: NonNull<ValRaw>,
+    vals: Vec<Val>,
+) -> Result<()> {
+    let results = &vals[ty.params().len()..];
+    for (index, (result, ty)) in results.iter().zip(ty.results()).enumerate() {
+        result
+            .ensure_matches(store, &ty)
+            .context("function attempted to return an incompatible value")?;
+        let raw = result.to_raw_in(store)?;
+        // SAFETY: required of the caller.
+        unsafe { values.add(index).write(raw) };
+    }
+    store.return_spare_values(vals);
+    Ok(())
 }
 
 /// The state of a function that works on the array of the call itself.

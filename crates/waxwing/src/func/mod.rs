@@ -1,5 +1,7 @@
 //! [`Func`]: functions, of WebAssembly and of the host.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod host;
 mod lists;
 mod typed;
@@ -14,9 +16,12 @@ use anyhow::{Context, Result, bail};
 use waxwing_environ::EngineTypeIndex;
 use waxwing_vm::{HostFunc, StoreId, VMFuncRef, VMOpaqueContext, ValRaw, call_unchecked};
 
-use crate::store::{CallHook, CallValues, StoreInner, StoreOpaque};
+use crate::CallHook;
+use crate::store::{CallValues, StoreInner, StoreOpaque};
 use crate::{AsContext, AsContextMut, Caller, FuncType, HeapType, Val, trap};
 
+#[cfg(feature = "async")]
+pub(crate) use asynchronous::{untyped_async, wrap_async};
 pub use host::IntoFunc;
 pub(crate) use host::{unchecked, untyped};
 pub use lists::{WasmParams, WasmResults, WasmRet, WasmTyList};
@@ -310,8 +315,8 @@ impl Func {
     ///
     /// # Panics
     ///
-    /// Panics if the function belongs to another store. A panic of a host function goes through
-    /// WebAssembly up to here, and on.
+    /// Panics if the function belongs to another store. Panics if the store's engine has
+    /// `Config::async_support`. A panic of a host function goes through WebAssembly up to here, and on.
     pub fn call(
         &self,
         mut store: impl AsContextMut,
@@ -319,6 +324,16 @@ impl Func {
         results: &mut [Val],
     ) -> Result<()> {
         let store = store.as_context_mut().0;
+        store.assert_sync("Func::call_async");
+        self.call_in(store, params, results)
+    }
+
+    fn call_in<T>(
+        &self,
+        store: &mut StoreInner<T>,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<()> {
         let type_index = self.type_index(store);
         let ty = store.take_func_type(type_index);
         self.check_arguments(store, &ty, params, results)?;
@@ -389,6 +404,7 @@ impl Func {
         params_and_returns: *mut [ValRaw],
     ) -> Result<()> {
         let store = store.as_context_mut().0;
+        store.assert_sync("Func::call_async");
         // SAFETY: required of the caller.
         unsafe { self.enter(store, &mut *params_and_returns) }
     }

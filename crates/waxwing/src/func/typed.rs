@@ -9,7 +9,8 @@ use anyhow::{Result, bail};
 use waxwing_vm::{ValRaw, call_unchecked};
 
 use super::{Func, WasmParams, WasmResults, host};
-use crate::store::{CallHook, CallValues, StoreInner};
+use crate::CallHook;
+use crate::store::{CallValues, StoreInner};
 use crate::{AsContext, AsContextMut, trap};
 
 /// A [`Func`] whose parameters and results are known at compile time, which makes calls as fast as
@@ -111,15 +112,17 @@ where
     ///
     /// # Panics
     ///
-    /// Panics if the function belongs to another store. A panic of a host function goes through
-    /// WebAssembly up to here, and on.
+    /// Panics if the function belongs to another store. Panics if the store's engine has
+    /// `Config::async_support`. A panic of a host function goes through WebAssembly up to here, and on.
     #[inline]
     pub fn call(&self, mut store: impl AsContextMut, params: Params) -> Result<Results> {
-        self.call_in(store.as_context_mut().0, params)
+        let store = store.as_context_mut().0;
+        store.assert_sync("TypedFunc::call_async");
+        self.call_in(store, params)
     }
 
     #[inline]
-    fn call_in<T>(&self, store: &mut StoreInner<T>, params: Params) -> Result<Results> {
+    pub(super) fn call_in<T>(&self, store: &mut StoreInner<T>, params: Params) -> Result<Results> {
         store.assert_owns(self.func.store_id());
         if Params::HAS_REFS {
             self.check(store, &params)?;

@@ -44,13 +44,60 @@ impl Instance {
     ///
     /// # Panics
     ///
-    /// A panic of a host function that the start function calls goes on from here.
+    /// Panics if the store's engine has `Config::async_support`. A panic of a host function that the start function
+    /// calls goes on from here.
     pub fn new(
         mut store: impl AsContextMut,
         module: &Module,
         imports: &[Extern],
     ) -> Result<Instance> {
         let store = store.as_context_mut().0;
+        store.assert_sync("Instance::new_async");
+        Instance::new_in(store, module, imports)
+    }
+
+    /// Instantiates `module` as [`new`](Self::new) does, in an asynchronous store, where the start function can wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new). Fails if there is no memory for a stack.
+    ///
+    /// # Panics
+    ///
+    /// Panics unless the store's engine has [`Config::async_support`](crate::Config::async_support). A panic of a host
+    /// function that the start function calls goes on from here.
+    #[cfg(feature = "async")]
+    pub async fn new_async<T>(
+        mut store: impl AsContextMut<Data = T>,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Instance>
+    where
+        T: Send,
+    {
+        let store = store.as_context_mut().0;
+        store.assert_async("Instance::new_async");
+        match Instance::may_wait(store, module) {
+            true => {
+                store
+                    .on_fiber(|store| Instance::new_in(store, module, imports))
+                    .await
+            }
+            false => Instance::new_in(store, module, imports),
+        }
+    }
+
+    /// Whether instantiating the module runs what can wait.
+    #[cfg(feature = "async")]
+    fn may_wait<T>(store: &StoreInner<T>, module: &Module) -> bool {
+        module.loaded().module().start.is_some() || store.has_async_limiter()
+    }
+
+    fn new_in<T>(
+        store: &mut StoreInner<T>,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Instance> {
         if !Engine::same(module.engine(), store.engine()) {
             bail!(
                 "cross-`Engine` instantiation is not supported: the module and the store belong to different engines"
@@ -104,6 +151,18 @@ impl Instance {
             unsafe { start.enter(store, &mut [])? };
         }
         Ok(instance)
+    }
+
+    /// The store that the instance belongs to.
+    #[cfg(feature = "coredump")]
+    pub(crate) fn owner(&self) -> StoreId {
+        self.store
+    }
+
+    /// What finds the instance in its store.
+    #[cfg(feature = "coredump")]
+    pub(crate) fn vm_id(&self) -> InstanceId {
+        self.id
     }
 
     pub(crate) fn from_id(store: &StoreOpaque, id: InstanceId) -> Instance {

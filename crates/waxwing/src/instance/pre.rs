@@ -143,9 +143,42 @@ impl<T> InstancePre<T> {
     ///
     /// # Panics
     ///
-    /// Panics if `store` belongs to another engine, or if an import belongs to another store.
+    /// Panics if `store` belongs to another engine, or if an import belongs to another store. Panics if the engine has
+    /// `Config::async_support`.
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         let store = store.as_context_mut().0;
+        store.assert_sync("InstancePre::instantiate_async");
+        self.instantiate_in(store)
+    }
+
+    /// Instantiates the module as [`instantiate`](Self::instantiate) does, in an asynchronous store, where the start
+    /// function can wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`instantiate`](Self::instantiate). Fails if there is no memory for a stack.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `store` belongs to another engine, or if an import belongs to another store. Panics unless the
+    /// engine has [`Config::async_support`](crate::Config::async_support).
+    #[cfg(feature = "async")]
+    pub async fn instantiate_async(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+    ) -> Result<Instance>
+    where
+        T: Send,
+    {
+        let store = store.as_context_mut().0;
+        store.assert_async("InstancePre::instantiate_async");
+        match Instance::may_wait(store, &self.module) {
+            true => store.on_fiber(|store| self.instantiate_in(store)).await,
+            false => self.instantiate_in(store),
+        }
+    }
+
+    fn instantiate_in(&self, store: &mut StoreInner<T>) -> Result<Instance> {
         assert!(
             Engine::same(self.module.engine(), store.engine()),
             "cross-`Engine` instantiation is not supported: the module and the store belong to \

@@ -1,5 +1,7 @@
 //! [`Linker`]: imports by name.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod module;
 mod unknown;
 
@@ -362,13 +364,14 @@ impl<T> Linker<T> {
     /// # Panics
     ///
     /// Panics if an item that is needed belongs to another store, or `store` or `module` to another
-    /// engine.
+    /// engine. Panics if the engine has `Config::async_support`.
     pub fn instantiate(
         &self,
         mut store: impl AsContextMut<Data = T>,
         module: &Module,
     ) -> Result<Instance> {
         let mut store = store.as_context_mut();
+        store.0.assert_sync("Linker::instantiate_async");
         self.prepare(module, Some(store.0))?.instantiate(&mut store)
     }
 

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::Linker;
-use crate::{AsContextMut, Caller, ExternType, InstancePre, Module, Val};
+use crate::{AsContextMut, Caller, ExternType, FuncType, InstancePre, Module, Val};
 
 /// What a module wants to be.
-enum ModuleKind {
+pub(super) enum ModuleKind {
     /// Instantiated anew for each call.
     Command,
     /// Instantiated once.
@@ -14,7 +14,7 @@ enum ModuleKind {
 }
 
 impl ModuleKind {
-    fn of(module: &Module) -> Result<ModuleKind> {
+    pub(super) fn of(module: &Module) -> Result<ModuleKind> {
         let is_entry = |name| match module.get_export(name) {
             Some(ExternType::Func(ty)) => ty.params().len() == 0 && ty.results().len() == 0,
             _ => false,
@@ -62,7 +62,7 @@ impl<T> Linker<T> {
     /// # Panics
     ///
     /// Panics if an item that is needed belongs to another store, or `store` or `module` to another
-    /// engine.
+    /// engine. Panics if the engine has `Config::async_support`.
     pub fn module(
         &mut self,
         mut store: impl AsContextMut<Data = T>,
@@ -72,8 +72,15 @@ impl<T> Linker<T> {
     where
         T: 'static,
     {
+        store.as_context_mut().0.assert_sync("Linker::module_async");
         match ModuleKind::of(module)? {
-            ModuleKind::Command => self.command(store, module_name, module),
+            ModuleKind::Command => {
+                let pre = self.prepare(module, Some(store.as_context_mut().0))?;
+                self.define_command(module_name, module, |linker, name, ty| {
+                    let call = command_call(pre.clone(), name);
+                    linker.func_new(module_name, name, ty, call).map(drop)
+                })
+            }
             ModuleKind::Reactor => {
                 let instance = self.instantiate(&mut store, module)?;
                 if let Some(initialize) = instance.get_func(&mut store, "_initialize") {
@@ -89,22 +96,16 @@ impl<T> Linker<T> {
         }
     }
 
-    fn command(
+    /// Defines the exports of a command, its functions by `define`.
+    pub(super) fn define_command(
         &mut self,
-        mut store: impl AsContextMut<Data = T>,
         module_name: &str,
         module: &Module,
-    ) -> Result<&mut Self>
-    where
-        T: 'static,
-    {
-        let pre = self.prepare(module, Some(store.as_context_mut().0))?;
+        mut define: impl FnMut(&mut Self, &str, FuncType) -> Result<()>,
+    ) -> Result<&mut Self> {
         for export in module.exports() {
             match export.ty() {
-                ExternType::Func(ty) => {
-                    let call = command_call(pre.clone(), export.name());
-                    self.func_new(module_name, export.name(), ty, call)?;
-                }
+                ExternType::Func(ty) => define(self, export.name(), ty)?,
                 _ if self.allow_unknown_exports || is_known_export(export.name()) => {}
                 _ => bail!(
                     "cannot define the export `{}` of the command `{module_name}`: only functions \

@@ -82,6 +82,22 @@ impl Module {
         compile::validate(engine, binary)
     }
 
+    /// Makes a module from an entry of the cache, unless it is damaged.
+    #[cfg(feature = "cache")]
+    pub(crate) fn from_cache(engine: &Engine, entry: waxwing_cache::Entry) -> Result<Module> {
+        let file = Arc::new(entry.file().try_clone()?);
+        // SAFETY: nobody changes a file of the cache, which is trusted.
+        let code = unsafe { CodeMemory::from_file(file)? };
+        let artifact_len = usize::try_from(entry.len())?;
+        let artifact = code.image().get(..artifact_len);
+        ensure!(
+            artifact.is_some_and(|artifact| entry.is_intact(artifact)),
+            "the file does not have the bytes that were stored"
+        );
+        // SAFETY: the cache is trusted, and the artifact is as it was made.
+        unsafe { Module::from_artifact(engine, code, artifact_len) }
+    }
+
     /// Loads what this engine has just compiled.
     pub(crate) fn from_compiled(engine: &Engine, compiled: CompiledArtifact) -> Result<Module> {
         let CompiledArtifact { bytes, info } = compiled;
@@ -211,7 +227,8 @@ impl Module {
         let code = unsafe { code.publish(has_landing_pads)? };
         let copy_images = engine.config().memory.force_init_memfd;
         let loaded = LoadedModule::new(code, info, engine.type_registry(), copy_images)?;
-        Ok(Module {
+        engine.allocator().check_module(&loaded)?;
+        let module = Module {
             inner: Arc::new(ModuleInner {
                 engine: engine.clone(),
                 loaded,
@@ -219,7 +236,12 @@ impl Module {
                 #[cfg(feature = "addr2line")]
                 source_map: Default::default(),
             }),
-        })
+        };
+        #[cfg(feature = "profiling")]
+        if let Some(profiler) = engine.profiler() {
+            crate::profiling::describe(profiler, &module)?;
+        }
+        Ok(module)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Places in the source of a module, by the DWARF that its artifact keeps.
 
 use crate::{FrameSymbol, Module};
-use addr2line::Context;
-use gimli::{Dwarf, EndianArcSlice, LittleEndian, SectionId};
+use addr2line::{Context, LookupContinuation, LookupResult, SplitDwarfLoad};
+use gimli::{Dwarf, DwarfPackage, EndianArcSlice, LittleEndian, SectionId};
 use std::sync::{Arc, Mutex, PoisonError};
 use waxwing_vm::CodeMemory;
 
@@ -11,6 +11,8 @@ type Reader = EndianArcSlice<LittleEndian>;
 /// The debugging information of a module, read as far as it was needed.
 pub(super) struct SourceMap {
     context: Mutex<Context<Reader>>,
+    /// What the module has in a DWARF package.
+    package: Option<DwarfPackage<Reader>>,
     code_section_offset: u64,
 }
 
@@ -18,15 +20,29 @@ impl SourceMap {
     /// The debugging information in an artifact, or `None` if there is none that can be read.
     pub(super) fn new(code: &CodeMemory, code_section_offset: u64) -> Option<Self> {
         code.section(SectionId::DebugInfo.name())?;
-        let load = |id: SectionId| {
-            let bytes = code.section(id.name()).unwrap_or_default();
+        let load_named = |name: &str| {
+            let bytes = code.section(name).unwrap_or_default();
             Ok::<_, gimli::Error>(Reader::new(Arc::from(bytes), LittleEndian))
         };
+        let load_split = |id: SectionId| load_named(id.dwo_name().unwrap_or(id.name()));
+        let load = |id: SectionId| load_named(id.name());
         let context = Context::from_dwarf(Dwarf::load(load).ok()?).ok()?;
+        let has_package = code.section(SectionId::DebugCuIndex.name()).is_some();
+        let package = has_package.then(|| {
+            let empty = Reader::new(Arc::from([]), LittleEndian);
+            DwarfPackage::load(load_split, empty).ok()
+        });
         Some(SourceMap {
             context: Mutex::new(context),
+            package: package.flatten(),
             code_section_offset,
         })
+    }
+
+    /// A unit's part of the package.
+    fn split(&self, load: &SplitDwarfLoad<Reader>) -> Option<Dwarf<Reader>> {
+        let package = self.package.as_ref()?;
+        package.find_cu(load.dwo_id, &load.parent).ok()?
     }
 
     /// Where the instruction at an offset in the binary is in the source, the innermost inlined
@@ -37,7 +53,16 @@ impl SourceMap {
         };
         let context = self.context.lock().unwrap_or_else(PoisonError::into_inner);
         let mut symbols = Vec::new();
-        let Ok(mut frames) = context.find_frames(address).skip_all_loads() else {
+        let mut lookup = context.find_frames(address);
+        let found = loop {
+            lookup = match lookup {
+                LookupResult::Output(found) => break found,
+                LookupResult::Load { load, continuation } => {
+                    continuation.resume(self.split(&load).map(Arc::new))
+                }
+            };
+        };
+        let Ok(mut frames) = found else {
             return symbols;
         };
         // What cannot be read ends the list: debugging information is not validated.

@@ -1,25 +1,14 @@
-//! [`CallHook`]: being told of each transition between the host and WebAssembly.
+//! Being told of each transition between the host and WebAssembly.
 
+#[cfg(feature = "async")]
+use std::pin::Pin;
 use std::ptr::NonNull;
 
 use anyhow::Result;
 use waxwing_vm::{VMFuncRef, ValRaw};
 
 use super::{Store, StoreInner};
-use crate::{StoreContextMut, Val};
-
-/// A transition between the host and WebAssembly, of which the hook of `Store::call_hook` is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallHook {
-    /// The host calls a function: WebAssembly is about to run.
-    CallingWasm,
-    /// The function that the host called has returned, or failed.
-    ReturningFromWasm,
-    /// WebAssembly calls a host function, which is about to run.
-    CallingHost,
-    /// The host function that WebAssembly called has returned, or failed.
-    ReturningFromHost,
-}
+use crate::{CallHook, StoreContextMut, Val};
 
 /// The values of a call, at the time of a transition.
 #[derive(Clone, Copy)]
@@ -58,22 +47,52 @@ impl<T> StoreInner<T> {
     }
 }
 
+type SyncHook<T> = Box<dyn FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync>;
+
 /// The hook of a store.
-pub(super) type Hook<T> =
-    Box<dyn FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync>;
+pub(super) enum Hook<T> {
+    Sync(SyncHook<T>),
+    #[cfg(feature = "async")]
+    Async(Box<dyn CallHookHandler<T> + Send + Sync>),
+}
 
-impl CallHook {
-    /// Whether the host goes on after the transition: a host function is called, or WebAssembly
-    /// returns to the host.
-    pub fn entering_host(&self) -> bool {
-        matches!(self, CallHook::ReturningFromWasm | CallHook::CallingHost)
-    }
-
-    /// Whether WebAssembly goes on after the transition: it is called, or a host function returns to
-    /// it.
-    pub fn exiting_host(&self) -> bool {
-        matches!(self, CallHook::ReturningFromHost | CallHook::CallingWasm)
-    }
+/// A hook that may wait: given to [`Store::call_hook_async`].
+///
+/// Implementations are easiest to write with the attribute of the crate `async-trait`:
+///
+/// ```
+/// # use waxwing::*;
+/// struct Count;
+///
+/// #[async_trait::async_trait]
+/// impl CallHookHandler<usize> for Count {
+///     async fn handle_call_event(
+///         &self,
+///         mut store: StoreContextMut<'_, usize>,
+///         transition: CallHook,
+///     ) -> Result<()> {
+///         *store.data_mut() += usize::from(transition == CallHook::CallingHost);
+///         Ok(())
+///     }
+/// }
+/// ```
+#[cfg(feature = "async")]
+pub trait CallHookHandler<T>: Send {
+    /// Called at each transition between the host and WebAssembly, which does not take place before the future is
+    /// ready.
+    ///
+    /// # Errors
+    ///
+    /// An error takes the place of what the hook was told of; see [`Store::call_hook`].
+    fn handle_call_event<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        store: StoreContextMut<'life1, T>,
+        transition: CallHook,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait;
 }
 
 impl<T> Store<T> {
@@ -113,7 +132,20 @@ impl<T> Store<T> {
         &mut self,
         hook: impl FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync + 'static,
     ) {
-        self.inner_mut().hook = Some(Box::new(hook));
+        self.inner_mut().hook = Some(Hook::Sync(Box::new(hook)));
+    }
+
+    /// Installs a hook as [`call_hook`](Self::call_hook) does, one that may wait.
+    ///
+    /// If the future of a call is dropped while it waits, the hook is not called for the returns that are due.
+    ///
+    /// # Panics
+    ///
+    /// Panics unless the store's engine has [`Config::async_support`](crate::Config::async_support).
+    #[cfg(feature = "async")]
+    pub fn call_hook_async(&mut self, hook: impl CallHookHandler<T> + Sync + 'static) {
+        self.inner_mut().assert_async("call_hook_async");
+        self.inner_mut().hook = Some(Hook::Async(Box::new(hook)));
     }
 }
 
@@ -133,7 +165,17 @@ impl<T> StoreInner<T> {
         let scope = self.roots().enter_scope();
         // SAFETY: required of the caller.
         let references = values.map(|values| unsafe { self.take_references(transition, values) });
-        let result = hook(StoreContextMut(self), transition);
+        let result = match &mut hook {
+            Hook::Sync(hook) => hook(StoreContextMut(self), transition),
+            #[cfg(feature = "async")]
+            Hook::Async(hook) => {
+                let context = self.core.vm_store_context();
+                let mut future = hook.handle_call_event(StoreContextMut(self), transition);
+                // SAFETY: called by what may use the store, on the fiber where it does so. The future is
+                // `Send`, and what is below is the runtime's and this crate's.
+                unsafe { waxwing_vm::block_on(context, future.as_mut()) }.flatten()
+            }
+        };
         self.hook = Some(hook);
         for (place, reference) in references.into_iter().flatten() {
             let raw = reference.to_raw_in(self)?;

@@ -1,7 +1,11 @@
 //! Stopping code: fuel and epochs of a store.
 
 use std::mem;
+#[cfg(feature = "async")]
+use std::num::NonZeroU64;
 
+#[cfg(feature = "async")]
+use anyhow::Context;
 use anyhow::{Result, bail, ensure};
 use waxwing_environ::Trap;
 
@@ -17,7 +21,7 @@ pub enum UpdateDeadline {
     /// Let other tasks run, and then go on with a deadline that is so many ticks beyond the engine's
     /// epoch at that time.
     ///
-    /// That takes an asynchronous call. In others, execution ends with an error.
+    /// That takes an engine with `Config::async_support`. In others, execution ends with an error.
     Yield(u64),
 }
 
@@ -27,6 +31,9 @@ type EpochCallback<T> =
 /// What happens when the deadline is reached.
 pub(super) enum EpochBehavior<T> {
     Trap,
+    /// Other tasks run, and then the deadline is so many ticks ahead.
+    #[cfg(feature = "async")]
+    Yield(u64),
     Callback(EpochCallback<T>),
     /// The callback is being called. Code that runs meanwhile traps.
     InCallback,
@@ -57,14 +64,48 @@ impl StoreOpaque {
         Ok(())
     }
 
-    /// Gives code as much of the reserve as it can count, and a little more, as its counter is ahead at times.
+    /// Gives code as much of the reserve as it can count, and a little more, as its counter is ahead at times; or as
+    /// much as it may count until it lets other tasks run.
     fn refill(&mut self) {
-        const MOST: i64 = 1 << 62;
+        const MOST: u64 = 1 << 62;
         let active = self.core.fuel();
-        let room = u64::try_from(MOST.saturating_sub(active)).unwrap_or(0);
-        let more = self.fuel_reserve.min(room);
+        let wanted = match self.fuel_yield_interval {
+            None => MOST.saturating_sub_signed(active),
+            // Whole intervals, for them to begin where they would if checks were everywhere.
+            Some(interval) => {
+                let missing = active.min(0).unsigned_abs().max(1);
+                let intervals = missing.div_ceil(interval.get());
+                intervals.saturating_mul(interval.get()).min(MOST)
+            }
+        };
+        let more = self.fuel_reserve.min(wanted);
         self.fuel_reserve -= more;
-        self.core.set_fuel(active.saturating_add_unsigned(more));
+        self.core.add_fuel(more.cast_signed());
+    }
+
+    /// Makes code let other tasks run each time that it has consumed so much.
+    #[cfg(feature = "async")]
+    pub(super) fn set_fuel_yield_interval(&mut self, interval: Option<u64>) -> Result<()> {
+        self.ensure_fuel()?;
+        ensure!(
+            self.engine.is_async(),
+            "async support is not configured in this store: its engine needs `Config::async_support(true)`"
+        );
+        let interval = match interval {
+            Some(units) => Some(NonZeroU64::new(units).context(
+                "a fuel yield interval of 0 units: use `None` not to yield, or a positive number",
+            )?),
+            None => None,
+        };
+        self.fuel_yield_interval = interval;
+        // What code can count goes back first.
+        let active = self.core.fuel();
+        if active > 0 {
+            self.core.add_fuel(-active);
+            self.fuel_reserve = self.fuel_reserve.saturating_add(active.cast_unsigned());
+            self.refill();
+        }
+        Ok(())
     }
 
     fn set_epoch_deadline(&mut self, ticks_beyond_current: u64) {
@@ -74,17 +115,26 @@ impl StoreOpaque {
 
     /// Finds fuel when code used more than it could count.
     pub(super) fn out_of_fuel(&mut self) -> Result<()> {
-        if self.fuel_reserve == 0 {
+        if self.fuel_reserve < self.core.fuel().min(-1).unsigned_abs() {
             bail!(Trap::OutOfFuel);
         }
         self.refill();
-        Ok(())
+        match self.fuel_yield_interval {
+            Some(_) => self.yield_now(),
+            None => Ok(()),
+        }
     }
 }
 
 impl<T> StoreInner<T> {
     /// The deadline is reached.
     pub(super) fn new_epoch(&mut self) -> Result<()> {
+        #[cfg(feature = "async")]
+        if let EpochBehavior::Yield(ticks) = self.epoch_behavior {
+            self.yield_now()?;
+            self.set_epoch_deadline(ticks);
+            return Ok(());
+        }
         let behavior = mem::replace(&mut self.epoch_behavior, EpochBehavior::InCallback);
         let EpochBehavior::Callback(mut callback) = behavior else {
             self.epoch_behavior = behavior;
@@ -97,9 +147,14 @@ impl<T> StoreInner<T> {
         }
         match update? {
             UpdateDeadline::Continue(ticks) => self.set_epoch_deadline(ticks),
-            UpdateDeadline::Yield(_) => bail!(
-                "cannot use `UpdateDeadline::Yield` without enabling async support in the config"
-            ),
+            UpdateDeadline::Yield(ticks) => {
+                ensure!(
+                    self.is_async,
+                    "cannot use `UpdateDeadline::Yield` without enabling async support in the config"
+                );
+                self.yield_now()?;
+                self.set_epoch_deadline(ticks);
+            }
         }
         Ok(())
     }
@@ -139,7 +194,7 @@ impl<T> Store<T> {
         &self.inner().opaque
     }
 
-    fn opaque_mut(&mut self) -> &mut StoreOpaque {
+    pub(super) fn opaque_mut(&mut self) -> &mut StoreOpaque {
         &mut self.inner_mut().opaque
     }
 
@@ -232,7 +287,7 @@ impl<T> Store<T> {
     /// it calls traps if it in turn reaches the deadline.
     ///
     /// An error that the callback returns ends the execution, as one of a host function does.
-    /// So does [`UpdateDeadline::Yield`] in a call that is not asynchronous.
+    /// So does [`UpdateDeadline::Yield`] in a store that is not asynchronous.
     ///
     /// ```
     /// # use waxwing::*;
@@ -261,6 +316,27 @@ impl<T> Store<T> {
     ) {
         self.inner_mut().epoch_behavior = EpochBehavior::Callback(Box::new(callback));
     }
+
+    /// Makes code of the store let other tasks run when the deadline is reached, and go on with one that is `delta`
+    /// ticks beyond the engine's epoch at the time when it goes on.
+    ///
+    /// The future of the call is pending then once, and asks to be polled again at once.
+    ///
+    /// # Panics
+    ///
+    /// Panics unless the store's engine has [`Config::async_support`](crate::Config::async_support).
+    #[cfg(feature = "async")]
+    pub fn epoch_deadline_async_yield_and_update(&mut self, delta: u64) {
+        self.inner_mut().set_epoch_yield(delta);
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T> StoreInner<T> {
+    fn set_epoch_yield(&mut self, delta: u64) {
+        self.assert_async("epoch_deadline_async_yield_and_update");
+        self.epoch_behavior = EpochBehavior::Yield(delta);
+    }
 }
 
 impl<T> StoreContext<'_, T> {
@@ -276,7 +352,7 @@ impl<T> StoreContextMut<'_, T> {
         &self.0.opaque
     }
 
-    fn opaque_mut(&mut self) -> &mut StoreOpaque {
+    pub(super) fn opaque_mut(&mut self) -> &mut StoreOpaque {
         &mut self.0.opaque
     }
 
@@ -293,6 +369,17 @@ impl<T> StoreContextMut<'_, T> {
     pub fn epoch_deadline_trap(&mut self) {
         self.0.epoch_behavior = EpochBehavior::Trap;
     }
+
+    /// Makes code of the store let other tasks run when the deadline is reached; see
+    /// [`Store::epoch_deadline_async_yield_and_update`].
+    ///
+    /// # Panics
+    ///
+    /// As for [`Store::epoch_deadline_async_yield_and_update`].
+    #[cfg(feature = "async")]
+    pub fn epoch_deadline_async_yield_and_update(&mut self, delta: u64) {
+        self.0.set_epoch_yield(delta);
+    }
 }
 
 impl<T> Caller<'_, T> {
@@ -300,7 +387,7 @@ impl<T> Caller<'_, T> {
         &self.context().0.opaque
     }
 
-    fn opaque_mut(&mut self) -> &mut StoreOpaque {
+    pub(super) fn opaque_mut(&mut self) -> &mut StoreOpaque {
         &mut self.context_mut().0.opaque
     }
 

@@ -5,15 +5,19 @@
 //! What does not depend on `T` is in [`StoreOpaque`], to which the rest dereferences, so that
 //! nearly all code is compiled once.
 
+#[cfg_attr(not(feature = "async"), path = "synchronous.rs")]
+mod asynchronous;
 #[cfg_attr(not(feature = "call-hook"), path = "no_call_hook.rs")]
 mod call_hook;
 mod context;
 mod exceptions;
 mod interrupt;
+mod limiter;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
+use std::num::NonZeroU64;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -25,13 +29,14 @@ use waxwing_vm::{GcOptions, LoadedModule, StoreCore, StoreId, VMGcRef, VMStore, 
 
 use crate::gc::RootSet;
 use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
-use crate::{Engine, FuncType, Module, ResourceLimiter, Val};
+use crate::{Engine, FuncType, Module, Val};
 use interrupt::EpochBehavior;
+use limiter::Limiter;
 
-#[cfg(feature = "call-hook")]
-pub use call_hook::CallHook;
-#[cfg(not(feature = "call-hook"))]
-pub(crate) use call_hook::CallHook;
+#[cfg(feature = "async")]
+pub(crate) use asynchronous::assert_async;
+#[cfg(all(feature = "async", feature = "call-hook"))]
+pub use call_hook::CallHookHandler;
 pub(crate) use call_hook::CallValues;
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 pub use exceptions::ThrownException;
@@ -71,8 +76,6 @@ unsafe impl<T: Send> Send for Store<T> {}
 // have their locks.
 unsafe impl<T: Sync> Sync for Store<T> {}
 
-type Limiter<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
-
 /// What a [`Store`] owns, at a stable address.
 pub struct StoreInner<T> {
     opaque: StoreOpaque,
@@ -87,6 +90,8 @@ pub struct StoreInner<T> {
 pub struct StoreOpaque {
     core: StoreCore,
     engine: Engine,
+    /// Whether WebAssembly is called by functions that are `async` alone.
+    is_async: bool,
     roots: RootSet,
     /// The modules of the store's instances, sorted by the address of their `LoadedModule`.
     modules: Vec<Module>,
@@ -95,6 +100,8 @@ pub struct StoreOpaque {
     memory_limit: usize,
     /// Fuel beside what code counts.
     fuel_reserve: u64,
+    /// After how much fuel code lets other tasks run, if it does.
+    fuel_yield_interval: Option<NonZeroU64>,
     /// An empty vector whose capacity is reused by calls of and to untyped functions.
     spare_values: Vec<Val>,
     /// As `spare_values`, for arguments and results in transit.
@@ -141,7 +148,8 @@ impl<T> Store<T> {
                     engine.tunables(),
                     EntryOptions {
                         max_wasm_stack: engine.config().max_wasm_stack,
-                        backtraces: engine.config().wasm_backtrace,
+                        backtraces: engine.config().wasm_backtrace
+                            || engine.config().debug.coredump_on_trap,
                     },
                     GcOptions {
                         stress: engine.config().gc.stress,
@@ -149,12 +157,14 @@ impl<T> Store<T> {
                     engine.allocator(),
                 ),
                 engine: engine.clone(),
+                is_async: asynchronous::is_async(engine),
                 roots: RootSet::default(),
                 modules: Vec::new(),
                 instance_limit: DEFAULT_INSTANCE_LIMIT,
                 table_limit: DEFAULT_TABLE_LIMIT,
                 memory_limit: DEFAULT_MEMORY_LIMIT,
                 fuel_reserve: 0,
+                fuel_yield_interval: None,
                 spare_values: Vec::new(),
                 spare_raw_values: Vec::new(),
                 recent_func_type: None,
@@ -249,24 +259,6 @@ impl<T> Store<T> {
     pub fn gc_heap_capacity(&self) -> usize {
         self.inner().gc_heap_capacity()
     }
-
-    /// Installs a limiter that decides what the store's instances may allocate from here on.
-    ///
-    /// `limiter` projects the limiter out of the store's data, where it lives. What has been
-    /// allocated already is not affected. See [`ResourceLimiter`].
-    pub fn limiter(
-        &mut self,
-        mut limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
-    ) {
-        let inner = self.inner_mut();
-        let limits = limiter(&mut inner.data);
-        let (instances, tables, memories) =
-            (limits.instances(), limits.tables(), limits.memories());
-        inner.instance_limit = instances;
-        inner.table_limit = tables;
-        inner.memory_limit = memories;
-        inner.limiter = Some(Box::new(limiter));
-    }
 }
 
 impl<T> Drop for Store<T> {
@@ -307,20 +299,11 @@ impl<T> VMStore for StoreInner<T> {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool> {
-        match &mut self.limiter {
-            Some(limiter) => limiter(&mut self.data).memory_growing(current, desired, maximum),
-            None => Ok(true),
-        }
+        StoreInner::memory_growing(self, current, desired, maximum)
     }
 
     fn memory_grow_failed(&mut self, error: anyhow::Error) -> Result<()> {
-        match &mut self.limiter {
-            Some(limiter) => limiter(&mut self.data).memory_grow_failed(error),
-            None => {
-                log::debug!("ignoring a failure to grow a memory: {error:?}");
-                Ok(())
-            }
-        }
+        StoreInner::memory_grow_failed(self, error)
     }
 
     fn table_growing(
@@ -329,20 +312,11 @@ impl<T> VMStore for StoreInner<T> {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool> {
-        match &mut self.limiter {
-            Some(limiter) => limiter(&mut self.data).table_growing(current, desired, maximum),
-            None => Ok(true),
-        }
+        StoreInner::table_growing(self, current, desired, maximum)
     }
 
     fn table_grow_failed(&mut self, error: anyhow::Error) -> Result<()> {
-        match &mut self.limiter {
-            Some(limiter) => limiter(&mut self.data).table_grow_failed(error),
-            None => {
-                log::debug!("ignoring a failure to grow a table: {error:?}");
-                Ok(())
-            }
-        }
+        StoreInner::table_grow_failed(self, error)
     }
 
     fn out_of_fuel(&mut self) -> Result<()> {
@@ -434,6 +408,12 @@ impl StoreOpaque {
     pub(crate) fn module_of(&self, loaded: &Arc<LoadedModule>) -> Option<&Module> {
         let position = self.module_position(loaded).ok()?;
         Some(&self.modules[position])
+    }
+
+    /// The modules of all instances.
+    #[cfg(feature = "coredump")]
+    pub(crate) fn modules(&self) -> &[Module] {
+        &self.modules
     }
 
     /// The module whose code contains the address `pc`.

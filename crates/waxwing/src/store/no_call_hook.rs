@@ -6,14 +6,7 @@ use anyhow::Result;
 use waxwing_vm::{VMFuncRef, ValRaw};
 
 use super::StoreInner;
-
-/// A transition between the host and WebAssembly.
-pub(crate) enum CallHook {
-    CallingWasm,
-    ReturningFromWasm,
-    CallingHost,
-    ReturningFromHost,
-}
+use crate::CallHook;
 
 /// The values of a call.
 #[derive(Clone, Copy)]

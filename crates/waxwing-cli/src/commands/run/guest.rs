@@ -1,13 +1,15 @@
 //! Instantiates modules and calls into them.
 
+use super::profile::{self, Profile};
 use super::{Job, Preload};
 use crate::{output, values};
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use waxwing::{
-    Engine, ExternType, Func, FuncType, Instance, Linker, Module, Store, StoreLimits, Trap, Val,
+    Engine, ExternType, Func, FuncType, GuestProfiler, Instance, Linker, Module, Store,
+    StoreLimits, Trap, Val, WasmCoreDump,
 };
 use waxwing_wasi::I32Exit;
 use waxwing_wasi::preview1::{self, WasiP1Ctx};
@@ -20,6 +22,18 @@ const TRAPPED: u8 = 134;
 pub struct Host {
     pub wasi: Option<WasiP1Ctx>,
     pub limits: StoreLimits,
+    /// What looks at the guest; not in here while it looks.
+    pub profiler: Option<GuestProfiler>,
+}
+
+impl Host {
+    pub fn new(wasi: Option<WasiP1Ctx>, limits: StoreLimits) -> Host {
+        Host {
+            wasi,
+            limits,
+            profiler: None,
+        }
+    }
 }
 
 /// How a call into the guest ended when it did not return.
@@ -46,6 +60,8 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         allow_precompiled,
         fuel,
         timeout,
+        coredump,
+        profile,
     } = job;
     let mut linker = Linker::new(engine);
     if host.wasi.is_some() {
@@ -56,6 +72,13 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         })?;
     }
     let module = source.into_module(engine, &file, allow_precompiled)?;
+    let preloads = preloads
+        .into_iter()
+        .map(|Preload { name, file, source }| {
+            let module = source.into_module(engine, &file, allow_precompiled)?;
+            Ok((name, file, module))
+        })
+        .collect::<Result<Vec<_>>>()?;
     let mut store = Store::new(engine, host);
     store.limiter(|host| &mut host.limits);
     if let Some(fuel) = fuel {
@@ -68,48 +91,97 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
     if let Some(timeout) = timeout {
         end_epoch_after(engine, timeout)?;
     }
-
-    for Preload { name, file, source } in preloads {
-        let module = source.into_module(engine, &file, allow_precompiled)?;
-        let instance = match instantiate(&mut store, &linker, &module, &file)? {
-            Ok(instance) => instance,
-            Err(ended) => return finish(ended, &file),
-        };
-        if let Some(ended) = initialize(&mut store, instance)? {
-            return finish(ended, &file);
-        }
-        linker
-            .instance(&mut store, &name, instance)
-            .with_context(|| format!("failed to offer `{}` as `{name}`", file.display()))?;
-    }
-
-    let entry = Entry::find(&module, invoke.as_deref(), &file)?;
-    // Before the guest runs, so that mistakes in the arguments have no effects.
-    let values = entry.arguments(&module, &arguments, &file)?;
-
-    let instance = match instantiate(&mut store, &linker, &module, &file)? {
-        Ok(instance) => instance,
-        Err(ended) => return finish(ended, &file),
+    let guest_profile = match profile {
+        Some(Profile::Guest(profile)) => Some(profile),
+        _ => None,
     };
-    if entry.needs_initialization()
-        && let Some(ended) = initialize(&mut store, instance)?
-    {
-        return finish(ended, &file);
-    }
-    if let Some(name) = entry.function() {
-        let func = instance
-            .get_func(&mut store, name)
-            .with_context(|| format!("`{}` exports no function `{name}`", file.display()))?;
-        match call(&mut store, func, &values) {
-            Ok(results) => {
-                for value in &results {
-                    output::print(values::format(value) + "\n")?;
-                }
-            }
-            Err(ended) => return finish(ended, &file),
+    let profile = match &guest_profile {
+        Some(profile) => {
+            let others = preloads.iter();
+            let others = others.map(|(_, file, module)| (profile::name(file), module.clone()));
+            let modules = std::iter::once((profile::name(&file), module.clone())).chain(others);
+            Some(profile.start(engine, &mut store, &file, modules.collect(), timeout)?)
         }
+        None => None,
+    };
+    let program = Program {
+        file,
+        module,
+        preloads,
+        arguments,
+        invoke,
+        coredump,
+    };
+    let ended = program.run(&mut store, linker);
+    if let Some(profile) = profile {
+        profile.finish(&mut store)?;
     }
-    Ok(ExitCode::SUCCESS)
+    ended
+}
+
+/// Modules, and what is called.
+struct Program {
+    file: PathBuf,
+    module: Module,
+    /// By the names that others import from.
+    preloads: Vec<(String, PathBuf, Module)>,
+    arguments: Vec<String>,
+    invoke: Option<String>,
+    /// Where a core dump is to be written.
+    coredump: Option<String>,
+}
+
+impl Program {
+    fn run(self, store: &mut Store<Host>, mut linker: Linker<Host>) -> Result<ExitCode> {
+        let Program {
+            file,
+            module,
+            preloads,
+            arguments,
+            invoke,
+            coredump,
+        } = self;
+        for (name, file, module) in preloads {
+            let instance = match instantiate(store, &linker, &module, &file)? {
+                Ok(instance) => instance,
+                Err(ended) => return finish(store, ended, &file, coredump.as_deref()),
+            };
+            if let Some(ended) = initialize(store, instance)? {
+                return finish(store, ended, &file, coredump.as_deref());
+            }
+            linker
+                .instance(&mut *store, &name, instance)
+                .with_context(|| format!("failed to offer `{}` as `{name}`", file.display()))?;
+        }
+
+        let entry = Entry::find(&module, invoke.as_deref(), &file)?;
+        // Before the guest runs, so that mistakes in the arguments have no effects.
+        let values = entry.arguments(&module, &arguments, &file)?;
+
+        let instance = match instantiate(store, &linker, &module, &file)? {
+            Ok(instance) => instance,
+            Err(ended) => return finish(store, ended, &file, coredump.as_deref()),
+        };
+        if entry.needs_initialization()
+            && let Some(ended) = initialize(store, instance)?
+        {
+            return finish(store, ended, &file, coredump.as_deref());
+        }
+        if let Some(name) = entry.function() {
+            let func = instance
+                .get_func(&mut *store, name)
+                .with_context(|| format!("`{}` exports no function `{name}`", file.display()))?;
+            match call(store, func, &values) {
+                Ok(results) => {
+                    for value in &results {
+                        output::print(values::format(value) + "\n")?;
+                    }
+                }
+                Err(ended) => return finish(store, ended, &file, coredump.as_deref()),
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Increments the epoch once, after a time.
@@ -279,12 +351,31 @@ impl From<Error> for Ended {
     }
 }
 
-fn finish(ended: Ended, file: &Path) -> Result<ExitCode> {
+fn finish(
+    store: &mut Store<Host>,
+    ended: Ended,
+    file: &Path,
+    coredump: Option<&str>,
+) -> Result<ExitCode> {
     match ended {
         Ended::Exited(code) => Ok(code),
         Ended::Trapped(error) => {
+            let written = match (coredump, error.downcast_ref::<WasmCoreDump>()) {
+                (Some(path), Some(dump)) => write_dump(store, dump, file, path),
+                _ => Ok(()),
+            };
             output::error(&error.context(format!("failed to run `{}`", file.display())));
+            if let Err(error) = written {
+                output::error(&error);
+            }
             Ok(ExitCode::from(TRAPPED))
         }
     }
+}
+
+/// Writes a core dump to the file that `-D coredump` names.
+fn write_dump(store: &mut Store<Host>, dump: &WasmCoreDump, file: &Path, path: &str) -> Result<()> {
+    let path = path.replace("%p", &std::process::id().to_string());
+    let bytes = dump.serialize(store, &file.to_string_lossy());
+    std::fs::write(&path, bytes).with_context(|| format!("failed to write the core dump `{path}`"))
 }

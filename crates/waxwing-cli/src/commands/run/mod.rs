@@ -1,8 +1,10 @@
 //! `waxwing run`: instantiates a module with WASI and calls into it.
 
 mod guest;
+mod profile;
 mod spawn;
 
+use self::profile::Profile;
 use crate::load::Source;
 use crate::options::{GroupArgs, Settings};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -39,6 +41,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
 
+    /// Write a profile of the guest for profiler.firefox.com, or tell native profilers of its code:
+    /// guest[,PATH[,INTERVAL]], perfmap, jitdump or vtune
+    #[arg(long, value_name = "HOW")]
+    profile: Option<Profile>,
+
     /// Load artifacts of `waxwing compile`, whose machine code is trusted
     #[arg(long)]
     allow_precompiled: bool,
@@ -58,6 +65,9 @@ struct Job {
     allow_precompiled: bool,
     fuel: Option<u64>,
     timeout: Option<Duration>,
+    /// Where a core dump is to be written.
+    coredump: Option<String>,
+    profile: Option<Profile>,
 }
 
 /// A module that others import from.
@@ -115,6 +125,9 @@ impl Args {
             .iter()
             .map(|preload| size(&preload.source))
             .sum::<usize>();
+        if let Some(profile) = &self.profile {
+            profile.apply(&mut settings);
+        }
         let engine = settings.engine(total + size(&source))?;
         let job = Job {
             file,
@@ -125,10 +138,12 @@ impl Args {
             allow_precompiled: self.allow_precompiled,
             fuel: settings.fuel,
             timeout: settings.timeout,
+            coredump: settings.debug.coredump.take(),
+            profile: self.profile,
         };
         let limits = settings.store_limits();
         spawn::with_stack(settings.max_wasm_stack, move || {
-            guest::run(&engine, job, guest::Host { wasi, limits })
+            guest::run(&engine, job, guest::Host::new(wasi, limits))
         })?
     }
 

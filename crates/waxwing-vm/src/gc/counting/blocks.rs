@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn blocks_are_used_again_for_other_sizes() {
-        let heap = GcHeap::new(false).unwrap();
+        let heap = GcHeap::new(false, None).unwrap();
         let mut blocks = Blocks::default();
         assert_eq!(blocks.allocate(&heap, 24), None);
         let growth = blocks.growth(24, HALVINGS + 1);

@@ -47,19 +47,34 @@ impl ImageFile {
         Ok(None)
     }
 
-    /// Maps `len` bytes from `offset` of the file privately and writable at `addr`.
+    /// The file.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.0
+    }
+
+    /// Maps `len` bytes from `offset` of the file privately at `addr`, writable if they are to be `accessible` at all.
     ///
     /// # Safety
     ///
     /// `addr..addr + len` is page aligned, lies within a mapping that the caller owns, and is not
     /// borrowed.
-    pub(crate) unsafe fn map_at(&self, addr: *mut u8, len: usize, offset: u64) -> io::Result<()> {
+    pub(crate) unsafe fn map_at(
+        &self,
+        addr: *mut u8,
+        len: usize,
+        offset: u64,
+        accessible: bool,
+    ) -> io::Result<()> {
+        let rights = match accessible {
+            true => ProtFlags::READ | ProtFlags::WRITE,
+            false => ProtFlags::empty(),
+        };
         // SAFETY: the caller owns the range that MAP_FIXED replaces.
         unsafe {
             rustix::mm::mmap(
                 addr.cast(),
                 len,
-                ProtFlags::READ | ProtFlags::WRITE,
+                rights,
                 MapFlags::PRIVATE | MapFlags::FIXED,
                 &*self.0,
                 offset,

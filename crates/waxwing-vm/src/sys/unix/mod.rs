@@ -1,8 +1,18 @@
 //! Linux, macOS and the other systems with POSIX signals and `mmap`.
 
+pub(crate) mod debugger;
 pub(crate) mod faults;
+pub(crate) mod fiber;
 pub(crate) mod icache;
 pub(crate) mod image;
+#[cfg(feature = "pooling-allocator")]
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64")),
+    path = "../no_keys.rs"
+)]
+pub(crate) mod keys;
+#[cfg(feature = "profiling")]
+pub(crate) mod profiling;
 pub(crate) mod thread;
 mod ucontext;
 pub(crate) mod unwind;

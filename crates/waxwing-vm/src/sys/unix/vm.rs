@@ -142,3 +142,101 @@ pub(crate) unsafe fn make_inaccessible(ptr: *mut u8, len: usize) -> io::Result<(
     };
     Ok(())
 }
+
+/// Forbids all access to the pages of `ptr..ptr + len`, which keep their contents until
+/// [`make_accessible`] allows it again.
+///
+/// # Safety
+///
+/// As for [`make_accessible`].
+#[cfg(feature = "pooling-allocator")]
+pub(crate) unsafe fn forbid(ptr: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: required of the caller.
+    unsafe { protect(ptr, len, MprotectFlags::empty()) }
+}
+
+/// Whether [`discard`] leaves pages of a file that is mapped privately with the contents of the file, rather than zeros, and
+/// may be used on pages that are not accessible.
+#[cfg(feature = "pooling-allocator")]
+pub(crate) const DISCARD_KEEPS_MAPPINGS: bool = cfg!(target_os = "linux");
+
+/// [`discard`]s many ranges, by one system call where there is such a call, and says of each whether that succeeded.
+///
+/// # Safety
+///
+/// As for [`discard`], of each range.
+#[cfg(feature = "pooling-allocator")]
+pub(crate) unsafe fn discard_all(ranges: &[(*mut u8, usize)], done: &mut dyn FnMut(usize, bool)) {
+    let mut first = 0;
+    #[cfg(target_os = "linux")]
+    if ranges.len() > 1 {
+        // SAFETY: required of the caller.
+        first = unsafe { discard_at_once(ranges) };
+        for index in 0..first {
+            done(index, true);
+        }
+    }
+    for (index, (ptr, len)) in ranges.iter().enumerate().skip(first) {
+        // SAFETY: required of the caller.
+        let result = unsafe { discard(*ptr, *len) };
+        done(index, result.is_ok());
+    }
+}
+
+/// Discards ranges from the first on, and returns how many: none if the kernel, which has to be Linux 6.13 or newer, cannot do that.
+///
+/// # Safety
+///
+/// As for [`discard`], of each range.
+#[cfg(all(target_os = "linux", feature = "pooling-allocator"))]
+unsafe fn discard_at_once(ranges: &[(*mut u8, usize)]) -> usize {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Stands for the calling process, as long as no descriptor is negative.
+    const PIDFD_SELF: libc::c_int = -10000;
+    /// The most ranges of one call.
+    const MOST: usize = 128;
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+
+    let mut complete = 0;
+    for ranges in ranges.chunks(MOST) {
+        if REFUSED.load(Ordering::Relaxed) {
+            break;
+        }
+        let vectors: smallvec::SmallVec<[libc::iovec; 16]> = ranges
+            .iter()
+            .map(|(ptr, len)| libc::iovec {
+                iov_base: ptr.cast(),
+                iov_len: *len,
+            })
+            .collect();
+        // SAFETY: the call reads the vectors, and does to their ranges what the caller allows.
+        let bytes = unsafe {
+            libc::syscall(
+                libc::SYS_process_madvise,
+                PIDFD_SELF,
+                vectors.as_ptr(),
+                vectors.len(),
+                libc::MADV_DONTNEED,
+                0,
+            )
+        };
+        let Ok(mut bytes) = usize::try_from(bytes) else {
+            // Whatever the reason is, it may be one of a single range: only that the call is unknown is for ever.
+            let error = io::Error::last_os_error().raw_os_error();
+            let unknown = [libc::ENOSYS, libc::EINVAL, libc::EPERM, libc::EBADF];
+            if complete == 0 && error.is_some_and(|error| unknown.contains(&error)) {
+                REFUSED.store(true, Ordering::Relaxed);
+            }
+            break;
+        };
+        for (_, len) in ranges {
+            match bytes.checked_sub(*len) {
+                Some(rest) => bytes = rest,
+                None => return complete,
+            }
+            complete += 1;
+        }
+    }
+    complete
+}

@@ -21,11 +21,16 @@ impl ImageFile {
     }
 
     /// Never called, as there is no value to call it with.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        match self.0 {}
+    }
+
+    /// Never called, as there is no value to call it with.
     ///
     /// # Safety
     ///
     /// None.
-    pub(crate) unsafe fn map_at(&self, _: *mut u8, _: usize, _: u64) -> io::Result<()> {
+    pub(crate) unsafe fn map_at(&self, _: *mut u8, _: usize, _: u64, _: bool) -> io::Result<()> {
         match self.0 {}
     }
 }

@@ -1,8 +1,15 @@
 //! Windows: `VirtualAlloc` and vectored exception handling.
 
+pub(crate) mod debugger;
 pub(crate) mod faults;
+pub(crate) mod fiber;
 pub(crate) mod icache;
 pub(crate) mod image;
+#[cfg(feature = "pooling-allocator")]
+#[path = "../no_keys.rs"]
+pub(crate) mod keys;
+#[cfg(feature = "profiling")]
+pub(crate) mod profiling;
 pub(crate) mod thread;
 pub(crate) mod unwind;
 pub(crate) mod vm;

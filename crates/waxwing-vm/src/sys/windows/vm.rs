@@ -132,3 +132,34 @@ pub(crate) unsafe fn make_inaccessible(ptr: *mut u8, len: usize) -> io::Result<(
     // SAFETY: required of the caller; decommitting uncommitted pages does nothing.
     check(unsafe { VirtualFree(ptr.cast(), len, MEM_DECOMMIT) })
 }
+
+/// Forbids all access to the pages of `ptr..ptr + len`, whose contents are zeros when [`make_accessible`] allows it
+/// again.
+///
+/// # Safety
+///
+/// As for [`make_accessible`].
+#[cfg(feature = "pooling-allocator")]
+pub(crate) unsafe fn forbid(ptr: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: required of the caller.
+    unsafe { make_inaccessible(ptr, len) }
+}
+
+/// Whether [`discard`] leaves pages of a file that is mapped privately with the contents of the file, rather than zeros, and
+/// may be used on pages that are not accessible.
+#[cfg(feature = "pooling-allocator")]
+pub(crate) const DISCARD_KEEPS_MAPPINGS: bool = false;
+
+/// [`discard`]s many ranges, and says of each whether that succeeded.
+///
+/// # Safety
+///
+/// As for [`discard`], of each range.
+#[cfg(feature = "pooling-allocator")]
+pub(crate) unsafe fn discard_all(ranges: &[(*mut u8, usize)], done: &mut dyn FnMut(usize, bool)) {
+    for (index, (ptr, len)) in ranges.iter().enumerate() {
+        // SAFETY: required of the caller.
+        let result = unsafe { discard(*ptr, *len) };
+        done(index, result.is_ok());
+    }
+}

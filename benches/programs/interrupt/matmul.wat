@@ -1,0 +1,41 @@
+;; The product of two matrices of $n by $n numbers, at most 256. Returns the sum of its elements, as an integer.
+(module
+  (memory 32)
+  (func $at (param $base i32) (param $n i32) (param $i i32) (param $j i32) (result i32)
+    (i32.add (local.get $base)
+      (i32.shl (i32.add (i32.mul (local.get $i) (local.get $n)) (local.get $j)) (i32.const 3))))
+  (func (export "run") (param $n i32) (result i64)
+    (local $i i32) (local $j i32) (local $k i32) (local $sum f64) (local $total f64)
+    (local $a i32) (local $b i32) (local $stride i32)
+    (local.set $stride (i32.shl (local.get $n) (i32.const 3)))
+    (loop $rows
+      (local.set $j (i32.const 0))
+      (loop $columns
+        (f64.store (call $at (i32.const 0) (local.get $n) (local.get $i) (local.get $j))
+          (f64.convert_i32_s (i32.rem_s (i32.add (local.get $i) (local.get $j)) (i32.const 7))))
+        (f64.store (call $at (i32.const 0x100000) (local.get $n) (local.get $i) (local.get $j))
+          (f64.convert_i32_s (i32.rem_s (i32.mul (local.get $i) (local.get $j)) (i32.const 5))))
+        (local.set $j (i32.add (local.get $j) (i32.const 1)))
+        (br_if $columns (i32.lt_s (local.get $j) (local.get $n))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $rows (i32.lt_s (local.get $i) (local.get $n))))
+    (local.set $i (i32.const 0))
+    (loop $i
+      (local.set $j (i32.const 0))
+      (loop $j
+        (local.set $sum (f64.const 0))
+        (local.set $a (call $at (i32.const 0) (local.get $n) (local.get $i) (i32.const 0)))
+        (local.set $b (call $at (i32.const 0x100000) (local.get $n) (i32.const 0) (local.get $j)))
+        (local.set $k (local.get $n))
+        (loop $k
+          (local.set $sum (f64.add (local.get $sum)
+            (f64.mul (f64.load (local.get $a)) (f64.load (local.get $b)))))
+          (local.set $a (i32.add (local.get $a) (i32.const 8)))
+          (local.set $b (i32.add (local.get $b) (local.get $stride)))
+          (br_if $k (local.tee $k (i32.sub (local.get $k) (i32.const 1)))))
+        (local.set $total (f64.add (local.get $total) (local.get $sum)))
+        (local.set $j (i32.add (local.get $j) (i32.const 1)))
+        (br_if $j (i32.lt_s (local.get $j) (local.get $n))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $i (i32.lt_s (local.get $i) (local.get $n))))
+    (i64.trunc_f64_s (local.get $total))))

@@ -1,0 +1,51 @@
+;; Three bodies that attract each other, $n steps. Returns a sum of their places, scaled to an integer.
+(module
+  (memory 1)
+  ;; Each body: x y z, vx vy vz, mass.
+  (func $init (param $at i32) (param $x f64) (param $y f64) (param $vx f64) (param $vy f64) (param $mass f64)
+    (f64.store (local.get $at) (local.get $x))
+    (f64.store offset=8 (local.get $at) (local.get $y))
+    (f64.store offset=16 (local.get $at) (f64.const 0.1))
+    (f64.store offset=24 (local.get $at) (local.get $vx))
+    (f64.store offset=32 (local.get $at) (local.get $vy))
+    (f64.store offset=40 (local.get $at) (f64.const 0))
+    (f64.store offset=48 (local.get $at) (local.get $mass)))
+  (func $push (param $a i32) (param $x f64) (param $y f64) (param $z f64) (param $f f64)
+    (f64.store offset=24 (local.get $a) (f64.add (f64.load offset=24 (local.get $a)) (f64.mul (local.get $x) (local.get $f))))
+    (f64.store offset=32 (local.get $a) (f64.add (f64.load offset=32 (local.get $a)) (f64.mul (local.get $y) (local.get $f))))
+    (f64.store offset=40 (local.get $a) (f64.add (f64.load offset=40 (local.get $a)) (f64.mul (local.get $z) (local.get $f)))))
+  (func $step
+    (local $a i32) (local $b i32) (local $x f64) (local $y f64) (local $z f64) (local $d f64) (local $m f64)
+    (loop $first
+      (local.set $b (i32.add (local.get $a) (i32.const 56)))
+      (block $done
+        (loop $second
+          (br_if $done (i32.ge_u (local.get $b) (i32.const 168)))
+          (local.set $x (f64.sub (f64.load (local.get $a)) (f64.load (local.get $b))))
+          (local.set $y (f64.sub (f64.load offset=8 (local.get $a)) (f64.load offset=8 (local.get $b))))
+          (local.set $z (f64.sub (f64.load offset=16 (local.get $a)) (f64.load offset=16 (local.get $b))))
+          (local.set $d (f64.add (f64.const 0.01) (f64.add (f64.mul (local.get $x) (local.get $x))
+            (f64.add (f64.mul (local.get $y) (local.get $y)) (f64.mul (local.get $z) (local.get $z))))))
+          (local.set $m (f64.div (f64.const 0.001) (f64.mul (local.get $d) (f64.sqrt (local.get $d)))))
+          (call $push (local.get $a) (local.get $x) (local.get $y) (local.get $z)
+            (f64.neg (f64.mul (local.get $m) (f64.load offset=48 (local.get $b)))))
+          (call $push (local.get $b) (local.get $x) (local.get $y) (local.get $z)
+            (f64.mul (local.get $m) (f64.load offset=48 (local.get $a))))
+          (local.set $b (i32.add (local.get $b) (i32.const 56)))
+          (br $second)))
+      (br_if $first (i32.lt_u (local.tee $a (i32.add (local.get $a) (i32.const 56))) (i32.const 168))))
+    (local.set $a (i32.const 0))
+    (loop $move
+      (f64.store (local.get $a) (f64.add (f64.load (local.get $a)) (f64.mul (f64.const 0.001) (f64.load offset=24 (local.get $a)))))
+      (f64.store offset=8 (local.get $a) (f64.add (f64.load offset=8 (local.get $a)) (f64.mul (f64.const 0.001) (f64.load offset=32 (local.get $a)))))
+      (f64.store offset=16 (local.get $a) (f64.add (f64.load offset=16 (local.get $a)) (f64.mul (f64.const 0.001) (f64.load offset=40 (local.get $a)))))
+      (br_if $move (i32.lt_u (local.tee $a (i32.add (local.get $a) (i32.const 56))) (i32.const 168)))))
+  (func (export "run") (param $n i32) (result i64)
+    (call $init (i32.const 0) (f64.const 0) (f64.const 0) (f64.const 0) (f64.const 0) (f64.const 10))
+    (call $init (i32.const 56) (f64.const 1) (f64.const 0) (f64.const 0) (f64.const 3) (f64.const 1))
+    (call $init (i32.const 112) (f64.const 0) (f64.const 2) (f64.const -2) (f64.const 0) (f64.const 0.5))
+    (loop $steps
+      (call $step)
+      (br_if $steps (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (i64.trunc_f64_s (f64.mul (f64.const 1e6) (f64.add (f64.load (i32.const 0))
+      (f64.add (f64.load (i32.const 56)) (f64.load (i32.const 120))))))))

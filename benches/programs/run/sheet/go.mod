@@ -1,0 +1,3 @@
+module sheet
+
+go 1.24

@@ -1,0 +1,56 @@
+//! Options that help to find errors in WebAssembly programs.
+
+use super::Config;
+
+/// What was set of these options.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DebugConfig {
+    pub(crate) debug_info: bool,
+    pub(crate) coredump_on_trap: bool,
+}
+
+impl Config {
+    /// Whether native debuggers can debug WebAssembly programs in the process.
+    ///
+    /// The DWARF debugging information in the wasm binary, which compilers write with `-g`, is turned into DWARF for the machine
+    /// code, and native debuggers are told of it when a module is made, and again when it is dropped. gdb then stops at lines of the
+    /// program's source, steps, walks its frames and those of the host, and shows its variables:
+    ///
+    /// - Scalars, structs and arrays are shown as they are.
+    /// - A variable that is a pointer is shown as a native pointer into linear memory, to be followed: `print *list` works.
+    /// - A pointer within something else is shown as it is in linear memory, as a number that cannot be followed. The variable
+    ///   `__waxwing_memory` is where linear memory begins, so that
+    ///   `print {struct node}(__waxwing_memory + (unsigned)list->next)` shows what it points to.
+    /// - What the wasm compiler has only on the operand stack, and values whose description uses what native debuggers do not offer,
+    ///   are shown as optimized out.
+    ///
+    /// Code keeps its locals in memory for that, which makes it slower. Where a debugger stops is exact with
+    /// [`OptLevel::None`](crate::OptLevel::None), the default; with others, code of neighbouring lines is mixed. Changing a
+    /// variable that is no more than a WebAssembly local is not possible; what is in linear memory can be changed.
+    ///
+    /// Modules without debugging information are debugged by the names of their functions, and their frames are walked.
+    /// [`Config::native_unwind_info`] is what frames are walked by. Debuggers learn of modules by gdb's interface for just-in-time
+    /// compilers, on systems with ELF files; artifacts made on others, or loaded there, lack nothing else.
+    ///
+    /// Tell gdb to pass on the signals by which traps are found: `handle SIGSEGV SIGILL SIGFPE nostop noprint pass`.
+    ///
+    /// Default: `false`.
+    pub fn debug_info(&mut self, enable: bool) -> &mut Self {
+        self.debug.debug_info = enable;
+        self
+    }
+
+    /// Whether errors that come out of WebAssembly carry a [`WasmCoreDump`](crate::WasmCoreDump), for traps as well as for errors of
+    /// host functions and exceptions that nobody caught.
+    ///
+    /// A dump is taken of the whole store when the error comes up: its frames, and handles of what is in it. It is obtained by
+    /// `error.downcast_ref::<WasmCoreDump>()`. Nothing is copied before it is
+    /// [serialized](crate::WasmCoreDump::serialize).
+    ///
+    /// Default: `false`.
+    #[cfg(feature = "coredump")]
+    pub fn coredump_on_trap(&mut self, enable: bool) -> &mut Self {
+        self.debug.coredump_on_trap = enable;
+        self
+    }
+}
