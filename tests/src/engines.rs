@@ -39,6 +39,18 @@ pub fn variants() -> Vec<Variant> {
             config.consume_fuel(true);
             config.epoch_interruption(true);
         }),
+        ("bytecode", bytecode),
+        (
+            "bytecode, interruptible, unoptimized, memories that move",
+            |config| {
+                bytecode(config);
+                config.consume_fuel(true);
+                config.epoch_interruption(true);
+                config.cranelift_opt_level(OptLevel::None);
+                config.memory_reservation(0);
+                config.memory_reservation_for_growth(0);
+            },
+        ),
     ])
 }
 
@@ -72,7 +84,21 @@ pub fn collectors() -> Vec<Variant> {
             config.signals_based_traps(false);
         }),
         ("none", |config| _ = config.collector(Null)),
+        ("copying, at each allocation, bytecode", |config| {
+            config.collector(Copying).gc_stress(true);
+            bytecode(config);
+        }),
+        ("reference counting, bytecode", |config| {
+            config.collector(DeferredReferenceCounting);
+            bytecode(config);
+        }),
     ])
+}
+
+fn bytecode(config: &mut Config) {
+    config
+        .target("pulley64")
+        .expect("the feature `pulley` is on");
 }
 
 /// A name, and what it does to the configuration that all tests start from.

@@ -47,6 +47,25 @@ fn artifacts_of_other_settings_are_refused() {
 }
 
 #[test]
+fn portable_code_runs_by_its_target() {
+    let sandbox = Sandbox::new();
+    sandbox.file("five.wat", FIVE);
+    for target in ["--target pulley64", "-C target=pulley64"] {
+        let arguments = format!("run {target} --invoke five five.wat");
+        assert_eq!(sandbox.run(&arguments).success(), "5\n");
+        sandbox.run(&format!("compile {target} five.wat")).success();
+        let arguments = format!("run {target} --allow-precompiled --invoke five five.cwasm");
+        assert_eq!(sandbox.run(&arguments).success(), "5\n");
+        sandbox
+            .run("run --allow-precompiled --invoke five five.cwasm")
+            .failure(1, &["bytecode"]);
+    }
+    sandbox
+        .run("compile --target vax five.wat")
+        .failure(1, &["`--target vax`"]);
+}
+
+#[test]
 fn compile_errors() {
     let sandbox = Sandbox::new();
     sandbox.file("bad.wat", "(module (func (result i32)))");

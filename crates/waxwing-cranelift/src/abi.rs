@@ -4,17 +4,21 @@ use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Signature, Type, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use waxwing_environ::{
     BuiltinFunctionIndex, BuiltinResult, BuiltinType, PtrSize, WasmFuncType, WasmHeapTop,
-    WasmHeapType, WasmValType,
+    WasmHeapType, WasmValType, is_bytecode,
 };
 
-/// The type of pointers: every target that [`crate::CompilerBuilder`] accepts has 64-bit ones.
+/// The type in which code computes with pointers. Where they are smaller in memory, they are extended with zeros
+/// when they are loaded.
 pub(crate) const POINTER: Type = types::I64;
-/// The layout of fixed records with such pointers.
-pub(crate) const PTR: PtrSize = PtrSize(8);
 /// The type of a `v128` at the boundaries of blocks and functions.
 pub(crate) const V128: Type = types::I8X16;
 /// The bytes of a `ValRaw`.
 pub(crate) const VAL_RAW_SIZE: i32 = 16;
+
+/// The layout of fixed records of the target.
+pub(crate) fn pointer_size(isa: &dyn TargetIsa) -> PtrSize {
+    PtrSize(isa.pointer_bytes())
+}
 
 /// The type of references to `heap_type`.
 pub(crate) fn reference_type(heap_type: WasmHeapType) -> Type {
@@ -81,8 +85,13 @@ pub(crate) fn builtin_value_type(ty: BuiltinType) -> Type {
 
 /// The signature by which wasm calls the trampoline to a builtin. Failures do not return, so
 /// that only true results are seen.
-pub(crate) fn builtin_wasm_signature(builtin: BuiltinFunctionIndex) -> Signature {
-    let mut signature = Signature::new(match builtin.is_cold() {
+pub(crate) fn builtin_wasm_signature(
+    isa: &dyn TargetIsa,
+    builtin: BuiltinFunctionIndex,
+) -> Signature {
+    // In bytecode it would take an instruction for each register, of which there are many, to preserve it.
+    let preserve_all = builtin.is_cold() && !is_bytecode(isa.triple());
+    let mut signature = Signature::new(match preserve_all {
         true => CallConv::PreserveAll,
         false => CallConv::Tail,
     });
@@ -119,6 +128,15 @@ pub(crate) fn builtin_native_signature(
     signature
         .returns
         .extend(result.map(|ty| native_param(isa, ty)));
+    signature
+}
+
+/// The signature of atomic accesses by the host: address, value, replacement; what was there.
+pub(crate) fn atomic_signature(isa: &dyn TargetIsa) -> Signature {
+    let mut signature = Signature::new(isa.default_call_conv());
+    signature.params.push(AbiParam::new(POINTER));
+    signature.params.extend([AbiParam::new(types::I64); 2]);
+    signature.returns.push(AbiParam::new(types::I64));
     signature
 }
 

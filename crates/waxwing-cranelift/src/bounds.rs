@@ -57,6 +57,23 @@ impl FuncTranslator<'_, '_> {
         }
 
         let is_out = self.is_out_of_bounds(index, &memory, position, reach);
+        if self.compiler.is_bytecode() {
+            let start = self.memory_base(index);
+            let base = self.ins().iadd(start, position);
+            let base = self.add_offset(base, offset);
+            let base = if self.has_checked_access(index, &memory, offset, reach) {
+                let null = self.ins().iconst(POINTER, 0);
+                self.ins().select(is_out, null, base)
+            } else {
+                self.trapnz(is_out, Trap::MemoryOutOfBounds);
+                base
+            };
+            return HeapAddress {
+                base,
+                offset: 0,
+                flags,
+            };
+        }
         let signals = self.tunables().signals_based_traps;
         let spectre = self.isa().flags().enable_heap_access_spectre_mitigation();
         let flags = if signals { flags } else { flags.with_notrap() };
@@ -79,6 +96,22 @@ impl FuncTranslator<'_, '_> {
             offset: 0,
             flags,
         }
+    }
+
+    /// Whether Pulley has an instruction that checks the bounds of an access and does it. It is found by
+    /// its form, an access to an address that is null when it is out of bounds.
+    fn has_checked_access(
+        &mut self,
+        index: MemoryIndex,
+        memory: &Memory,
+        offset: u64,
+        reach: u64,
+    ) -> bool {
+        memory.idx_type == IndexType::I32
+            && self.isa().pointer_type() == POINTER
+            && offset <= u16::MAX.into()
+            && memory.minimum_byte_size().is_some_and(|min| reach <= min)
+            && self.constant_length(index).is_none()
     }
 
     /// Whether an access that ends `reach` bytes after `position` is out of bounds, up to what
@@ -180,7 +213,7 @@ impl FuncTranslator<'_, '_> {
         } else {
             flags
         };
-        self.ins().load(POINTER, flags, definition, offset)
+        self.load_word(flags, definition, offset)
     }
 
     /// The length of a memory in bytes, to check bounds with.
@@ -195,7 +228,7 @@ impl FuncTranslator<'_, '_> {
         let (definition, offset) = self.memory_definition(index);
         let offset = offset + self.offsets.ptr.memory_definition_current_length() as i32;
         let flags = self.flags(Region::Context);
-        self.ins().load(POINTER, flags, definition, offset)
+        self.load_word(flags, definition, offset)
     }
 
     /// The length of a memory in bytes, that of a shared one in order with all atomic accesses.
@@ -210,7 +243,11 @@ impl FuncTranslator<'_, '_> {
         let offset = offset as u32 + self.offsets.ptr.memory_definition_current_length();
         let address = self.add_offset(definition, offset.into());
         let flags = self.flags(Region::Context);
-        self.ins().atomic_load(POINTER, flags, address)
+        if self.offsets.ptr.size() == 4 {
+            let length = self.atomic_load(types::I32, flags, address);
+            return self.ins().uextend(POINTER, length);
+        }
+        self.atomic_load(POINTER, flags, address)
     }
 
     /// The length of a memory that cannot grow.

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable, SetError, SettingKind};
 use target_lexicon::{Architecture, PointerWidth, Triple};
-use waxwing_environ::Tunables;
 use waxwing_environ::compile::Compiler;
+use waxwing_environ::{Tunables, is_bytecode};
 
 /// Which part of Cranelift a setting belongs to.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -60,9 +60,9 @@ impl CompilerBuilder {
                 .map_err(|reason| anyhow!(reason))
                 .with_context(|| unsupported_target(&Triple::host()))?,
         };
-        if isa.triple().pointer_width() != Ok(PointerWidth::U64) {
+        if isa.triple().pointer_width() != Ok(PointerWidth::U64) && !is_bytecode(isa.triple()) {
             bail!(
-                "{}: pointers are not 64 bits wide",
+                "{}: pointers of its machine code are not 64 bits wide",
                 unsupported_target(isa.triple())
             );
         }
@@ -74,6 +74,11 @@ impl CompilerBuilder {
             #[cfg(feature = "incremental-cache")]
             cache: None,
         })
+    }
+
+    /// Whether there is a compiler for the host's processor.
+    pub fn supports_host() -> bool {
+        cranelift_native::builder().is_ok()
     }
 
     /// The target.

@@ -1,11 +1,13 @@
 //! The compiler: contexts, code generation and what becomes of its results.
 
+use crate::abi;
+use crate::narrow::narrow_addresses;
 use crate::text::{TextBuilder, relocation_kind};
 use crate::trampolines;
 use crate::translate::{self, TranslateScratch};
 use crate::traps::trap_of;
 use crate::{debug, flags, unwind};
-use cranelift_codegen::binemit::CodeOffset;
+use cranelift_codegen::binemit::{CodeOffset, Reloc};
 use cranelift_codegen::ir::UserStackMap;
 use cranelift_codegen::ir::{ExternalName, UserExternalName, UserFuncName};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
@@ -27,13 +29,25 @@ use waxwing_environ::compile::{
     RelocTarget, Relocation,
 };
 use waxwing_environ::{
-    BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, TagIndex, Trap, Tunables, WasmFuncType,
+    BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, HostCall, TagIndex, Trap, Tunables,
+    WasmFuncType, is_bytecode,
 };
 
 /// The namespace of references to functions of the module, by `DefinedFuncIndex`.
 const NAMESPACE_FUNCTION: u32 = 0;
 /// The namespace of references to trampolines to builtins, by `BuiltinFunctionIndex`.
 const NAMESPACE_BUILTIN: u32 = 1;
+
+/// The namespace of calls of the host by bytecode, by the numbers of `HostCall`.
+const NAMESPACE_HOST: u32 = 2;
+
+/// Where in an instruction that calls the host its number is.
+const HOST_CALL_ID: usize = 3;
+
+/// The name of a call of the host by bytecode.
+pub(crate) fn host_call_name(call: HostCall) -> UserExternalName {
+    UserExternalName::new(NAMESPACE_HOST, call.id().into())
+}
 
 /// The name of what a reference in code refers to.
 pub(crate) fn external_name(target: RelocTarget) -> UserExternalName {
@@ -139,6 +153,11 @@ impl CraneliftCompiler {
         self.has_simd
     }
 
+    /// Whether the code is bytecode, which an interpreter executes.
+    pub(crate) fn is_bytecode(&self) -> bool {
+        is_bytecode(self.isa.triple())
+    }
+
     /// Whether exchanging a value in memory is faster than storing it and then waiting for the
     /// store to be seen, which makes it a sequentially consistent store.
     pub(crate) fn has_fast_exchange(&self) -> bool {
@@ -174,6 +193,9 @@ impl CraneliftCompiler {
         tunables: &Tunables,
         body: Option<Range<u64>>,
     ) -> Result<CompiledFunction, CompileError> {
+        if self.isa.pointer_type() != abi::POINTER {
+            narrow_addresses(&mut context.func, self.isa.pointer_type());
+        }
         let clif = self.emit_clif.then(|| context.func.display().to_string());
         self.compile(context)?;
         let code = context
@@ -182,9 +204,28 @@ impl CraneliftCompiler {
         let buffer = &code.buffer;
         let alignment = self.isa.function_alignment();
         let names = context.func.params.user_named_funcs();
+        let mut bytes = buffer.data().to_vec();
+        let is_host_call =
+            |reloc: &&FinalizedMachReloc| reloc.kind == Reloc::PulleyCallIndirectHost;
+        for reloc in buffer.relocs().iter().filter(is_host_call) {
+            let id = match &reloc.target {
+                FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => names.get(*name),
+                _ => None,
+            };
+            let id = id.filter(|name| name.namespace == NAMESPACE_HOST);
+            let place = bytes.get_mut(reloc.offset as usize + HOST_CALL_ID);
+            let (Some(id), Some(place)) = (id, place) else {
+                return Err(CompileError::Codegen(format!(
+                    "generated code calls {:?} of the host",
+                    reloc.target
+                )));
+            };
+            *place = id.index as u8;
+        }
         let relocations = buffer
             .relocs()
             .iter()
+            .filter(|reloc| !is_host_call(reloc))
             .map(|reloc| relocation(reloc, |name| names.get(name).and_then(reloc_target)))
             .collect::<Result<_, _>>()?;
         let mut traps: Vec<(u32, Trap)> = buffer
@@ -217,7 +258,7 @@ impl CraneliftCompiler {
             None
         };
         Ok(CompiledFunction {
-            code: buffer.data().to_vec(),
+            code: bytes,
             alignment: buffer.alignment.max(alignment.preferred),
             relocations,
             traps,

@@ -6,11 +6,12 @@ use cranelift_control::ControlPlane;
 use waxwing_environ::compile;
 
 /// The forms of references between functions; `Relocation::kind` is the index.
-const KINDS: [Reloc; 4] = [
+const KINDS: [Reloc; 5] = [
     Reloc::X86CallPCRel4,
     Reloc::Arm64Call,
     Reloc::RiscvCallPlt,
     Reloc::S390xPLTRel32Dbl,
+    Reloc::PulleyPcRel,
 ];
 
 /// The number of a form of reference.

@@ -1,20 +1,21 @@
 //! Trampolines: between the host's array convention and wasm's, and from wasm to builtins.
 
-use crate::abi::{self, POINTER, PTR, VAL_RAW_SIZE};
-use crate::compiler::{CraneliftCompiler, Scratch};
+use crate::abi::{self, POINTER, VAL_RAW_SIZE};
+use crate::compiler::{CraneliftCompiler, Scratch, host_call_name};
 use crate::traps::UNREACHED;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    BlockArg, BlockCall, Endianness, ExceptionTableData, ExceptionTableItem, InstBuilder,
-    MemFlagsData, Signature, StackSlotData, StackSlotKind, Type, Value, types,
+    AbiParam, BlockArg, BlockCall, Endianness, ExceptionTableData, ExceptionTableItem, ExtFuncData,
+    ExternalName, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Type, Value,
+    types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::FunctionBuilder;
 use smallvec::SmallVec;
 use waxwing_environ::compile::CompileError;
 use waxwing_environ::{
-    BuiltinFunctionIndex, BuiltinResult, HostFuncContextOffsets, StoreContextOffsets, WasmFuncType,
-    WasmValType,
+    BuiltinFunctionIndex, BuiltinResult, BuiltinType, HostCall, HostFuncContextOffsets, PtrSize,
+    StoreContextOffsets, WasmFuncType, WasmValType, is_bytecode,
 };
 
 type Values = SmallVec<[Value; 16]>;
@@ -22,6 +23,7 @@ type Values = SmallVec<[Value; 16]>;
 /// A function under construction, with its entry block and parameters.
 struct Trampoline<'a> {
     isa: &'a dyn TargetIsa,
+    ptr: PtrSize,
     builder: FunctionBuilder<'a>,
     params: Values,
 }
@@ -37,6 +39,7 @@ impl<'a> Trampoline<'a> {
         let params = builder.block_params(entry).iter().copied().collect();
         Trampoline {
             isa,
+            ptr: abi::pointer_size(isa),
             builder,
             params,
         }
@@ -49,12 +52,21 @@ impl<'a> Trampoline<'a> {
     /// Loads a pointer of a record that the runtime keeps valid.
     fn load_pointer(&mut self, base: Value, offset: u32) -> Value {
         let flags = MemFlagsData::trusted();
-        self.builder.ins().load(POINTER, flags, base, offset as i32)
+        let ins = self.builder.ins();
+        match self.ptr.size() {
+            4 => ins.uload32(flags, base, offset as i32),
+            _ => ins.load(POINTER, flags, base, offset as i32),
+        }
     }
 
     fn store_pointer(&mut self, value: Value, base: Value, offset: u32) {
         let flags = MemFlagsData::trusted();
-        self.builder.ins().store(flags, value, base, offset as i32);
+        let ty = self.builder.func.dfg.value_type(value);
+        let ins = self.builder.ins();
+        match self.ptr.size() {
+            4 if ty == POINTER => ins.istore32(flags, value, base, offset as i32),
+            _ => ins.store(flags, value, base, offset as i32),
+        };
     }
 
     fn load_values(&mut self, types: &[WasmValType], values: Value) -> Values {
@@ -82,11 +94,25 @@ impl<'a> Trampoline<'a> {
     /// Records where wasm is left, for backtraces: the frame of this trampoline, and the return
     /// address into wasm.
     fn save_exit(&mut self, vmctx: Value) {
-        let store_context = self.load_pointer(vmctx, PTR.vmctx_store_context());
-        let fp = self.builder.ins().get_frame_pointer(POINTER);
-        self.store_pointer(fp, store_context, PTR.store_context_last_wasm_exit_fp());
-        let pc = self.builder.ins().get_return_address(POINTER);
-        self.store_pointer(pc, store_context, PTR.store_context_last_wasm_exit_pc());
+        let store_context = self.load_pointer(vmctx, self.ptr.vmctx_store_context());
+        let fp = self
+            .builder
+            .ins()
+            .get_frame_pointer(self.isa.pointer_type());
+        self.store_pointer(
+            fp,
+            store_context,
+            self.ptr.store_context_last_wasm_exit_fp(),
+        );
+        let pc = self
+            .builder
+            .ins()
+            .get_return_address(self.isa.pointer_type());
+        self.store_pointer(
+            pc,
+            store_context,
+            self.ptr.store_context_last_wasm_exit_pc(),
+        );
     }
 
     fn has_fuel_register(&self) -> bool {
@@ -96,17 +122,17 @@ impl<'a> Trampoline<'a> {
     /// Lets the runtime know the fuel, where code keeps it in a register.
     fn save_fuel(&mut self, vmctx: Value) {
         if self.has_fuel_register() {
-            let store_context = self.load_pointer(vmctx, PTR.vmctx_store_context());
+            let store_context = self.load_pointer(vmctx, self.ptr.vmctx_store_context());
             let fuel = self.builder.ins().get_pinned_reg(types::I64);
-            self.store_pointer(fuel, store_context, PTR.store_context_fuel());
+            self.store_pointer(fuel, store_context, self.ptr.store_context_fuel());
         }
     }
 
     /// Lets code know the fuel that the runtime has, where code keeps it in a register.
     fn load_fuel(&mut self, vmctx: Value) {
         if self.has_fuel_register() {
-            let store_context = self.load_pointer(vmctx, PTR.vmctx_store_context());
-            let fuel = self.load_pointer(store_context, PTR.store_context_fuel());
+            let store_context = self.load_pointer(vmctx, self.ptr.vmctx_store_context());
+            let fuel = self.load_pointer(store_context, self.ptr.store_context_fuel());
             self.builder.ins().set_pinned_reg(fuel);
         }
     }
@@ -150,12 +176,50 @@ impl<'a> Trampoline<'a> {
 
     /// Calls a builtin, whose first argument is the vmctx, in its native convention.
     fn call_builtin(&mut self, builtin: BuiltinFunctionIndex, args: &[Value]) -> Option<Value> {
-        let builtins = self.load_pointer(args[0], PTR.vmctx_builtins());
-        let callee = self.load_pointer(builtins, PTR.builtin(builtin));
+        if self.is_bytecode() {
+            let signature = abi::builtin_native_signature(self.isa, builtin);
+            return self.call_host(HostCall::Builtin(builtin), signature, args);
+        }
+        let builtins = self.load_pointer(args[0], self.ptr.vmctx_builtins());
+        let callee = self.load_pointer(builtins, self.ptr.builtin(builtin));
         let signature = abi::builtin_native_signature(self.isa, builtin);
         let signature = self.builder.import_signature(signature);
         let call = self.builder.ins().call_indirect(signature, callee, args);
         self.builder.inst_results(call).first().copied()
+    }
+
+    fn is_bytecode(&self) -> bool {
+        is_bytecode(self.isa.triple())
+    }
+
+    /// Calls the host from bytecode.
+    fn call_host(&mut self, call: HostCall, signature: Signature, args: &[Value]) -> Option<Value> {
+        let func = &mut self.builder.func;
+        let name = func.declare_imported_user_function(host_call_name(call));
+        let signature = self.builder.import_signature(signature);
+        let callee = self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: false,
+            patchable: false,
+        });
+        let call = self.builder.ins().call(callee, args);
+        self.builder.inst_results(call).first().copied()
+    }
+
+    /// Calls a native function of the array convention.
+    fn call_array(&mut self, code: Value, args: [Value; 4]) -> Value {
+        let mut signature = abi::array_signature(self.isa);
+        if self.is_bytecode() {
+            signature.params.insert(0, AbiParam::new(POINTER));
+            let [callee, caller, values, len] = args;
+            let args = [code, callee, caller, values, len];
+            let result = self.call_host(HostCall::ArrayCall, signature, &args);
+            return result.expect("the array convention has a result");
+        }
+        let signature = self.builder.import_signature(signature);
+        let call = self.builder.ins().call_indirect(signature, code, &args);
+        self.builder.inst_results(call)[0]
     }
 }
 
@@ -188,8 +252,8 @@ pub(crate) fn array_to_wasm(
     let isa = compiler.isa();
     let mut t = Trampoline::new(isa, abi::array_signature(isa), scratch);
     let (callee, caller_vmctx, values) = (t.params[0], t.params[1], t.params[2]);
-    let wasm_call = t.load_pointer(callee, PTR.func_ref_wasm_call());
-    let vmctx = t.load_pointer(callee, PTR.func_ref_vmctx());
+    let wasm_call = t.load_pointer(callee, t.ptr.func_ref_wasm_call());
+    let vmctx = t.load_pointer(callee, t.ptr.func_ref_vmctx());
     let mut args = Values::from_slice(&[vmctx, caller_vmctx]);
     args.extend(t.load_values(ty.params(), values));
     let host_register = t.host_register();
@@ -199,16 +263,16 @@ pub(crate) fn array_to_wasm(
     t.builder.ins().jump(calling, &[]);
     t.builder.seal_block(calling);
     t.builder.switch_to_block(calling);
-    let store_context = t.load_pointer(vmctx, PTR.vmctx_store_context());
-    let fp = t.builder.ins().get_frame_pointer(POINTER);
-    t.store_pointer(fp, store_context, PTR.store_context_last_wasm_entry_fp());
-    let sp = t.builder.ins().get_stack_pointer(POINTER);
-    t.store_pointer(sp, store_context, PTR.store_context_last_wasm_entry_sp());
+    let store_context = t.load_pointer(vmctx, t.ptr.vmctx_store_context());
+    let fp = t.builder.ins().get_frame_pointer(isa.pointer_type());
+    t.store_pointer(fp, store_context, t.ptr.store_context_last_wasm_entry_fp());
+    let sp = t.builder.ins().get_stack_pointer(isa.pointer_type());
+    t.store_pointer(sp, store_context, t.ptr.store_context_last_wasm_entry_sp());
     let handler = t
         .builder
         .ins()
-        .get_exception_handler_address(POINTER, calling, 0);
-    let offset = PTR.store_context_last_wasm_entry_trap_handler();
+        .get_exception_handler_address(isa.pointer_type(), calling, 0);
+    let offset = t.ptr.store_context_last_wasm_entry_trap_handler();
     t.store_pointer(handler, store_context, offset);
 
     t.load_fuel(vmctx);
@@ -266,19 +330,20 @@ pub(crate) fn wasm_to_array(
     let size = slots.max(1) * VAL_RAW_SIZE as u32;
     let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 4);
     let slot = t.builder.create_sized_stack_slot(slot);
-    let values = t.builder.ins().stack_addr(POINTER, slot, 0);
+    let values = t.builder.ins().stack_addr(isa.pointer_type(), slot, 0);
+    let values = match isa.pointer_type() {
+        POINTER => values,
+        _ => t.builder.ins().uextend(POINTER, values),
+    };
     t.store_values(&args, values);
     t.save_exit(caller_vmctx);
     t.save_fuel(caller_vmctx);
 
-    let offset = PTR.host_func_context_func_ref();
+    let offset = t.ptr.host_func_context_func_ref();
     let func_ref = t.builder.ins().iadd_imm_s(callee_vmctx, i64::from(offset));
-    let array_call = t.load_pointer(func_ref, PTR.func_ref_array_call());
+    let array_call = t.load_pointer(func_ref, t.ptr.func_ref_array_call());
     let len = t.builder.ins().iconst(POINTER, i64::from(slots));
-    let signature = t.builder.import_signature(abi::array_signature(isa));
-    let args = [func_ref, caller_vmctx, values, len];
-    let call = t.builder.ins().call_indirect(signature, array_call, &args);
-    let ok = t.builder.inst_results(call)[0];
+    let ok = t.call_array(array_call, [func_ref, caller_vmctx, values, len]);
     t.raise_unless(ok, caller_vmctx);
     t.load_fuel(caller_vmctx);
     let results = t.load_values(ty.results(), values);
@@ -293,7 +358,7 @@ pub(crate) fn wasm_to_builtin(
     builtin: BuiltinFunctionIndex,
     scratch: &mut Scratch,
 ) {
-    let signature = abi::builtin_wasm_signature(builtin);
+    let signature = abi::builtin_wasm_signature(compiler.isa(), builtin);
     let mut t = Trampoline::new(compiler.isa(), signature, scratch);
     let vmctx = t.params[0];
     if !abi::is_pure(builtin) && builtin != BuiltinFunctionIndex::raise {
@@ -325,7 +390,16 @@ pub(crate) fn wasm_to_builtin(
             finish(&mut t, ok, &[]);
         }
         (BuiltinResult::TrapIfSentinel(ty), Some(value)) => {
+            let is_short = ty == BuiltinType::Pointer && t.ptr.size() == 4;
             let ty: Type = abi::builtin_value_type(ty);
+            // In memory -1 and such are as short as pointers are.
+            let value = match is_short {
+                true => {
+                    let low = t.builder.ins().ireduce(types::I32, value);
+                    t.builder.ins().sextend(ty, low)
+                }
+                false => value,
+            };
             let sentinel = BuiltinFunctionIndex::TRAP_SENTINEL;
             let sentinel = t.builder.ins().iconst(ty, sentinel & mask(ty));
             let ok = t.builder.ins().icmp(IntCC::NotEqual, value, sentinel);

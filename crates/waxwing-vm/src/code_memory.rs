@@ -14,10 +14,10 @@ use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 use waxwing_environ::address_map::AddressMap;
 use waxwing_environ::artifact::debug_object::DebugObject;
 use waxwing_environ::artifact::{
-    ELF_ABI_VERSION, ELF_FLAGS_COMPONENT, ELF_FLAGS_MODULE, ELF_OS_ABI, FunctionLoc, FunctionTable,
-    SECTION_ADDRESS_MAP, SECTION_DATA, SECTION_DEBUG_OBJECT, SECTION_EH_FRAME, SECTION_ENGINE,
-    SECTION_FUNCTIONS, SECTION_HANDLERS, SECTION_INFO, SECTION_NAMES, SECTION_STACK_MAPS,
-    SECTION_TEXT, SECTION_TRAPS,
+    ELF_ABI_VERSION, ELF_FLAGS_COMPONENT, ELF_FLAGS_MODULE, ELF_MACHINE_BYTECODE, ELF_OS_ABI,
+    FunctionLoc, FunctionTable, SECTION_ADDRESS_MAP, SECTION_DATA, SECTION_DEBUG_OBJECT,
+    SECTION_EH_FRAME, SECTION_ENGINE, SECTION_FUNCTIONS, SECTION_HANDLERS, SECTION_INFO,
+    SECTION_NAMES, SECTION_STACK_MAPS, SECTION_TEXT, SECTION_TRAPS,
 };
 use waxwing_environ::call_sites::{Handlers, StackMaps};
 use waxwing_environ::{FunctionNames, Trap, TrapTable};
@@ -72,6 +72,7 @@ pub struct CodeMemory {
     debugger: Option<DebuggerRegistration>,
     published: bool,
     kind: ArtifactKind,
+    is_bytecode: bool,
     sections: Sections,
     len: usize,
     mmap: Mmap,
@@ -115,21 +116,22 @@ impl CodeMemory {
     fn new(mmap: Mmap, len: usize) -> Result<CodeMemory> {
         // SAFETY: the mapping is readable, and nobody writes to it: it is this value's own, or the
         // caller of `from_file` vouches for the file.
-        let (kind, sections) = parse(unsafe { mmap.slice(0..len) })?;
+        let (kind, is_bytecode, sections) = parse(unsafe { mmap.slice(0..len) })?;
         Ok(CodeMemory {
             unwind: None,
             #[cfg(feature = "debugger")]
             debugger: None,
             published: false,
             kind,
+            is_bytecode,
             sections,
             len,
             mmap,
         })
     }
 
-    /// Makes the code executable and known to the fault handler, the system's unwinder and, if the artifact describes it
-    /// to them, native debuggers, until the last reference is dropped.
+    /// Makes the code known to the fault handler and, if it is machine code, executable and known to the system's
+    /// unwinder and, if the artifact describes it to them, native debuggers, until the last reference is dropped.
     ///
     /// With `branch_protection`, indirect branches may only land on instructions that allow it, on CPUs
     /// that can enforce it; the code must have been compiled for that.
@@ -145,6 +147,11 @@ impl CodeMemory {
         let text = self.sections.text.clone();
         if text.is_empty() {
             return Ok(Arc::new(self));
+        }
+        if self.is_bytecode {
+            // Code has its addresses in registers.
+            self.mmap.as_ptr().expose_provenance();
+            return Ok(self.register());
         }
         // The compiler fills the text's last page of its own page size. On a host with larger pages,
         // data of the same artifact may become executable with it; all of it stays unwritable.
@@ -165,10 +172,15 @@ impl CodeMemory {
             let elf = object.at(self.text_range().start as u64);
             self.debugger = Some(DebuggerRegistration::new(elf.into()));
         }
+        Ok(self.register())
+    }
+
+    /// Makes known that code is at the addresses of the text.
+    fn register(mut self) -> Arc<CodeMemory> {
         self.published = true;
         let code = Arc::new(self);
         code_registry::register(&code);
-        Ok(code)
+        code
     }
 
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
@@ -179,6 +191,11 @@ impl CodeMemory {
     /// What the artifact was made from.
     pub fn kind(&self) -> ArtifactKind {
         self.kind
+    }
+
+    /// Whether the code is bytecode.
+    pub fn is_bytecode(&self) -> bool {
+        self.is_bytecode
     }
 
     /// The whole artifact.
@@ -335,28 +352,37 @@ fn parse_header(image: &[u8]) -> Result<(&Header, SectionTable<'_, Header>)> {
         ident.abi_version,
     );
     let machine = header.e_machine(endian);
-    let host = match std::env::consts::ARCH {
-        "x86_64" => elf::EM_X86_64,
-        "aarch64" => elf::EM_AARCH64,
-        other => bail!("artifacts cannot run on {other}"),
-    };
-    ensure!(
-        machine == host,
-        "the artifact holds code for the ELF machine {}, this CPU is {} ({}); compile the module for it",
-        machine.0,
-        host.0,
-        std::env::consts::ARCH,
-    );
+    if machine.0 == ELF_MACHINE_BYTECODE {
+        ensure!(
+            cfg!(feature = "pulley"),
+            "the artifact holds bytecode, for which this engine has no interpreter: build it with the Cargo feature \
+             `pulley`, or compile the module for this CPU"
+        );
+    } else {
+        let host = match std::env::consts::ARCH {
+            "x86_64" => elf::EM_X86_64,
+            "aarch64" => elf::EM_AARCH64,
+            other => bail!("machine code cannot run on {other}; compile the module for `pulley64`"),
+        };
+        ensure!(
+            machine == host,
+            "the artifact holds code for the ELF machine {}, this CPU is {} ({}); compile the module for it",
+            machine.0,
+            host.0,
+            std::env::consts::ARCH,
+        );
+    }
     let table = header
         .sections(endian, image)
         .map_err(|error| anyhow!("the artifact's section table is damaged: {error}; {REMEDY}"))?;
     Ok((header, table))
 }
 
-fn parse(image: &[u8]) -> Result<(ArtifactKind, Sections)> {
+fn parse(image: &[u8]) -> Result<(ArtifactKind, bool, Sections)> {
     let (header, table) = parse_header(image)?;
     let endian = LittleEndian;
     let kind = kind(header, endian).expect("checked by `parse_header`");
+    let is_bytecode = header.e_machine(endian).0 == ELF_MACHINE_BYTECODE;
     let mut sections = Sections::default();
     let mut wanted = [
         (SECTION_TEXT, &mut sections.text, false),
@@ -433,7 +459,7 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, Sections)> {
             range.start,
         );
     }
-    Ok((kind, sections))
+    Ok((kind, is_bytecode, sections))
 }
 
 #[cfg(test)]
@@ -543,7 +569,7 @@ pub(crate) mod tests {
         let mut bytes = object.write().expect("a valid object");
 
         // Where the sections are is known only once they are written.
-        let (_, sections) = parse(&bytes).expect("a valid artifact");
+        let (_, _, sections) = parse(&bytes).expect("a valid artifact");
         let distance = sections.text.start as i32 - sections.eh_frame.start as i32;
         bytes[sections.eh_frame].copy_from_slice(&eh_frame(distance, text.len()));
         bytes

@@ -18,6 +18,8 @@ mod memory_image;
 mod mmap;
 #[cfg(feature = "profiling")]
 pub mod profiling;
+#[cfg(feature = "pulley")]
+mod pulley;
 mod store;
 mod store_context;
 mod sys;
@@ -30,6 +32,7 @@ mod vmcontext;
 pub use allocator::Allocator;
 #[cfg(feature = "pooling-allocator")]
 pub use allocator::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, Wanted};
+pub use arch::RUNS_MACHINE_CODE;
 pub use backtrace::{RawBacktrace, RawFrame};
 pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};
 pub use code_registry::lookup as lookup_code;

@@ -229,7 +229,7 @@ impl VMGlobalDefinition {
             WasmValType::I64 => storage[..8].copy_from_slice(&value.get_i64().to_ne_bytes()),
             WasmValType::F32 => storage[..4].copy_from_slice(&value.get_f32().to_ne_bytes()),
             WasmValType::F64 => storage[..8].copy_from_slice(&value.get_f64().to_ne_bytes()),
-            WasmValType::V128 => storage = value.get_v128().to_ne_bytes(),
+            WasmValType::V128 => storage = value.get_v128().to_le_bytes(),
             WasmValType::Ref(ty) => match ty.heap_type.top() {
                 WasmHeapTop::Func => {
                     let address = value.get_funcref().expose_provenance();
@@ -252,7 +252,7 @@ impl VMGlobalDefinition {
             WasmValType::I64 => ValRaw::u64(low()),
             WasmValType::F32 => ValRaw::f32(low_half()),
             WasmValType::F64 => ValRaw::f64(low()),
-            WasmValType::V128 => ValRaw::v128(u128::from_ne_bytes(self.storage)),
+            WasmValType::V128 => ValRaw::v128(u128::from_le_bytes(self.storage)),
             WasmValType::Ref(ty) => match ty.heap_type.top() {
                 WasmHeapTop::Func => {
                     let address = *self.storage.first_chunk().expect("16 bytes");

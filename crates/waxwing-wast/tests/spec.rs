@@ -328,6 +328,23 @@ const COMPILERS: &[Variant] = &[
                 .relaxed_simd_deterministic(true);
         },
     },
+    // Bytecode, and its interpreter.
+    Variant {
+        name: "pulley",
+        configure: pulley,
+    },
+    Variant {
+        name: "pulley-noopt-interruptible",
+        configure: |config| {
+            pulley(config);
+            config
+                .consume_fuel(true)
+                .epoch_interruption(true)
+                .cranelift_opt_level(OptLevel::None)
+                .cranelift_debug_verifier(true)
+                .memory_reservation(0);
+        },
+    },
     // Code that can be stopped, and is not.
     Variant {
         name: "interruptible",
@@ -416,6 +433,20 @@ const COLLECTORS: &[Variant] = &[
         configure: |config| _ = config.collector(Collector::Copying).gc_stress(true),
     },
     Variant {
+        name: "copying-stress-pulley",
+        configure: |config| {
+            pulley(config);
+            config.collector(Collector::Copying).gc_stress(true);
+        },
+    },
+    Variant {
+        name: "refcount-pulley",
+        configure: |config| {
+            pulley(config);
+            config.collector(Collector::DeferredReferenceCounting);
+        },
+    },
+    Variant {
         name: "refcount-nosignals",
         configure: |config| {
             no_signals(config);
@@ -432,6 +463,12 @@ const COLLECTORS: &[Variant] = &[
         },
     },
 ];
+
+fn pulley(config: &mut Config) {
+    config
+        .target("pulley64")
+        .expect("the feature `pulley` is on");
+}
 
 const FIBERS: &[Variant] = &[
     // Asynchronous calls, that are never suspended.

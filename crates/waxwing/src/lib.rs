@@ -85,6 +85,7 @@
 //! - `profiling`: [`Config::profiler`], by which profilers of the system learn of compiled code, and
 //!   [`GuestProfiler`].
 //! - `cache`: keeping compiled modules on disk, see [`Config::cache_config_load`].
+//! - `pulley`: portable bytecode and its interpreter, the targets `pulley64` and its like of [`Config::target`].
 //!
 //! These are off by default.
 //!

@@ -1,6 +1,7 @@
 //! `-C`: how machine code is made.
 
-use super::{Apply, Group, Passthrough, Row};
+use super::{Apply, Group, Passthrough, Row, Settings};
+use anyhow::Result;
 use std::path::Path;
 use waxwing::{Collector, RegallocAlgorithm, Strategy};
 
@@ -11,13 +12,9 @@ pub static GROUP: Group = Group {
         Row {
             key: "target",
             default: "host",
-            help: "The target triple to compile for; `host` is this machine with all its features.",
-            apply: Apply::Text(|s, triple| {
-                if triple != "host" {
-                    s.config.target(triple)?;
-                }
-                Ok(())
-            }),
+            help: "The target triple to compile for; `host` is this machine with all its features, \
+                   `pulley64` portable bytecode.",
+            apply: Apply::Text(set_target),
         },
         Row {
             key: "compiler",
@@ -128,3 +125,11 @@ pub static GROUP: Group = Group {
         },
     }),
 };
+
+/// Compiles for a target.
+pub fn set_target(settings: &mut Settings, triple: &str) -> Result<()> {
+    if triple != "host" {
+        settings.config.target(triple)?;
+    }
+    Ok(())
+}

@@ -83,6 +83,10 @@ pub const GROUPS: &[&Group] = &[
 /// The option groups as arguments of a command.
 #[derive(clap::Args)]
 pub struct GroupArgs {
+    /// The target to compile for, as `-C target=TRIPLE`: `pulley64` is portable bytecode
+    #[arg(long, value_name = "TRIPLE", help_heading = "Option groups")]
+    target: Option<String>,
+
     /// Code generation; `-C help` lists the keys
     #[arg(short = 'C', long = "codegen", value_name = "KEY[=VAL[,…]]", help_heading = "Option groups",
           value_parser = GroupParser(&codegen::GROUP))]
@@ -117,6 +121,10 @@ impl GroupArgs {
     /// Fails if a value is refused; the error names the option.
     pub fn settings(&self) -> Result<Settings> {
         let mut settings = Settings::new();
+        if let Some(triple) = &self.target {
+            codegen::set_target(&mut settings, triple)
+                .with_context(|| format!("`--target {triple}`"))?;
+        }
         for (group, given) in self.given() {
             for assignment in Assignments::in_table_order(given) {
                 assignment

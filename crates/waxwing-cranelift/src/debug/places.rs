@@ -2,12 +2,16 @@
 //!
 //! Places in the binary are counted from the start of the code section's contents, as DWARF does.
 
-use crate::abi::PTR;
 use std::cell::Cell;
 use std::ops::Range;
 use waxwing_environ::address_map::NO_WASM_OFFSET;
 use waxwing_environ::compile::{CompiledFunction, FrameVariables, ModuleTranslation};
-use waxwing_environ::{EntityRef, GlobalIndex, IndexType, MemoryIndex, VMOffsets, WasmValType};
+use waxwing_environ::{
+    EntityRef, GlobalIndex, IndexType, MemoryIndex, PtrSize, VMOffsets, WasmValType,
+};
+
+/// The layout of records where there is machine code: pointers have 64 bits.
+const PTR: PtrSize = PtrSize(8);
 
 /// How many steps the ranges of a module may take. Honest modules need a few for each instruction; in others, many entries may
 /// share long lists.

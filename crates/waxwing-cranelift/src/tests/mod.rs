@@ -92,6 +92,12 @@ fn targets() -> Vec<Target> {
         triples.push(("aarch64", Some("aarch64-unknown-linux-gnu")));
         triples.push(("aarch64-macos", Some("aarch64-apple-darwin")));
     }
+    if cfg!(feature = "pulley") {
+        triples.push(("pulley64", Some("pulley64")));
+        triples.push(("pulley32", Some("pulley32")));
+        triples.push(("pulley64be", Some("pulley64be")));
+        triples.push(("pulley32be", Some("pulley32be")));
+    }
     let mut targets = Vec::new();
     for (name, triple) in triples {
         for (how, settings, tunables) in [
@@ -105,6 +111,11 @@ fn targets() -> Vec<Target> {
             ("debugged", &[], debugged()),
             ("debugged, unoptimized", &unoptimized, debugged()),
         ] {
+            // The other kinds of bytecode differ in nothing that depends on settings.
+            let is_variant = matches!(name, "pulley32" | "pulley64be" | "pulley32be");
+            if is_variant && !matches!(how, "default" | "interruptible, unoptimized") {
+                continue;
+            }
             let name = format!("{name}, {how}");
             targets.push(target(&name, triple, settings, tunables));
         }

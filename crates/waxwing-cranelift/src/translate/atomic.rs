@@ -4,11 +4,16 @@
 //! region, across any of the instructions that are built here, nor across calls of builtins.
 
 use super::FuncTranslator;
-use cranelift_codegen::ir::{AtomicRmwOp, InstBuilder, MemFlagsData, Type, Value, types};
+use crate::abi;
+use cranelift_codegen::ir::{
+    AtomicRmwOp, Endianness, InstBuilder, MemFlagsData, Signature, Type, Value, types,
+};
 use types::{I8, I16, I32, I64};
 use wasmparser::{MemArg, MemArgTarget, Operator};
 use waxwing_environ::compile::CompileError;
-use waxwing_environ::{BuiltinFunctionIndex, IndexType, MemoryIndex, Trap};
+use waxwing_environ::{
+    AtomicOp, AtomicWidth, BuiltinFunctionIndex, HostCall, IndexType, MemoryIndex, Trap,
+};
 
 /// What an atomic instruction does with its place in memory.
 enum Access {
@@ -42,9 +47,7 @@ macro_rules! atomic_accesses {
 impl FuncTranslator<'_, '_> {
     pub(super) fn atomic_operator(&mut self, op: &Operator<'_>) -> Result<bool, CompileError> {
         match op {
-            Operator::AtomicFence { .. } => {
-                self.ins().fence();
-            }
+            Operator::AtomicFence { .. } => self.fence(),
             Operator::MemoryAtomicNotify { memarg } => self.notify(memarg)?,
             Operator::MemoryAtomicWait32 { memarg } => {
                 self.wait(BuiltinFunctionIndex::memory_atomic_wait32, memarg, 4)?;
@@ -102,12 +105,14 @@ impl FuncTranslator<'_, '_> {
         let result = match access {
             Access::Load => {
                 let (address, flags) = self.pop_atomic_address(memarg, stored)?;
-                self.ins().atomic_load(stored, flags, address)
+                self.atomic_load(stored, flags, address)
             }
             Access::Store => {
                 let value = self.pop_wrapped(stored);
                 let (address, flags) = self.pop_atomic_address(memarg, stored)?;
-                if self.compiler.has_fast_exchange() {
+                if self.compiler.is_bytecode() {
+                    self.call_atomic(AtomicOp::Store, stored, address, value, None);
+                } else if self.compiler.has_fast_exchange() {
                     let op = AtomicRmwOp::Xchg;
                     self.ins().atomic_rmw(stored, flags, op, address, value);
                 } else {
@@ -118,13 +123,22 @@ impl FuncTranslator<'_, '_> {
             Access::Modify(op) => {
                 let value = self.pop_wrapped(stored);
                 let (address, flags) = self.pop_atomic_address(memarg, stored)?;
-                self.ins().atomic_rmw(stored, flags, op, address, value)
+                if self.compiler.is_bytecode() {
+                    self.call_atomic(host_op(op), stored, address, value, None)
+                } else {
+                    self.ins().atomic_rmw(stored, flags, op, address, value)
+                }
             }
             Access::CompareExchange => {
                 let replacement = self.pop_wrapped(stored);
                 let expected = self.pop_wrapped(stored);
                 let (address, flags) = self.pop_atomic_address(memarg, stored)?;
-                self.ins().atomic_cas(flags, address, expected, replacement)
+                if self.compiler.is_bytecode() {
+                    let op = AtomicOp::CompareExchange;
+                    self.call_atomic(op, stored, address, expected, Some(replacement))
+                } else {
+                    self.ins().atomic_cas(flags, address, expected, replacement)
+                }
             }
         };
         let result = if stored == ty {
@@ -134,6 +148,63 @@ impl FuncTranslator<'_, '_> {
         };
         self.push(result);
         Ok(())
+    }
+
+    fn fence(&mut self) {
+        if self.compiler.is_bytecode() {
+            let signature = Signature::new(self.isa().default_call_conv());
+            self.call_host(HostCall::Fence, signature, &[]);
+        } else {
+            self.ins().fence();
+        }
+    }
+
+    pub(crate) fn atomic_load(&mut self, ty: Type, flags: MemFlagsData, address: Value) -> Value {
+        if self.compiler.is_bytecode() {
+            let nothing = self.ins().iconst(ty, 0);
+            let value = self.call_atomic(AtomicOp::Load, ty, address, nothing, None);
+            // The host takes it for one in a linear memory.
+            match flags.endianness(self.isa().endianness()) {
+                Endianness::Big => self.ins().bswap(value),
+                Endianness::Little => value,
+            }
+        } else {
+            self.ins().atomic_load(ty, flags, address)
+        }
+    }
+
+    /// An atomic access by the host, for bytecode, which has none.
+    fn call_atomic(
+        &mut self,
+        op: AtomicOp,
+        ty: Type,
+        address: Value,
+        value: Value,
+        replacement: Option<Value>,
+    ) -> Value {
+        let (width, is_narrow) = match ty {
+            I8 => (AtomicWidth::W8, true),
+            I16 => (AtomicWidth::W16, true),
+            I32 => (AtomicWidth::W32, true),
+            _ => (AtomicWidth::W64, false),
+        };
+        let wide = |t: &mut Self, value| match is_narrow {
+            true => t.ins().uextend(I64, value),
+            false => value,
+        };
+        let value = wide(self, value);
+        let replacement = match replacement {
+            Some(replacement) => wide(self, replacement),
+            None => value,
+        };
+        let signature = abi::atomic_signature(self.isa());
+        let args = [address, value, replacement];
+        let old = self.call_host(HostCall::Atomic(op, width), signature, &args);
+        let old = old.expect("atomic accesses have a result");
+        match is_narrow {
+            true => self.ins().ireduce(ty, old),
+            false => old,
+        }
     }
 
     /// Pops an integer as the one of type `stored` that its low bits are.
@@ -234,5 +305,22 @@ impl FuncTranslator<'_, '_> {
         let result = self.ins().ireduce(I32, result);
         self.push(result);
         Ok(())
+    }
+}
+
+/// What the host does for a read-modify-write access.
+fn host_op(op: AtomicRmwOp) -> AtomicOp {
+    match op {
+        AtomicRmwOp::Add => AtomicOp::Add,
+        AtomicRmwOp::Sub => AtomicOp::Sub,
+        AtomicRmwOp::And => AtomicOp::And,
+        AtomicRmwOp::Or => AtomicOp::Or,
+        AtomicRmwOp::Xor => AtomicOp::Xor,
+        AtomicRmwOp::Xchg => AtomicOp::Exchange,
+        AtomicRmwOp::Nand
+        | AtomicRmwOp::Umin
+        | AtomicRmwOp::Umax
+        | AtomicRmwOp::Smin
+        | AtomicRmwOp::Smax => unreachable!("WebAssembly has no such instructions"),
     }
 }

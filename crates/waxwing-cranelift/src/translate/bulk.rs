@@ -5,14 +5,16 @@
 //! where there is one. What is left goes to the builtins of the instructions' names: ranges that are out of bounds or take long, shared
 //! memories, and code that counts fuel.
 
-use super::{FuncTranslator, Region};
-use crate::abi::{self, POINTER, PTR};
+use super::FuncTranslator;
+use crate::abi;
 use crate::bounds::HeapAddress;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, InstructionData, Opcode, Type, Value, ValueDef, types};
 use smallvec::SmallVec;
 use types::{I8, I8X16, I16, I32, I64};
-use waxwing_environ::{BuiltinFunctionIndex, IndexType, MemoryIndex, UNINTERRUPTED_BYTES};
+use waxwing_environ::{
+    BuiltinFunctionIndex, HostCall, IndexType, MemoryIndex, UNINTERRUPTED_BYTES,
+};
 
 /// The longest range that becomes loads and stores.
 const MOST_INLINE: u8 = 128;
@@ -264,15 +266,18 @@ impl FuncTranslator<'_, '_> {
 
     /// Calls a builtin that neither fails nor looks at the stack, and has no result, in its native convention.
     fn call_leaf(&mut self, builtin: BuiltinFunctionIndex, args: &[Value]) {
-        let builtins = self.load_context_word(PTR.vmctx_builtins());
-        let flags = self.flags(Region::Context).with_readonly().with_can_move();
-        let offset = PTR.builtin(builtin) as i32;
-        let callee = self.ins().load(POINTER, flags, builtins, offset);
         let signature = abi::builtin_native_signature(self.isa(), builtin);
-        let signature = self.builder.import_signature(signature);
         let mut all = SmallVec::<[Value; 8]>::new();
         all.push(self.vmctx);
         all.extend_from_slice(args);
+        if self.compiler.is_bytecode() {
+            self.call_host(HostCall::Builtin(builtin), signature, &all);
+            return;
+        }
+        let ptr = self.offsets.ptr;
+        let builtins = self.load_context_word(ptr.vmctx_builtins());
+        let callee = self.load_constant_pointer(builtins, ptr.builtin(builtin));
+        let signature = self.builder.import_signature(signature);
         self.ins().call_indirect(signature, callee, &all);
     }
 }

@@ -2,7 +2,6 @@
 
 use super::FuncTranslator;
 use super::exception::Code;
-use crate::abi::POINTER;
 use crate::traps::trap_code;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, SigRef, Value};
@@ -119,7 +118,7 @@ impl FuncTranslator<'_, '_> {
         if !ty.nullable {
             return None;
         }
-        if self.tunables().signals_based_traps {
+        if self.instructions_trap() {
             return Some(trap);
         }
         self.trapz(func_ref, trap);
@@ -140,7 +139,7 @@ impl FuncTranslator<'_, '_> {
             .with_trap_code(null.map(trap_code));
         let mut load = |offset: u32| {
             let offset = offset as i32;
-            self.builder.ins().load(POINTER, flags, func_ref, offset)
+            self.load_word(flags, func_ref, offset)
         };
         let code = load(ptr.func_ref_wasm_call());
         let vmctx = load(ptr.func_ref_vmctx());

@@ -8,7 +8,6 @@
 use super::FuncTranslator;
 use super::control::{LabelOf, block_args};
 use super::stack::Values;
-use crate::abi::POINTER;
 use crate::traps::UNREACHED;
 use cranelift_codegen::ir::{
     Block, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, ExceptionTag, FuncRef,
@@ -91,7 +90,10 @@ impl FuncTranslator<'_, '_> {
             self.builder.switch_to_block(landing);
             self.land();
             let word = self.builder.block_params(landing)[0];
-            let exception = self.ins().ireduce(types::I32, word);
+            let exception = match self.builder.func.dfg.value_type(word) {
+                types::I32 => word,
+                _ => self.ins().ireduce(types::I32, word),
+            };
             let mut args = match handler.tag {
                 Some(tag) => self.load_payload(tag, exception),
                 None => Values::new(),
@@ -242,7 +244,7 @@ impl FuncTranslator<'_, '_> {
         if let Some(landing) = self.handlers[index].landing {
             return landing;
         }
-        let landing = self.new_block(&[POINTER]);
+        let landing = self.new_block(&[self.isa().pointer_type()]);
         self.builder.set_cold_block(landing);
         self.handlers[index].landing = Some(landing);
         landing

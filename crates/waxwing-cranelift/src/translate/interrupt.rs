@@ -23,7 +23,6 @@
 //! can change it: where code goes on to a loop after a call, it is loaded anew.
 
 use super::{FuncTranslator, Region};
-use crate::abi::PTR;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use cranelift_frontend::Variable;
@@ -242,7 +241,7 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn land(&mut self) {
         // The way here is through the host, which has the fuel. Calls are preceded by charging for all.
         if self.interruption.fuel.is_some() && self.isa().flags().enable_pinned_reg() {
-            let fuel = self.load_store_context(PTR.store_context_fuel());
+            let fuel = self.load_store_context(self.offsets.ptr.store_context_fuel());
             self.ins().set_pinned_reg(fuel);
         }
         self.interruption.progress = Progress {
@@ -284,7 +283,7 @@ impl FuncTranslator<'_, '_> {
             let fuel = if self.isa().flags().enable_pinned_reg() {
                 self.ins().get_pinned_reg(types::I64)
             } else {
-                self.load_store_context(PTR.store_context_fuel())
+                self.load_store_context(self.offsets.ptr.store_context_fuel())
             };
             self.builder.def_var(variable, fuel);
         }
@@ -303,16 +302,16 @@ impl FuncTranslator<'_, '_> {
         if self.isa().flags().enable_pinned_reg() {
             self.ins().set_pinned_reg(fuel);
         } else {
-            let store_context = self.load_context_word(PTR.vmctx_store_context());
+            let store_context = self.load_context_word(self.offsets.ptr.vmctx_store_context());
             let flags = self.flags(Region::Context);
-            let offset = PTR.store_context_fuel() as i32;
+            let offset = self.offsets.ptr.store_context_fuel() as i32;
             self.ins().store(flags, fuel, store_context, offset);
         }
     }
 
     /// Loads 64 bits of the store's record that may change.
     fn load_store_context(&mut self, offset: u32) -> Value {
-        let store_context = self.load_context_word(PTR.vmctx_store_context());
+        let store_context = self.load_context_word(self.offsets.ptr.vmctx_store_context());
         let flags = self.flags(Region::Context);
         self.ins()
             .load(types::I64, flags, store_context, offset as i32)
@@ -320,7 +319,7 @@ impl FuncTranslator<'_, '_> {
 
     fn load_deadline(&mut self) {
         if let Some(variable) = self.interruption.deadline {
-            let deadline = self.load_store_context(PTR.store_context_epoch_deadline());
+            let deadline = self.load_store_context(self.offsets.ptr.store_context_epoch_deadline());
             self.builder.def_var(variable, deadline);
         }
         self.interruption.progress.deadline_is_stale = false;
@@ -346,8 +345,8 @@ impl FuncTranslator<'_, '_> {
             return;
         };
         let deadline = self.builder.use_var(variable);
-        let store_context = self.load_context_word(PTR.vmctx_store_context());
-        let counter = PTR.store_context_epoch_counter();
+        let store_context = self.load_context_word(self.offsets.ptr.vmctx_store_context());
+        let counter = self.offsets.ptr.store_context_epoch_counter();
         let counter = self.load_constant_pointer(store_context, counter);
         // No two checks become one: from each there is a way with a call to the next.
         let flags = self.flags(Region::Context);

@@ -22,14 +22,14 @@ mod stack;
 mod table;
 mod variable;
 
-use crate::abi::{self, POINTER, PTR};
-use crate::compiler::{CraneliftCompiler, Scratch, external_name};
+use crate::abi::{self, POINTER};
+use crate::compiler::{CraneliftCompiler, Scratch, external_name, host_call_name};
 use crate::traps::{UNREACHED, trap_code};
 use control::Frame;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AliasRegion, AliasRegionData, ExtFuncData, ExternalName, FuncRef, GlobalValueData, InstBuilder,
-    MemFlagsData, SigRef, SourceLoc, StackSlot, Type, Value, types,
+    MemFlagsData, SigRef, Signature, SourceLoc, StackSlot, Type, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
@@ -45,8 +45,8 @@ use waxwing_environ::compile::{
     BranchHint, CompileError, FunctionBodyData, ModuleTranslation, RelocTarget,
 };
 use waxwing_environ::{
-    BuiltinFunctionIndex, DefinedFuncIndex, FuncIndex, ModuleTypeIndex, StoreContextOffsets, Trap,
-    Tunables, VMOffsets, WasmValType,
+    BuiltinFunctionIndex, DefinedFuncIndex, FuncIndex, HostCall, ModuleTypeIndex,
+    StoreContextOffsets, Trap, Tunables, VMOffsets, WasmValType,
 };
 
 /// What is allocated once and used for one function after another.
@@ -199,7 +199,7 @@ pub(crate) fn translate(
         builder,
         compiler,
         translation,
-        offsets: VMOffsets::new(PTR, &translation.module),
+        offsets: VMOffsets::new(abi::pointer_size(compiler.isa()), &translation.module),
         vmctx,
         validator,
         references: &mut space.references,
@@ -370,7 +370,11 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
 
     /// Makes the function trap when there is too little stack left for it.
     fn check_stack(&mut self) {
-        let offset = PTR.store_context_stack_limit();
+        // Interpreters do, where frames are made.
+        if self.compiler.is_bytecode() {
+            return;
+        }
+        let offset = self.offsets.ptr.store_context_stack_limit();
         if self.tunables().signals_based_traps {
             let flags = MemFlagsData::trusted().with_readonly();
             let flags = self
@@ -383,7 +387,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             let vmctx = self.builder.create_global_value(GlobalValueData::VMContext);
             let store_context = self.builder.create_global_value(GlobalValueData::Load {
                 base: vmctx,
-                offset: (PTR.vmctx_store_context() as i32).into(),
+                offset: (self.offsets.ptr.vmctx_store_context() as i32).into(),
                 global_type: POINTER,
                 flags,
             });
@@ -395,12 +399,10 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             });
             self.builder.func.stack_limit = Some(limit);
         } else {
-            let store_context = self.load_context_word(PTR.vmctx_store_context());
+            let store_context = self.load_context_word(self.offsets.ptr.vmctx_store_context());
             // The limit may be changed by other threads; it is read anew at each entry.
             let flags = self.flags(Region::Context);
-            let limit = self
-                .ins()
-                .load(POINTER, flags, store_context, offset as i32);
+            let limit = self.load_word(flags, store_context, offset as i32);
             let sp = self.ins().get_stack_pointer(POINTER);
             let overflow = self.ins().icmp(IntCC::UnsignedLessThan, sp, limit);
             self.trapnz(overflow, Trap::StackOverflow);
@@ -418,10 +420,32 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         MemFlagsData::trusted().with_alias_region(Some(region))
     }
 
+    /// Loads a pointer, or another word of its size.
+    pub(crate) fn load_word(&mut self, flags: MemFlagsData, base: Value, offset: i32) -> Value {
+        match self.offsets.ptr.size() {
+            4 => self.ins().uload32(flags, base, offset),
+            _ => self.ins().load(POINTER, flags, base, offset),
+        }
+    }
+
+    /// Stores a pointer.
+    pub(crate) fn store_word(
+        &mut self,
+        flags: MemFlagsData,
+        value: Value,
+        base: Value,
+        offset: i32,
+    ) {
+        match self.offsets.ptr.size() {
+            4 => self.ins().istore32(flags, value, base, offset),
+            _ => self.ins().store(flags, value, base, offset),
+        };
+    }
+
     /// Loads a pointer at `offset` in `base` that is the same as long as the instance lives.
     pub(crate) fn load_constant_pointer(&mut self, base: Value, offset: u32) -> Value {
         let flags = self.flags(Region::Context).with_readonly().with_can_move();
-        self.ins().load(POINTER, flags, base, offset as i32)
+        self.load_word(flags, base, offset as i32)
     }
 
     /// Loads a word of the vmctx that is the same as long as the instance lives.
@@ -429,9 +453,15 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         self.load_constant_pointer(self.vmctx, offset)
     }
 
+    /// Whether instructions trap by themselves: hardware faults become traps, or an interpreter sees to it. What
+    /// guard pages catch takes hardware.
+    pub(crate) fn instructions_trap(&self) -> bool {
+        self.tunables().signals_based_traps || self.compiler.is_bytecode()
+    }
+
     /// Traps.
     fn trap(&mut self, trap: Trap) {
-        if self.tunables().signals_based_traps {
+        if self.instructions_trap() {
             self.ins().trap(trap_code(trap));
         } else {
             self.call_trap(trap);
@@ -446,7 +476,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
 
     /// Traps if `condition` is not zero.
     pub(crate) fn trapnz(&mut self, condition: Value, trap: Trap) {
-        if self.tunables().signals_based_traps {
+        if self.instructions_trap() {
             self.ins().trapnz(condition, trap_code(trap));
         } else {
             self.explicit_trap(condition, trap, true);
@@ -455,7 +485,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
 
     /// Traps if `condition` is zero.
     pub(crate) fn trapz(&mut self, condition: Value, trap: Trap) {
-        if self.tunables().signals_based_traps {
+        if self.instructions_trap() {
             self.ins().trapz(condition, trap_code(trap));
         } else {
             self.explicit_trap(condition, trap, false);
@@ -489,12 +519,27 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         self.builder.inst_results(call).first().copied()
     }
 
+    /// Calls the host from bytecode.
+    fn call_host(&mut self, call: HostCall, signature: Signature, args: &[Value]) -> Option<Value> {
+        let func = &mut self.builder.func;
+        let name = func.declare_imported_user_function(host_call_name(call));
+        let signature = self.builder.import_signature(signature);
+        let callee = self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: false,
+            patchable: false,
+        });
+        let call = self.ins().call(callee, args);
+        self.builder.inst_results(call).first().copied()
+    }
+
     /// The trampoline to a builtin.
     fn builtin(&mut self, builtin: BuiltinFunctionIndex) -> FuncRef {
         match self.references.builtins.get(&builtin) {
             Some(callee) => *callee,
             None => {
-                let signature = abi::builtin_wasm_signature(builtin);
+                let signature = abi::builtin_wasm_signature(self.isa(), builtin);
                 let signature = self.builder.import_signature(signature);
                 let callee = self.import(RelocTarget::Builtin(builtin), signature);
                 self.references.builtins.insert(builtin, callee);

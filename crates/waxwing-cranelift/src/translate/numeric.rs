@@ -247,7 +247,7 @@ impl FuncTranslator<'_, '_> {
 
     fn divide(&mut self, division: Division) {
         let (x, y) = self.pop2();
-        if !self.tunables().signals_based_traps {
+        if !self.instructions_trap() {
             self.trapz(y, Trap::IntegerDivisionByZero);
             if let Division::SignedQuotient = division {
                 let ty = self.builder.func.dfg.value_type(x);
@@ -278,7 +278,7 @@ impl FuncTranslator<'_, '_> {
     /// A float to an integer, trapping on NaN and on what does not fit.
     fn truncate(&mut self, to: Type, signed: bool) {
         let x = self.pop();
-        let value = if self.tunables().signals_based_traps {
+        let value = if self.instructions_trap() {
             if signed {
                 self.ins().fcvt_to_sint(to, x)
             } else {

@@ -68,7 +68,7 @@ impl FuncTranslator<'_, '_> {
         let flags = self.flags(Region::Context);
         let code_offset = (offset + ptr.func_ref_wasm_call()) as i32;
         let vmctx = self.vmctx;
-        let code = self.ins().load(POINTER, flags, vmctx, code_offset);
+        let code = self.load_word(flags, vmctx, code_offset);
         let made = self.ins().iadd_imm_u(vmctx, i64::from(offset));
         let missing = self.builder.create_block();
         let done = self.builder.create_block();

@@ -141,7 +141,7 @@ impl FuncTranslator<'_, '_> {
         } else {
             flags
         };
-        self.ins().load(POINTER, flags, definition, offset)
+        self.load_word(flags, definition, offset)
     }
 
     /// The number of elements.
@@ -153,7 +153,7 @@ impl FuncTranslator<'_, '_> {
         let (definition, offset) = self.table_definition(index);
         let offset = offset + self.offsets.ptr.table_definition_current_elements() as i32;
         let flags = self.flags(Region::Context);
-        self.ins().load(POINTER, flags, definition, offset)
+        self.load_word(flags, definition, offset)
     }
 
     /// The address of an element, checked to be in bounds, with the flags to access it and the
@@ -166,12 +166,17 @@ impl FuncTranslator<'_, '_> {
             .ins()
             .icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
         let signals = self.tunables().signals_based_traps;
-        let spectre = self.isa().flags().enable_table_access_spectre_mitigation();
+        // An interpreter does not look ahead.
+        let spectre = self.isa().flags().enable_table_access_spectre_mitigation()
+            && !self.compiler.is_bytecode();
         if !(signals && spectre) {
             self.trapnz(is_out, Trap::TableOutOfBounds);
         }
         let base = self.table_base(table);
-        let size = reference_type(ty.ref_type.heap_type).bytes();
+        let size = match ty.ref_type.heap_type.top() {
+            WasmHeapTop::Func => self.offsets.ptr.size(),
+            _ => reference_type(ty.ref_type.heap_type).bytes(),
+        };
         let shift = i64::from(size.trailing_zeros());
         let offset = self.ins().ishl_imm_u(index, shift);
         let address = self.ins().iadd(base, offset);
@@ -198,8 +203,13 @@ impl FuncTranslator<'_, '_> {
 
     pub(super) fn table_get(&mut self, table: TableIndex, index: Value) -> Value {
         let (address, flags, index) = self.element_address(table, index);
-        let ty = reference_type(self.table(table).ref_type.heap_type);
-        let value = self.ins().load(ty, flags, address, 0);
+        let heap_type = self.table(table).ref_type.heap_type;
+        let value = match heap_type.top() {
+            WasmHeapTop::Func => self.load_word(flags, address, 0),
+            _ => self
+                .ins()
+                .load(reference_type(heap_type), flags, address, 0),
+        };
         if !self.is_lazy(table) {
             return value;
         }
@@ -229,7 +239,7 @@ impl FuncTranslator<'_, '_> {
         };
         let ty = self.table(table).ref_type;
         if ty.heap_type.top() == WasmHeapTop::Func {
-            self.ins().store(flags, value, address, 0);
+            self.store_word(flags, value, address, 0);
         } else {
             let place = Place::new(address, 0, flags, ty);
             let value_type = self.operand_type(0);

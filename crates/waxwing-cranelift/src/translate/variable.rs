@@ -2,9 +2,9 @@
 
 use super::gc::Place;
 use super::{FuncTranslator, Region};
-use crate::abi;
+use crate::abi::{self, POINTER};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_frontend::Variable;
 use wasmparser::Operator;
 use waxwing_environ::compile::CompileError;
@@ -82,6 +82,11 @@ impl FuncTranslator<'_, '_> {
             }
         };
         let flags = self.flags(Region::Global);
+        let flags = match global.wasm_ty {
+            // Lanes are in this order on every target.
+            WasmValType::V128 => flags.with_endianness(Endianness::Little),
+            _ => flags,
+        };
         // A collector may move what the global refers to.
         let flags = if global.mutability || self.is_tracked(global.wasm_ty) {
             flags
@@ -96,7 +101,10 @@ impl FuncTranslator<'_, '_> {
             Some(value) => value,
             None => {
                 let (base, offset, ty, flags) = self.global(index)?;
-                self.ins().load(ty, flags, base, offset)
+                match self.translation.module.globals[index].wasm_ty {
+                    WasmValType::Ref(_) if ty == POINTER => self.load_word(flags, base, offset),
+                    _ => self.ins().load(ty, flags, base, offset),
+                }
             }
         };
         self.push(value);
@@ -136,6 +144,7 @@ impl FuncTranslator<'_, '_> {
                 let value_type = self.operand_type(0);
                 self.collector().write_root(self, place, value, value_type);
             }
+            WasmValType::Ref(_) => self.store_word(flags, value, base, offset),
             _ => {
                 self.ins().store(flags, value, base, offset);
             }

@@ -17,6 +17,9 @@
 //! | `.waxwing.gdb` | the [object](debug_object) for native debuggers, if configured |
 //! | `.eh_frame` | unwind information, if configured |
 //!
+//! The file has the byte order of its target, but that of bytecode, which is for hosts of several kinds, is
+//! little-endian. All sections of our own are.
+//!
 //! `.text`, `.eh_frame` and `.waxwing.data` start at multiples of
 //! [`Tunables::page_align`](crate::Tunables::page_align) in the file, so that a mapped file can be
 //! used in place. `.eh_frame` follows `.text`, whose length is such a multiple too, immediately.
@@ -66,6 +69,9 @@ pub const ELF_ABI_VERSION: u8 = 1;
 pub const ELF_FLAGS_MODULE: u32 = 0x5758_0001;
 /// `e_flags` of a component's artifact.
 pub const ELF_FLAGS_COMPONENT: u32 = 0x5758_0002;
+
+/// `e_machine` of an artifact of bytecode: none.
+pub const ELF_MACHINE_BYTECODE: u16 = 0;
 
 /// The `index`-th little-endian `u32` of `bytes`.
 pub(crate) fn read_u32(bytes: &[u8], index: usize) -> Option<u32> {

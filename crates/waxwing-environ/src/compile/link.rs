@@ -7,7 +7,7 @@ use crate::artifact::{self, ArtifactHeader, ArtifactInfo, FunctionLoc, FunctionT
 use crate::call_sites::{encode_handlers, encode_stack_maps};
 use crate::{
     BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, ModuleTypeIndex, PrimaryMap, Trap,
-    encode_function_names, encode_traps,
+    encode_function_names, encode_traps, is_bytecode,
 };
 use object::write::{Object, SectionId};
 use object::{BinaryFormat, Endianness, FileFlags, SectionKind, elf};
@@ -130,9 +130,17 @@ pub fn link(
         let bytes = debug_object::build(object, text_len, &debug, &symbols)?;
         sections.add_metadata(artifact::SECTION_DEBUG_OBJECT, bytes);
     }
-    let elf = object.write().map_err(codegen_error)?;
+    let mut elf = object.write().map_err(codegen_error)?;
+    if is_bytecode(compiler.triple())
+        && let Some(machine) = elf.get_mut(E_MACHINE)
+    {
+        machine.copy_from_slice(&artifact::ELF_MACHINE_BYTECODE.to_le_bytes());
+    }
     Ok(Artifact { elf })
 }
+
+/// Where in an ELF header `e_machine` is.
+const E_MACHINE: std::ops::Range<usize> = 18..20;
 
 /// The names by which debuggers know all code, in the order of its places.
 fn names<'a>(
@@ -243,6 +251,8 @@ fn new_object(triple: &Triple) -> Result<Object<'static>, CompileError> {
         Architecture::Aarch64(_) => object::Architecture::Aarch64,
         Architecture::Riscv64(_) => object::Architecture::Riscv64,
         Architecture::S390x => object::Architecture::S390x,
+        // An ELF file has a form for some machine. Which one this is says `link`.
+        _ if is_bytecode(triple) => object::Architecture::Riscv64,
         other => {
             return Err(CompileError::Unsupported(format!(
                 "artifacts for the architecture {other}"
@@ -250,7 +260,7 @@ fn new_object(triple: &Triple) -> Result<Object<'static>, CompileError> {
         }
     };
     let endianness = match triple.endianness() {
-        Ok(target_lexicon::Endianness::Big) => Endianness::Big,
+        Ok(target_lexicon::Endianness::Big) if !is_bytecode(triple) => Endianness::Big,
         _ => Endianness::Little,
     };
     let mut object = Object::new(BinaryFormat::Elf, architecture, endianness);

@@ -24,8 +24,10 @@ use crate::memory::{self, WaitResult};
 use crate::store::interrupt::{BYTES, ELEMENTS, refuel};
 use crate::store::{self, VMStore};
 use crate::table::TableElement;
-use crate::traps::{self, Thrower, TrapReason};
+use crate::traps::{self, Landing, Thrower, TrapReason};
 use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
+#[cfg(feature = "pulley")]
+pub(crate) use bytecode::call_builtin;
 use objects::*;
 use work::at;
 
@@ -58,9 +60,11 @@ macro_rules! run_body {
     ($body:expr ;) => {
         $body
     };
-    ($body:expr ; never) => {
-        $body
-    };
+    ($body:expr ; never) => {{
+        let landing = $body;
+        // SAFETY: machine code called this, and there is nothing to drop.
+        unsafe { landing.go() }
+    }};
     ($body:expr ; bool) => {
         traps::catch_host(|| $body).is_some()
     };
@@ -120,6 +124,10 @@ macro_rules! define_array {
 
 for_each_builtin!(define_array);
 
+// After the macros that it uses.
+#[cfg(feature = "pulley")]
+mod bytecode;
+
 /// The instance whose code called a builtin.
 ///
 /// As long as it exists, the calling thread has exclusive use of the instance's store, and nobody has
@@ -176,7 +184,7 @@ fn gc_element(reference: u32) -> TableElement {
     TableElement::GcRef(VMGcRef::new(reference))
 }
 
-fn raise(caller: Caller) -> ! {
+fn raise(caller: Caller) -> Landing {
     // SAFETY: this is the only reference.
     let (store, _) = unsafe { caller.store() };
     // SAFETY: see `Caller`. Generated code calls this after another builtin or a host function failed, which

@@ -15,7 +15,7 @@ use super::work::at;
 use crate::gc;
 use crate::instance::{Instance, InstanceEnv};
 use crate::store::interrupt::Granularity;
-use crate::traps::{Thrower, TrapReason};
+use crate::traps::{Landing, Thrower, TrapReason};
 use crate::vmcontext::{VMFuncRef, VMGcRef};
 
 /// The new object, or the trap for its lack.
@@ -256,7 +256,7 @@ fn element_at(start: u32, distance: u64) -> Result<u32, Trap> {
     u32::try_from(at(start.into(), distance)).map_err(|_| Trap::ArrayOutOfBounds)
 }
 
-pub(super) fn throw_ref(caller: Caller, exception: u32) -> ! {
+pub(super) fn throw_ref(caller: Caller, exception: u32) -> Landing {
     // SAFETY: this is the only reference.
     let (store, _) = unsafe { caller.store() };
     let exception = VMGcRef::new(exception).expect("generated code checks for null");

@@ -175,7 +175,7 @@ impl GcStore {
                 GcSlot::I16 => ValRaw::u32(at.cast::<u16>().read().into()),
                 GcSlot::Bits32 | GcSlot::GcRef => ValRaw::u32(at.cast::<u32>().read()),
                 GcSlot::Bits64 => ValRaw::u64(at.cast::<u64>().read()),
-                GcSlot::Bits128 => ValRaw::v128(at.cast::<u128>().read_unaligned()),
+                GcSlot::Bits128 => ValRaw::v128(u128::from_le(at.cast::<u128>().read_unaligned())),
                 GcSlot::FuncRef => {
                     let func = self.funcs.get(at.cast::<u32>().read());
                     ValRaw::funcref(func.map_or(std::ptr::null_mut(), |f| f.as_ptr().cast()))
@@ -215,7 +215,7 @@ impl GcStore {
                 GcSlot::Bits32 | GcSlot::FuncRef => at.cast::<u32>().write(bits as u32),
                 GcSlot::GcRef => self.store_reference(object, offset, bits as u32),
                 GcSlot::Bits64 => at.cast::<u64>().write(bits as u64),
-                GcSlot::Bits128 => at.cast::<u128>().write_unaligned(bits),
+                GcSlot::Bits128 => at.cast::<u128>().write_unaligned(bits.to_le()),
             }
         }
     }

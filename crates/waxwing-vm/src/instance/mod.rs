@@ -174,9 +174,13 @@ impl Instance {
             .module
             .trampoline(TrampolineKind::ArrayToWasm, type_index)?;
         Some(VMFuncRef {
-            // SAFETY: such trampolines are functions of this convention.
-            array_call: unsafe {
-                std::mem::transmute::<*mut crate::VMWasmCode, VMArrayCall>(array_call.as_ptr())
+            array_call: match self.module.code().is_bytecode() {
+                #[cfg(feature = "pulley")]
+                true => crate::pulley::array_call,
+                // SAFETY: in machine code, such trampolines are functions of this convention.
+                _ => unsafe {
+                    std::mem::transmute::<*mut crate::VMWasmCode, VMArrayCall>(array_call.as_ptr())
+                },
             },
             wasm_call: Some(self.module.func_code(defined)?),
             vmctx: VMContext::opaque(self.vmctx),

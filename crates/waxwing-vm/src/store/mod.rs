@@ -29,6 +29,8 @@ use crate::gc::{GcOptions, GcStore};
 use crate::host_func::HostFunc;
 use crate::instance::{Instance, InstanceHandle, InstanceId, is_gc_type};
 use crate::loaded_module::LoadedModule;
+#[cfg(feature = "pulley")]
+use crate::pulley::Interpreter;
 use crate::store_context::VMStoreContext;
 use crate::sys::faults::SignalHandler;
 use crate::table::TableElement;
@@ -201,6 +203,8 @@ pub struct StoreCore {
     epoch: Arc<AtomicU64>,
     /// What the context points to.
     signal_handler: Option<Arc<SignalHandler>>,
+    #[cfg(feature = "pulley")]
+    interpreter: Option<Interpreter>,
     this: Option<NonNull<dyn VMStore>>,
     id: StoreId,
     entry_options: EntryOptions,
@@ -244,6 +248,8 @@ impl StoreCore {
             context,
             epoch: Arc::default(),
             signal_handler: None,
+            #[cfg(feature = "pulley")]
+            interpreter: None,
             this: None,
             id: StoreId::allocate(),
             entry_options,
@@ -530,6 +536,19 @@ impl StoreCore {
             self.gc.count_down(old);
         }
         Ok(())
+    }
+
+    /// The interpreter of the store's bytecode, made at the first call.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no memory for its stack.
+    #[cfg(feature = "pulley")]
+    pub(crate) fn interpreter(&mut self) -> Result<&Interpreter> {
+        Ok(match &mut self.interpreter {
+            Some(interpreter) => interpreter,
+            none => none.insert(Interpreter::new(self.entry_options.max_wasm_stack)?),
+        })
     }
 
     /// The module whose code contains the address `pc`.

@@ -7,6 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr::{self, NonNull};
 
 use anyhow::{Context, Result};
+use waxwing_environ::Trap;
 
 use super::stack::ThreadStack;
 use super::{Resume, TrapReason, UnwindReason};
@@ -254,6 +255,27 @@ impl Activation {
         }
     }
 
+    /// Records the trap of an instruction, at which and in whose frame the code of this activation is.
+    ///
+    /// # Safety
+    ///
+    /// This is the innermost activation of the calling thread, the frames of its code are live and keep frame
+    /// pointers.
+    pub(super) unsafe fn record_fault(&self, at: RawFrame, address: Option<usize>, trap: Trap) {
+        let reason = TrapReason::Signal {
+            pc: at.pc,
+            faulting_addr: address,
+            trap,
+        };
+        // SAFETY: required of the caller.
+        unsafe {
+            self.record(|backtrace| UnwindReason::Trap {
+                reason,
+                backtrace: backtrace.capture(Some(at)),
+            });
+        }
+    }
+
     /// The trap handler of the entry trampoline, if this is the innermost activation of the calling
     /// thread and its entry trampoline ran.
     pub(super) fn resume_point(&self) -> Resume {
@@ -472,20 +494,23 @@ pub fn record_trap(reason: impl Into<TrapReason>) {
     }
 }
 
-/// Unwinds to the entry trampoline of the innermost activation.
+/// Whether the innermost activation's store was waiting for the host when it was entered.
+#[cfg(feature = "pulley")]
+pub(crate) fn is_reentry() -> bool {
+    innermost().is_some_and(|activation| activation.reentry)
+}
+
+/// Records the trap of an instruction of bytecode, with a backtrace that begins there.
 ///
 /// # Safety
 ///
-/// A reason was recorded. The caller is a builtin called by generated code of the innermost activation,
-/// and it and everything that it called own nothing that has to be dropped.
-pub(crate) unsafe fn unwind() -> ! {
-    match innermost().map(Activation::resume_point) {
-        // SAFETY: the trampoline of the innermost activation is on the stack, and the caller guarantees
-        // that nothing younger needs cleaning up.
-        Some(Resume { pc, sp, fp }) => unsafe { arch::resume_to_handler(pc, sp, fp) },
-        // There is nowhere to continue, and nothing that could be told to.
-        None => std::process::abort(),
-    }
+/// The calling thread interprets the code of the innermost activation and is at the instruction `at`, whose frame
+/// pointer is that of a live frame.
+#[cfg(feature = "pulley")]
+pub(crate) unsafe fn record_bytecode_fault(at: RawFrame, trap: Trap) {
+    let activation = innermost().expect("bytecode runs within `enter_wasm`");
+    // SAFETY: required of the caller.
+    unsafe { activation.record_fault(at, None, trap) };
 }
 
 /// The rights to all memory that a thread has while it runs a function of the host that generated code called.

@@ -38,10 +38,10 @@ impl<'a> Thrower<'a> {
         Thrower(store)
     }
 
-    /// Throws an exception: goes on at its handler, or unwinds to the entry trampoline.
-    pub(crate) fn throw(self, exception: VMGcRef) -> ! {
-        if let Some(landing) = self.find_landing(exception) {
-            land(landing, exception);
+    /// Throws an exception: execution goes on at its handler, or at that of the entry trampoline.
+    pub(crate) fn throw(self, exception: VMGcRef) -> Landing {
+        if let Some(place) = self.find_landing(exception) {
+            return Landing::of_exception(place, exception);
         }
         self.0.set_pending_exception(exception);
         record_trap(TrapReason::Exception {
@@ -51,9 +51,9 @@ impl<'a> Thrower<'a> {
         self.unwind()
     }
 
-    /// Goes on after a builtin or host function has failed: at the handler of the pending exception, if that is
-    /// why, or by unwinding to the entry trampoline. On a fiber that has been cancelled nothing is handled.
-    pub(crate) fn raise(self) -> ! {
+    /// Where to go on after a builtin or host function has failed: at the handler of the pending exception, if that
+    /// is why, or at that of the entry trampoline. On a fiber that has been cancelled nothing is handled.
+    pub(crate) fn raise(self) -> Landing {
         // SAFETY: see `new`. The reference ends before anything is unwound.
         let is_throwing = innermost().is_some_and(|activation| unsafe { activation.is_throwing() });
         // SAFETY: the store's context is valid, and the calling thread has exclusive use of the store.
@@ -62,26 +62,25 @@ impl<'a> Thrower<'a> {
             && !is_cancelled
             && let Some(exception) = self.0.take_pending_exception()
         {
-            if let Some(landing) = self.find_landing(exception) {
+            if let Some(place) = self.find_landing(exception) {
                 if let Some(activation) = innermost() {
                     // SAFETY: as above.
                     unsafe { activation.forget() };
                 }
-                land(landing, exception);
+                return Landing::of_exception(place, exception);
             }
             self.0.set_pending_exception(exception);
         }
         self.unwind()
     }
 
-    /// Unwinds to the entry trampoline, for the reason that was recorded.
-    fn unwind(self) -> ! {
+    /// The handler of the entry trampoline, for the reason that was recorded.
+    fn unwind(self) -> Landing {
         if let Some(activation) = innermost() {
             // SAFETY: see `new`.
             unsafe { activation.trace_exception() };
         }
-        // SAFETY: a reason was recorded; for the rest see `new`.
-        unsafe { super::unwind() }
+        Landing::of_entry()
     }
 
     /// Where the exception is handled, if it is by a frame of the innermost activation.
@@ -140,10 +139,48 @@ impl<'a> Thrower<'a> {
     }
 }
 
-/// Goes on at a handler that [`Thrower::find_landing`] found.
-fn land(landing: Resume, exception: VMGcRef) -> ! {
-    let Resume { pc, sp, fp } = landing;
-    // SAFETY: a `Thrower` is made where younger frames have nothing to clean up, and finds landing
-    // blocks of calls that are being waited for.
-    unsafe { arch::resume_to_landing(pc, sp, fp, u64::from(exception.get())) }
+/// Where execution goes on when it does not return.
+pub(crate) struct Landing {
+    pub(crate) place: Resume,
+    /// What is passed to the handler of an exception.
+    pub(crate) exception: Option<VMGcRef>,
+}
+
+impl Landing {
+    fn of_exception(place: Resume, exception: VMGcRef) -> Landing {
+        Landing {
+            place,
+            exception: Some(exception),
+        }
+    }
+
+    /// At the trap handler of the entry trampoline of the innermost activation.
+    pub(crate) fn of_entry() -> Landing {
+        match innermost() {
+            Some(activation) => Landing {
+                place: activation.resume_point(),
+                exception: None,
+            },
+            // There is nowhere to continue, and nothing that could be told to.
+            None => std::process::abort(),
+        }
+    }
+
+    /// Goes on there, in machine code.
+    ///
+    /// # Safety
+    ///
+    /// The caller is a builtin called by machine code of the innermost activation, and it and everything that it
+    /// called own nothing that has to be dropped.
+    pub(crate) unsafe fn go(self) -> ! {
+        let Resume { pc, sp, fp } = self.place;
+        // SAFETY: the trampoline of the innermost activation is on the stack, as are the frames that a `Thrower`
+        // finds landing blocks in, and the caller guarantees that nothing younger needs cleaning up.
+        unsafe {
+            match self.exception {
+                None => arch::resume_to_handler(pc, sp, fp),
+                Some(exception) => arch::resume_to_landing(pc, sp, fp, u64::from(exception.get())),
+            }
+        }
+    }
 }

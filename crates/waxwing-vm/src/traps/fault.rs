@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 
 use super::activation;
-use super::{TrapReason, UnwindReason};
 use crate::backtrace::RawFrame;
 use crate::{code_registry, sys};
 
@@ -47,22 +46,11 @@ pub(crate) unsafe fn handle_fault(fault: &Fault) -> Option<Resume> {
     let Interrupted { pc, fp, fuel } = fault.at;
     let (code, text_offset) = code_registry::lookup(pc)?;
     let trap = code.trap_at(text_offset)?;
-    let reason = TrapReason::Signal {
-        pc,
-        faulting_addr: fault.address,
-        trap,
-    };
-    let frame = RawFrame { pc, fp };
     let activation = activation::innermost()?;
     activation.save_fuel(fuel as i64);
     // SAFETY: the innermost activation is that of the code that faulted, whose frames are live and
     // keep frame pointers.
-    unsafe {
-        activation.record(|backtrace| UnwindReason::Trap {
-            reason,
-            backtrace: backtrace.capture(Some(frame)),
-        });
-    }
+    unsafe { activation.record_fault(RawFrame { pc, fp }, fault.address, trap) };
     Some(activation.resume_point())
 }
 

@@ -21,6 +21,9 @@
 //!   [`TrapReason::Exception`]. The frames of the newest activation are searched for a handler first; see
 //!   the module `exception`. Only if there is none does it go the way of the others.
 //!
+//! Bytecode has no hardware faults: its interpreter finds what is wrong with an instruction, records that in the same
+//! way, and goes on at the trap handler itself. See the module `pulley`.
+//!
 //! Unwinding restores three registers: the trampoline saved all that its own caller wants preserved.
 //! The frames that it abandons are those of generated code, which own nothing, and of `raise`. Frames
 //! of Rust code are left by returning. So neither `setjmp` nor a personality routine is needed, and a
@@ -56,8 +59,10 @@ pub use activation::{
     EntryOptions, catch_host, enter_wasm, record_panic, record_trap, stack_limit_for_entry,
     tls_eager_initialize,
 };
-pub(crate) use activation::{activations, add_fuel, set_fuel, unwind};
-pub(crate) use exception::Thrower;
+pub(crate) use activation::{activations, add_fuel, set_fuel};
+#[cfg(feature = "pulley")]
+pub(crate) use activation::{is_reentry, record_bytecode_fault};
+pub(crate) use exception::{Landing, Thrower};
 pub use fault::ProcessHandlers;
 #[cfg(unix)]
 pub(crate) use fault::signal_handler;

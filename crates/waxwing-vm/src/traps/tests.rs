@@ -86,7 +86,7 @@ unsafe extern "C" fn wasm_to_host(_store: *const VMStoreContext, _host: Host) {
 
 unsafe extern "C" fn raise_builtin() -> ! {
     // SAFETY: the exit trampoline calls it after a host function recorded a reason.
-    unsafe { unwind() }
+    unsafe { Landing::of_entry().go() }
 }
 
 /// Offsets into the text of [`Program::new`].

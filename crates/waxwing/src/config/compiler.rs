@@ -1,18 +1,12 @@
 //! Options of the compiler.
 
 use super::{Config, OptLevel, RegallocAlgorithm, Strategy};
-use crate::Result;
-use anyhow::anyhow;
 use std::path::{Path, PathBuf};
-use target_lexicon::Triple;
-use waxwing_cranelift::{CompilerBuilder, SettingGroup};
 
 /// What was set of the compiler's options.
 #[derive(Clone, Debug)]
 pub(crate) struct CompilerConfig {
     pub(crate) strategy: Strategy,
-    /// The host with all its features if `None`.
-    pub(crate) target: Option<Triple>,
     pub(crate) opt_level: OptLevel,
     pub(crate) regalloc_algorithm: RegallocAlgorithm,
     pub(crate) debug_verifier: bool,
@@ -29,7 +23,6 @@ impl Default for CompilerConfig {
     fn default() -> Self {
         CompilerConfig {
             strategy: Strategy::Auto,
-            target: None,
             opt_level: OptLevel::None,
             regalloc_algorithm: RegallocAlgorithm::Backtracking,
             debug_verifier: false,
@@ -44,34 +37,6 @@ impl Default for CompilerConfig {
 }
 
 impl Config {
-    /// Compiles for the target `target`, a triple such as `aarch64-unknown-linux-gnu`.
-    ///
-    /// Code for a target starts from the least processor of its architecture, also if the target
-    /// is the host's: features are switched on with [`Config::cranelift_flag_enable`]. Settings
-    /// of the target made before this call are dropped.
-    ///
-    /// An engine for a platform other than the host's can compile artifacts, with
-    /// [`Engine::precompile_module`](crate::Engine::precompile_module), but cannot run them.
-    ///
-    /// Default: the host, with all features that its processor has.
-    ///
-    /// # Errors
-    ///
-    /// Fails if `target` is not a triple, or this build cannot compile for it.
-    pub fn target(&mut self, target: &str) -> Result<&mut Self> {
-        let triple: Triple = target
-            .parse()
-            .map_err(|error| anyhow!("the target `{target}` is not a triple: {error}"))?;
-        CompilerBuilder::new(Some(triple.clone()))?;
-        let former = CompilerBuilder::new(self.compiler.target.replace(triple))?.settings();
-        let is_of_target = |name: &str| {
-            let mut settings = former.iter();
-            settings.any(|s| s.name == name && s.group == SettingGroup::Target)
-        };
-        self.compiler.flags.retain(|(name, _)| !is_of_target(name));
-        Ok(self)
-    }
-
     /// Which compiler is used: see [`Strategy`].
     ///
     /// Default: [`Strategy::Auto`].

@@ -16,6 +16,7 @@ mod options;
 mod profiling;
 mod proposals;
 mod resolve;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ use crate::Result;
 use anyhow::ensure;
 use std::env;
 use std::fmt;
+use target_lexicon::Triple;
 #[cfg(feature = "runtime")]
 use waxwing_environ::Tunables;
 
@@ -74,6 +76,8 @@ pub struct Config {
     pub(crate) compiler: compiler::CompilerConfig,
     #[cfg(feature = "parallel-compilation")]
     pub(crate) parallel_compilation: bool,
+    /// The host with all its features if `None`.
+    pub(crate) target: Option<Triple>,
     pub(crate) proposals: Proposals,
     pub(crate) gc: gc::GcConfig,
     pub(crate) memory: memory::MemoryConfig,
@@ -113,6 +117,7 @@ impl fmt::Debug for Config {
         f.field("compiler", &self.compiler);
         #[cfg(feature = "parallel-compilation")]
         f.field("parallel_compilation", &self.parallel_compilation);
+        f.field("target", &self.target);
         #[cfg(feature = "runtime")]
         f.field("host_memory", &self.host_memory);
         f.field("proposals", &self.proposals)
@@ -148,6 +153,7 @@ impl Config {
             compiler: compiler::CompilerConfig::default(),
             #[cfg(feature = "parallel-compilation")]
             parallel_compilation: true,
+            target: None,
             proposals: Proposals::default(),
             gc: gc::GcConfig::default(),
             memory: memory::MemoryConfig::default(),
@@ -228,6 +234,9 @@ impl Config {
     /// The limit says nothing about how much stack the thread has. A thread with less stack than
     /// this can be exhausted before the limit is reached, which ends the process.
     ///
+    /// Portable code, see [`target`](Self::target), has a stack of its own of this size in each store that it runs in. The limit
+    /// counts for that, and for the thread's stack as well, which host functions that call into WebAssembly use.
+    ///
     /// Default: 512 KiB.
     ///
     /// # Errors
@@ -251,6 +260,9 @@ impl Config {
     ///
     /// Code without these handlers cannot have Cranelift's mitigations of Spectre for accesses of
     /// memory and tables, which rely on faults: they are switched off along with this option.
+    ///
+    /// Portable code, see [`target`](Self::target), is interpreted, and has no such faults. The option has no effect
+    /// on it.
     ///
     /// Default: `true`.
     ///

@@ -38,6 +38,10 @@ const HOST_PAGE_ALIGN: u64 = if cfg!(any(
     0x1_0000
 };
 
+/// The page size of bytecode, which is for hosts of all sizes.
+#[cfg(not(feature = "cranelift"))]
+const BYTECODE_PAGE_ALIGN: u64 = 0x1_0000;
+
 impl Config {
     /// Checks what concerns neither the compiler nor memories.
     pub(crate) fn check(&self) -> Result<()> {
@@ -95,20 +99,24 @@ impl Config {
             memory_guaranteed_dense_image_size: memory.guaranteed_dense_image_size,
             table_lazy_init: self.table_lazy_init,
             generate_address_map: self.generate_address_map,
-            signals_based_traps: self.signals_based_traps,
+            signals_based_traps: self.uses_signals(),
             page_align,
             relaxed_simd_deterministic: self.relaxed_simd_deterministic,
             collector: self.gc.collector(),
             consume_fuel: self.consume_fuel,
             epoch_interruption: self.epoch_interruption,
-            debug_info: self.debug.debug_info,
+            // No debugger knows bytecode.
+            debug_info: self.debug.debug_info && !self.is_bytecode(),
         })
     }
 
     /// The settings of an engine that cannot compile.
     #[cfg(not(feature = "cranelift"))]
     pub(crate) fn host_tunables(&self) -> Result<Tunables> {
-        self.tunables(HOST_PAGE_ALIGN)
+        self.tunables(match self.is_bytecode() {
+            true => BYTECODE_PAGE_ALIGN,
+            false => HOST_PAGE_ALIGN,
+        })
     }
 
     /// The compiler, and the settings that it shares with the runtime.
@@ -130,7 +138,7 @@ impl Config {
     fn compiler_builder(&self) -> Result<CompilerBuilder> {
         let options = &self.compiler;
         let mut builder = match options.strategy {
-            Strategy::Auto | Strategy::Cranelift => CompilerBuilder::new(options.target.clone())?,
+            Strategy::Auto | Strategy::Cranelift => CompilerBuilder::new(self.compiler_target())?,
         };
         let opt_level = match options.opt_level {
             OptLevel::None => "none",
@@ -152,7 +160,9 @@ impl Config {
                 on_or_off(options.nan_canonicalization),
             )?
             .set("unwind_info", on_or_off(unwind_info))?;
-        if !self.signals_based_traps {
+        // Bytecode has no use for them, whatever they are.
+        let faults = self.signals_based_traps || self.is_bytecode();
+        if !faults {
             for name in SPECTRE_MITIGATIONS {
                 builder.set(name, "false")?;
             }
@@ -164,7 +174,7 @@ impl Config {
             };
         }
         for name in SPECTRE_MITIGATIONS {
-            if !self.signals_based_traps && self.explicit_switch(name) == Some(true) {
+            if !faults && self.explicit_switch(name) == Some(true) {
                 bail!(
                     "the Cranelift setting `{name}` relies on hardware faults: leave it out, or use \
                      `Config::signals_based_traps(true)`"

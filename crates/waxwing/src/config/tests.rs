@@ -151,7 +151,7 @@ mod compiler {
         assert!(message.contains("`not a triple`"), "{message}");
         let message = config.target("sparc64-unknown-linux-gnu").unwrap_err();
         assert!(message.to_string().contains("sparc64"), "{message}");
-        let host = target_lexicon::Triple::host().to_string();
+        let host = Triple::host().to_string();
         if host.starts_with("x86_64") {
             // SAFETY: nothing is run.
             unsafe {

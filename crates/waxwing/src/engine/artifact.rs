@@ -17,7 +17,7 @@ use {
     anyhow::{anyhow, bail, ensure},
     target_lexicon::Triple,
     waxwing_environ::artifact::FlagValue,
-    waxwing_environ::{GcCollector, Tunables},
+    waxwing_environ::{GcCollector, Tunables, bytecode_for_host, is_bytecode},
 };
 
 /// The length of the header of a 64-bit ELF file.
@@ -176,6 +176,10 @@ fn collector_name(collector: Option<GcCollector>) -> &'static str {
 #[cfg(feature = "runtime")]
 impl Engine {
     fn check_processor(&self, flags: &[(String, FlagValue)]) -> Result<()> {
+        // Those of bytecode say what its target does, and need nothing of the processor.
+        if self.is_pulley() {
+            return Ok(());
+        }
         host::check_isa_flags(flags, self.config().detect_host_feature)
     }
 
@@ -200,6 +204,18 @@ impl Engine {
             .parse()
             .map_err(|error| anyhow!("the artifact's target `{}`: {error}", header.target))?;
         host::check_target(&target)?;
+        match (is_bytecode(&target), self.is_pulley()) {
+            (true, false) => bail!(
+                "compiled to bytecode for {target}, but this engine runs machine code: give it the target by \
+                 `Config::target`, or compile the module for this host"
+            ),
+            (false, true) => bail!(
+                "compiled to machine code for {target}, but this engine runs bytecode: leave out `Config::target`, or \
+                 compile the module for `{}`",
+                bytecode_for_host()
+            ),
+            _ => {}
+        }
         self.check_shared_flags(&header.shared_flags)?;
         self.check_processor(&header.isa_flags)?;
         self.check_tunables(&header.tunables)?;
@@ -208,7 +224,8 @@ impl Engine {
     }
 
     fn check_shared_flags(&self, flags: &[(String, FlagValue)]) -> Result<()> {
-        host::check_shared_flags(flags, self.tunables().consume_fuel)
+        let fuel_register = self.tunables().consume_fuel && !self.is_pulley();
+        host::check_shared_flags(flags, fuel_register)
     }
 
     fn check_tunables(&self, found: &Tunables) -> Result<()> {

@@ -5,6 +5,7 @@ use crate::config::DetectHostFeature;
 use anyhow::{bail, ensure};
 use target_lexicon::Triple;
 use waxwing_environ::artifact::FlagValue;
+use waxwing_environ::{bytecode_for_host, is_bytecode};
 
 macro_rules! detect {
     ($arch:literal $is_detected:ident $name:ident: $($feature:tt)*) => {{
@@ -80,6 +81,20 @@ const REQUIRED: &[(&str, &str)] = &[
 
 /// Fails unless `target` is a platform whose code this process can run.
 pub(super) fn check_target(target: &Triple) -> Result<()> {
+    if is_bytecode(target) {
+        ensure!(
+            cfg!(feature = "pulley"),
+            "compiled for {target}, for which this build has no interpreter: it needs the Cargo feature `pulley`"
+        );
+        let portable = bytecode_for_host();
+        ensure!(
+            target.architecture == portable.architecture,
+            "compiled for the architecture {}, but this host interprets {}",
+            target.architecture,
+            portable.architecture
+        );
+        return Ok(());
+    }
     let host = Triple::host();
     ensure!(
         target.architecture == host.architecture,
@@ -97,11 +112,12 @@ pub(super) fn check_target(target: &Triple) -> Result<()> {
 }
 
 /// Fails unless code with these settings, which do not depend on the target, keeps to what the
-/// runtime relies on. Code that consumes fuel keeps it in the pinned register, of every target that this engine runs on.
-pub(super) fn check_shared_flags(flags: &[(String, FlagValue)], consume_fuel: bool) -> Result<()> {
+/// runtime relies on. `fuel_register` says whether code keeps fuel in the pinned
+/// register, as machine code that consumes fuel does.
+pub(super) fn check_shared_flags(flags: &[(String, FlagValue)], fuel_register: bool) -> Result<()> {
     let pinned_reg = (
         "enable_pinned_reg",
-        if consume_fuel { "true" } else { "false" },
+        if fuel_register { "true" } else { "false" },
     );
     for (name, required) in REQUIRED.iter().chain([&pinned_reg]) {
         let found = flags.iter().find(|(flag, _)| flag == name);

@@ -120,7 +120,7 @@ impl Engine {
             #[cfg(all(feature = "runtime", feature = "cranelift"))]
             host_mismatch: OnceLock::new(),
             #[cfg(feature = "runtime")]
-            process_handlers: if config.signals_based_traps {
+            process_handlers: if config.uses_signals() {
                 Some(ProcessHandlers::install()?)
             } else {
                 None
@@ -239,6 +239,12 @@ impl Engine {
     pub fn get_collector(&self) -> Option<crate::Collector> {
         let collector = self.inner.tunables.collector?;
         Some(crate::Collector::of_tunables(collector))
+    }
+
+    /// Whether the engine's code is portable bytecode, which is interpreted: see
+    /// [`Config::target`](crate::Config::target).
+    pub fn is_pulley(&self) -> bool {
+        self.inner.config.is_bytecode()
     }
 
     /// The types of all modules of the engine.

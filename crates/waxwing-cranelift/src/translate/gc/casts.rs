@@ -343,7 +343,7 @@ impl FuncTranslator<'_, '_> {
             let store_context = self.store_context();
             let flags = self.flags(Region::Context);
             let offset = ptr.store_context_gc_types() as i32;
-            let records = self.ins().load(POINTER, flags, store_context, offset);
+            let records = self.load_word(flags, store_context, offset);
             let shift = i64::from(ptr.size_of_gc_type().trailing_zeros());
             let offset = self.ins().uextend(POINTER, actual);
             let offset = self.ins().ishl_imm_u(offset, shift);

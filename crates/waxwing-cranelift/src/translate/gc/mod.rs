@@ -19,7 +19,7 @@ use super::{FuncTranslator, Region};
 use crate::abi::{self, POINTER};
 use crate::traps::trap_code;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types as ir};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Value, types as ir};
 use wasmparser::Operator;
 use waxwing_environ::compile::CompileError;
 use waxwing_environ::gc::{GC_HEADER_TYPE_INDEX, GC_HEAP_NULL_GUARD, GcSlot};
@@ -107,8 +107,7 @@ impl FuncTranslator<'_, '_> {
         }
         // The module makes no objects, but may get some from others: then there is a heap.
         let flags = self.flags(Region::Context);
-        self.ins()
-            .load(POINTER, flags, store_context, offset as i32)
+        self.load_word(flags, store_context, offset as i32)
     }
 
     /// The address of what is at a 32-bit offset in the heap.
@@ -146,8 +145,10 @@ impl FuncTranslator<'_, '_> {
     ) -> MemFlagsData {
         let flags = self.object_flags(region, trap);
         if GcSlot::of_storage(ty) == GcSlot::Bits128 {
-            // Objects are less aligned than vectors.
-            let plain = MemFlagsData::new().with_trap_code(flags.trap_code());
+            // Objects are less aligned than vectors, whose lanes are in this order on every target.
+            let plain = MemFlagsData::new()
+                .with_endianness(Endianness::Little)
+                .with_trap_code(flags.trap_code());
             return plain.with_alias_region(flags.alias_region());
         }
         flags
@@ -237,9 +238,9 @@ impl FuncTranslator<'_, '_> {
         let store_context = self.store_context();
         let flags = self.flags(Region::Context);
         let offset = ptr.store_context_gc_funcs_len() as i32;
-        let len = self.ins().load(POINTER, flags, store_context, offset);
+        let len = self.load_word(flags, store_context, offset);
         let offset = ptr.store_context_gc_funcs() as i32;
-        let funcs = self.ins().load(POINTER, flags, store_context, offset);
+        let funcs = self.load_word(flags, store_context, offset);
         let id = self.ins().uextend(POINTER, id);
         let known = self.ins().icmp(IntCC::UnsignedLessThan, id, len);
         // Whatever the word is, it becomes a function of the store or null.
@@ -250,9 +251,10 @@ impl FuncTranslator<'_, '_> {
         self.ins().brif(known, load, &[], done, &[null.into()]);
         self.builder.seal_block(load);
         self.builder.switch_to_block(load);
-        let offset = self.ins().ishl_imm_u(id, 3);
+        let shift = i64::from(ptr.size().trailing_zeros());
+        let offset = self.ins().ishl_imm_u(id, shift);
         let entry = self.ins().iadd(funcs, offset);
-        let func = self.ins().load(POINTER, flags, entry, 0);
+        let func = self.load_word(flags, entry, 0);
         self.ins().jump(done, &[func.into()]);
         self.builder.seal_block(done);
         self.builder.switch_to_block(done);

@@ -68,6 +68,12 @@ unsafe fn registers(context: *mut c_void) -> Registers<Word> {
                 fuel: (&raw mut (*state).__x).cast::<Word>().add(21),
             }
         }
+        // No handler is installed where no machine code runs.
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        {
+            let _ = context;
+            std::process::abort()
+        }
     }
 }
 
