@@ -13,6 +13,8 @@ pub enum Group {
     Interrupt,
     /// Making instances.
     Start,
+    /// Loading artifacts.
+    Artifact,
 }
 
 impl Group {
@@ -21,6 +23,7 @@ impl Group {
             Group::Gc => "gc",
             Group::Interrupt => "interrupt",
             Group::Start => "start",
+            Group::Artifact => "artifact",
         }
     }
 }
@@ -60,6 +63,9 @@ pub enum Work {
         touch: bool,
         count: u32,
     },
+    /// The time to load from a file the artifact of a module that has the program, a function, as many times. It is
+    /// at least so many MiB of machine code. The result is the number of exports.
+    Load { copies: u32, mib: u32 },
 }
 
 /// What a benchmark asks of the collector, and so with which collectors it is run.
@@ -149,6 +155,18 @@ const fn start(
     }
 }
 
+const fn load(name: &'static str, what: &'static str, copies: u32, mib: u32) -> Benchmark {
+    Benchmark {
+        name,
+        group: Group::Artifact,
+        what,
+        program: "artifact/functions.wat",
+        work: Work::Load { copies, mib },
+        checksum: 1,
+        heap: Heap::Untouched,
+    }
+}
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
@@ -187,4 +205,6 @@ pub const BENCHMARKS: &[Benchmark] = &[
     start("1 MiB, called", "an image of 1 MiB, of which a page is written to", MIB, 1, true),
     start("1 MiB, called, 2 threads", "an image of 1 MiB, of which a page is written to", MIB, 2, true),
     start("1 MiB, called, 4 threads", "an image of 1 MiB, of which a page is written to", MIB, 4, true),
+    load("10 functions", "a small artifact, from a file", 10, 0),
+    load("10 MiB of code", "an artifact of 10 MiB of code, from a file", 40_000, 10),
 ];

@@ -125,6 +125,10 @@ fn program(benchmark: &Benchmark) -> Result<Vec<u8>> {
         let image = char::from(IMAGE_BYTE).to_string().repeat(image);
         text = text.replace("IMAGE", &image);
     }
+    if let Work::Load { copies, .. } = benchmark.work {
+        let functions = text.repeat(copies as usize);
+        text = format!(r#"(module (memory (export "memory") 1) {functions})"#);
+    }
     wat::parse_str(&text).with_context(|| format!("cannot assemble {}", path.display()))
 }
 

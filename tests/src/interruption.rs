@@ -1,21 +1,26 @@
-//! Running modules that may run for ever: stopped by fuel, by epochs and by limits, with everything that can be observed
-//! written down.
+//! Running modules that may run for ever: stopped by fuel, by epochs and by limits, suspended in between, with everything that
+//! can be observed written down.
 
 use anyhow::{Result, ensure};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::Duration;
 use waxwing::{
-    Caller, Config, Engine, Extern, ExternType, Func, Global, Instance, Memory, Module, OptLevel,
-    Ref, ResourceLimiter, Store, StoreLimits, Table, Trap, UpdateDeadline, Val, ValType,
+    Caller, Config, Engine, Extern, ExternType, Func, FuncType, Global, Instance, Memory, Module,
+    OptLevel, PoolingAllocationConfig, Ref, ResourceLimiter, Store, StoreLimits, Table, Trap,
+    UpdateDeadline, Val, ValType,
 };
 
 use crate::rng::Rng;
 use crate::{engines, guest};
 
 /// How the passing of epochs interrupts a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Epochs {
     /// Not at all: the engine is not configured for it.
+    #[default]
     Unused,
     /// Each check finds that the deadline is reached. The one of this number ends the execution.
     Always {
@@ -28,6 +33,18 @@ pub enum Epochs {
     Trap,
 }
 
+/// How a run is disturbed. By default it is not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan {
+    /// How epochs pass.
+    pub epochs: Epochs,
+    /// The question that the limiter answers with no, counted from 1. 0 for none.
+    pub refuse: u64,
+    /// When a future is pending for the so manieth time, it is dropped. 0 for never. Engines without asynchronous calls have no
+    /// futures.
+    pub drop_at: u64,
+}
+
 /// What could be observed of a run.
 #[derive(Debug)]
 pub struct Observed {
@@ -37,6 +54,8 @@ pub struct Observed {
     pub interruptions: u64,
     /// How often the limiter was asked.
     pub asked: u64,
+    /// How often a future was pending.
+    pub suspensions: u64,
 }
 
 impl Observed {
@@ -161,33 +180,102 @@ fn shown_error(error: &anyhow::Error) -> String {
     }
 }
 
-/// What satisfies an import. Functions log their calls, and change the fuel.
+/// What functions of the host do: they log their calls, and change the fuel.
+fn answer(
+    caller: &mut Caller<'_, Data>,
+    seed: u64,
+    ty: &FuncType,
+    params: &[Val],
+    out: &mut [Val],
+) -> Result<()> {
+    let fuel = caller.get_fuel()?;
+    let entry = format!(
+        "host with {fuel}: {:?}",
+        params.iter().map(shown).collect::<Vec<_>>()
+    );
+    caller.data_mut().log.push(entry);
+    let mut rng = Rng::of(&[seed, fuel]);
+    ensure!(!rng.one_in(20), "the host fails");
+    if rng.one_in(10) {
+        caller.set_fuel(fuel / 2)?;
+    }
+    for (out, ty) in out.iter_mut().zip(ty.results()) {
+        *out = value(&mut rng, &ty).expect("the imports were chosen so");
+    }
+    Ok(())
+}
+
+/// Pending, and then ready.
+struct Once(bool);
+
+impl Future for Once {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+        match std::mem::replace(&mut self.0, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+/// Who polls what is suspended, at times on other threads.
+struct Executor {
+    /// How often something was pending.
+    pending: u64,
+    /// At which of these times it is dropped.
+    drop_at: u64,
+}
+
+impl Executor {
+    fn run<R: Send>(&mut self, future: impl Future<Output = Result<R>> + Send) -> Result<R> {
+        let mut future = Box::pin(future);
+        loop {
+            let mut poll = || {
+                let mut cx = Context::from_waker(Waker::noop());
+                future.as_mut().poll(&mut cx)
+            };
+            let polled = match self.pending % 512 {
+                0 => thread::scope(|scope| scope.spawn(poll).join()).expect("nothing panics"),
+                _ => poll(),
+            };
+            if let Poll::Ready(result) = polled {
+                return result;
+            }
+            self.pending += 1;
+            ensure!(self.pending != self.drop_at, "dropped");
+        }
+    }
+}
+
+/// What satisfies an import.
 ///
 /// # Errors
 ///
 /// When there is nothing of the type, or limits do not allow it.
 pub fn import(store: &mut Store<Data>, seed: u64, ty: ExternType) -> Result<Extern> {
     Ok(match ty {
+        ExternType::Func(ty) if store.engine().is_async() => {
+            let call_ty = ty.clone();
+            Extern::Func(Func::new_async(
+                store,
+                call_ty,
+                move |mut caller, params, out| {
+                    let ty = ty.clone();
+                    Box::new(async move {
+                        Once(false).await;
+                        let result = answer(&mut caller, seed, &ty, params, out);
+                        Once(false).await;
+                        result
+                    })
+                },
+            ))
+        }
         ExternType::Func(ty) => {
-            let results: Vec<ValType> = ty.results().collect();
-            let call = move |mut caller: Caller<'_, Data>, params: &[Val], out: &mut [Val]| {
-                let fuel = caller.get_fuel()?;
-                let entry = format!(
-                    "host with {fuel}: {:?}",
-                    params.iter().map(shown).collect::<Vec<_>>()
-                );
-                caller.data_mut().log.push(entry);
-                let mut rng = Rng::of(&[seed, fuel]);
-                ensure!(!rng.one_in(20), "the host fails");
-                if rng.one_in(10) {
-                    caller.set_fuel(fuel / 2)?;
-                }
-                for (out, ty) in out.iter_mut().zip(&results) {
-                    *out = value(&mut rng, ty).expect("the imports were chosen so");
-                }
-                Ok(())
-            };
-            Extern::Func(Func::new(store, ty, call))
+            let call_ty = ty.clone();
+            Extern::Func(Func::new(store, call_ty, move |mut caller, params, out| {
+                answer(&mut caller, seed, &ty, params, out)
+            }))
         }
         ExternType::Global(ty) => {
             let value = value(&mut Rng::of(&[seed]), ty.content());
@@ -203,34 +291,39 @@ pub fn import(store: &mut Store<Data>, seed: u64, ty: ExternType) -> Result<Exte
     })
 }
 
-/// Runs a module of an engine that consumes fuel, and tells what could be observed. `refuse` is the question, from 1, that
-/// the limiter answers with no.
+/// Runs a module of an engine that consumes fuel, and tells what could be observed.
 ///
 /// # Errors
 ///
 /// When the module's imports cannot be satisfied.
-pub fn run(module: &Module, seed: u64, epochs: Epochs, refuse: u64) -> Result<Observed> {
-    if !matches!(epochs, Epochs::Continue | Epochs::Trap) {
-        return run_alone(module, seed, epochs, refuse);
+pub fn run(module: &Module, seed: u64, plan: Plan) -> Result<Observed> {
+    if !matches!(plan.epochs, Epochs::Continue | Epochs::Trap) {
+        return run_alone(module, seed, plan);
     }
     let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| {
             let mut rng = Rng::of(&[seed, 9]);
             while !done.load(Ordering::Relaxed) {
                 module.engine().increment_epoch();
-                std::thread::sleep(Duration::from_micros(rng.below(30) as u64));
+                thread::sleep(Duration::from_micros(rng.below(30) as u64));
             }
         });
-        let observed = run_alone(module, seed, epochs, refuse);
+        let observed = run_alone(module, seed, plan);
         done.store(true, Ordering::Relaxed);
         observed
     })
 }
 
-fn run_alone(module: &Module, seed: u64, epochs: Epochs, refuse: u64) -> Result<Observed> {
+fn run_alone(module: &Module, seed: u64, plan: Plan) -> Result<Observed> {
+    let epochs = plan.epochs;
+    let is_async = module.engine().is_async();
+    let mut executor = Executor {
+        pending: 0,
+        drop_at: plan.drop_at,
+    };
     let mut data = Data::new();
-    data.limits.refuse = refuse;
+    data.limits.refuse = plan.refuse;
     if let Epochs::Always { stop_at } = epochs {
         data.stop_at = stop_at;
     }
@@ -242,7 +335,10 @@ fn run_alone(module: &Module, seed: u64, epochs: Epochs, refuse: u64) -> Result<
             let data = store.data_mut();
             data.interruptions += 1;
             ensure!(data.interruptions != data.stop_at, "stopped");
-            Ok(UpdateDeadline::Continue(beyond))
+            Ok(match data.interruptions % 3 {
+                0 if is_async => UpdateDeadline::Yield(beyond),
+                _ => UpdateDeadline::Continue(beyond),
+            })
         });
     }
     let mut rng = Rng::of(&[seed, 6]);
@@ -258,7 +354,14 @@ fn run_alone(module: &Module, seed: u64, epochs: Epochs, refuse: u64) -> Result<
     };
     store.set_fuel(fuel(&mut rng))?;
     deadline(&mut store);
-    let instance = Instance::new(&mut store, module, &imports);
+    if is_async {
+        let interval = *Rng::of(&[seed, 9]).choose(&[1, 3, 10, 100, 1000]);
+        store.fuel_async_yield_interval(Some(interval))?;
+    }
+    let instance = match is_async {
+        true => executor.run(Instance::new_async(&mut store, module, &imports)),
+        false => Instance::new(&mut store, module, &imports),
+    };
     let left = store.get_fuel()?;
     let outcome = match &instance {
         Ok(_) => "instantiated".to_string(),
@@ -280,7 +383,11 @@ fn run_alone(module: &Module, seed: u64, epochs: Epochs, refuse: u64) -> Result<
             store.set_fuel(fuel(&mut rng))?;
             deadline(&mut store);
             let mut results = vec![Val::I32(0); ty.results().len()];
-            let outcome = match func.call(&mut store, &arguments, &mut results) {
+            let called = match is_async {
+                true => executor.run(func.call_async(&mut store, &arguments, &mut results)),
+                false => func.call(&mut store, &arguments, &mut results),
+            };
+            let outcome = match called {
                 Ok(()) => format!("{:?}", results.iter().map(shown).collect::<Vec<_>>()),
                 Err(error) => shown_error(&error),
             };
@@ -309,6 +416,7 @@ fn run_alone(module: &Module, seed: u64, epochs: Epochs, refuse: u64) -> Result<
         log: data.log,
         interruptions: data.interruptions,
         asked: data.limits.asked,
+        suspensions: executor.pending,
     })
 }
 
@@ -339,6 +447,26 @@ pub fn any_config(rng: &mut Rng) -> Config {
         .cranelift_debug_verifier(rng.one_in(4));
     if rng.one_in(3) {
         config.signals_based_traps(false);
+    }
+    if rng.one_in(3) {
+        let mut pool = PoolingAllocationConfig::new();
+        // For one store at a time, and its modules that wasm-smith makes.
+        pool.total_core_instances(4)
+            .total_memories(8)
+            .total_tables(8)
+            .total_gc_heaps(4)
+            .max_memories_per_module(8)
+            .max_tables_per_module(8)
+            .max_memory_size(*rng.choose(&[guest::MAX_MEMORY, 4 << 30]))
+            .table_elements(guest::MAX_TABLE)
+            .linear_memory_keep_resident(*rng.choose(&[0, 4096, 1 << 20]))
+            .table_keep_resident(*rng.choose(&[0, 4096]))
+            .max_unused_warm_slots(*rng.choose(&[0, 1, 100]))
+            .decommit_batch_size(*rng.choose(&[1, 5]));
+        config.allocation_strategy(pool);
+    }
+    if rng.one_in(3) {
+        config.async_support(true);
     }
     #[cfg(unix)]
     if rng.one_in(3) {
@@ -378,7 +506,7 @@ pub fn check(usual: &Engine, wasm: &[u8], seed: u64) -> Result<Option<Shown>, St
         Engine::new(config).map_err(|error| format!("the settings are refused: {error:?}"))
     };
     let module = compile(usual)?;
-    let Ok(expected) = run(&module, seed, Epochs::Unused, 0) else {
+    let Ok(expected) = run(&module, seed, Plan::default()) else {
         return Ok(None);
     };
     if expected.met_a_limit() {
@@ -395,19 +523,40 @@ pub fn check(usual: &Engine, wasm: &[u8], seed: u64) -> Result<Option<Shown>, St
             None => Ok(()),
         }
     };
-    let again = |module: &Module, epochs, refuse| {
-        run(module, seed, epochs, refuse).map_err(|error| format!("cannot be run: {error:?}"))
+    let again = |module: &Module, epochs| {
+        let plan = Plan {
+            epochs,
+            ..Plan::default()
+        };
+        run(module, seed, plan).map_err(|error| format!("cannot be run: {error:?}"))
     };
 
     let random = compile(&other(&config)?)?;
+    let mut suspensions = 0;
     for what in ["once", "again"] {
-        let actual = again(&random, Epochs::Unused, 0)?;
+        let actual = again(&random, Epochs::Unused)?;
         compare(what, &expected.log, &actual.log)?;
+        suspensions = actual.suspensions;
     }
 
-    let refuse = 1 + rng.below(expected.asked as usize) as u64;
-    let refused = run(&module, seed, Epochs::Unused, refuse);
-    let actual = run(&random, seed, Epochs::Unused, refuse);
+    if suspensions > 0 {
+        let plan = Plan {
+            drop_at: 1 + rng.below(suspensions as usize) as u64,
+            ..Plan::default()
+        };
+        let dropped = run(&random, seed, plan).map_err(|error| format!("dropped: {error:?}"))?;
+        let is_dropped = |entry: &String| entry.ends_with(": dropped");
+        let until = dropped.log.iter().position(is_dropped);
+        let until = until.ok_or("a future was not dropped")?;
+        compare("dropped", &expected.log[..until], &dropped.log[..until])?;
+    }
+
+    let refusing = Plan {
+        refuse: 1 + rng.below(expected.asked as usize) as u64,
+        ..Plan::default()
+    };
+    let refused = run(&module, seed, refusing);
+    let actual = run(&random, seed, refusing);
     match (refused, actual) {
         (Ok(refused), Ok(actual)) => {
             if !refused.met_a_limit() {
@@ -423,7 +572,7 @@ pub fn check(usual: &Engine, wasm: &[u8], seed: u64) -> Result<Option<Shown>, St
     let mut config = config.clone();
     config.epoch_interruption(true);
     let random = compile(&other(&config)?)?;
-    let actual = again(&random, Epochs::Continue, 0)?;
+    let actual = again(&random, Epochs::Continue)?;
     let mut compare = |what: &str, expected: &[String], actual: &[String]| {
         shown.entries += actual.len() as u64;
         let other = expected.iter().zip(actual).find(|(a, b)| a != b);
@@ -432,7 +581,7 @@ pub fn check(usual: &Engine, wasm: &[u8], seed: u64) -> Result<Option<Shown>, St
         })
     };
     compare("interrupted", &expected.log, &actual.log)?;
-    let stopped = again(&random, Epochs::Trap, 0)?;
+    let stopped = again(&random, Epochs::Trap)?;
     let interrupt = Trap::Interrupt.to_string();
     let is_stop = |entry: &&String| entry.contains(&interrupt);
     // All is as it would be up to the first time that it was stopped.

@@ -23,6 +23,7 @@ pub mod objects;
 pub mod rng;
 pub mod sandbox;
 pub mod smith;
+pub mod suspension;
 
 /// The number in the environment variable `name`, or `default` when it is not set.
 ///

@@ -61,7 +61,9 @@ fn the_suites_compile_for_every_architecture() {
                     // SAFETY: it is this engine's artifact.
                     let loaded = unsafe { Module::deserialize(&host, &artifact) };
                     let error = format!("{:#}", loaded.map(|_| ()).unwrap_err());
-                    assert!(error.contains("architecture"), "{target}: {error}");
+                    if !error.contains("compile the module for it") {
+                        return Some(format!("loading: {error}"));
+                    }
                 }
                 None
             })

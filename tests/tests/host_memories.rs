@@ -412,3 +412,36 @@ fn images_are_copied() -> Result<()> {
     assert_eq!(&memory.data(&store)[65533..65539], b"\0data\0");
     Ok(())
 }
+
+#[test]
+fn instances_of_a_pool_have_its_memories() -> Result<()> {
+    let (engine, record) = engine(|config| {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_memories(2).max_memory_size(1 << 20);
+        config.allocation_strategy(pool);
+    });
+    let (mut store, instance) = instantiate(&engine, USES)?;
+    let memory = instance.get_memory(&mut store, "m").unwrap();
+    assert_eq!(&memory.data(&store)[65533..65539], b"\0data\0");
+    assert!(record.requests().is_empty());
+    Memory::new(&mut store, MemoryType::new(1, None))?;
+    assert_eq!(record.live(), 1);
+
+    // A shared one of a module is the creator's, to which images are copied.
+    let wat = r#"(module (memory (export "s") 1 3 shared) (data (i32.const 0) "data"))"#;
+    let module = Module::new(&engine, wat)?;
+    for _ in 0..2 {
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[])?;
+        let memory = instance.get_shared_memory(&mut store, "s").unwrap();
+        let first = memory.data()[0].get();
+        // SAFETY: nobody else uses the memory.
+        unsafe {
+            assert_eq!(*first, b'd');
+            *first = 0;
+        }
+        assert_eq!(memory.grow(2)?, 1);
+    }
+    assert_eq!((record.requests().len(), record.growths()), (3, 2));
+    Ok(())
+}

@@ -1,5 +1,5 @@
 //! Random modules that may run for ever are stopped by fuel, always at the same place, and interrupted by epochs
-//! without noticing.
+//! and suspended without noticing.
 //!
 //! | environment variable | default | |
 //! |---|---|---|
@@ -15,7 +15,7 @@ use waxwing::{
     Collector, Config, Engine, ExternType, Func, Instance, Module, OptLevel, Store, Trap, Val,
     ValType,
 };
-use waxwing_tests::interruption::{self, Data, Epochs, Shown, import, shown, value};
+use waxwing_tests::interruption::{self, Data, Epochs, Plan, Shown, import, shown, value};
 use waxwing_tests::journal::Journal;
 use waxwing_tests::meter::{COUNT_EXPORT, metered};
 use waxwing_tests::objects::Audience;
@@ -32,7 +32,7 @@ struct Machine {
 
 fn machines() -> Vec<Machine> {
     type Setup = fn(&mut Config);
-    let setups: [(&'static str, bool, Setup); 6] = [
+    let setups: [(&'static str, bool, Setup); 8] = [
         ("optimized", false, |_| {}),
         ("unoptimized", false, |config| {
             config.cranelift_opt_level(OptLevel::None);
@@ -62,6 +62,14 @@ fn machines() -> Vec<Machine> {
             config.collector(Collector::DeferredReferenceCounting);
             config.gc_stress(true);
         }),
+        ("suspended", false, |config| {
+            config.async_support(true);
+        }),
+        ("interrupted and suspended", true, |config| {
+            config.async_support(true);
+            config.epoch_interruption(true);
+            config.gc_stress(true);
+        }),
     ];
     setups
         .into_iter()
@@ -85,7 +93,8 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
     let count = env_count("WAXWING_INTERRUPTED_MODULES", 300);
     let journal = Journal::open(env!("CARGO_TARGET_TMPDIR"), "interruption");
     let machines = machines();
-    let [entries, exhausted, interruptions, skipped] = [const { AtomicU64::new(0) }; 4];
+    let [entries, exhausted, interruptions, suspensions, skipped] =
+        [const { AtomicU64::new(0) }; 5];
     let differences = Mutex::new(Vec::new());
     with_threads(|| {
         (first..first + count).into_par_iter().for_each(|seed| {
@@ -100,19 +109,27 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
             let mut expected: Option<Vec<String>> = None;
             for machine in &machines {
                 let module = Module::new(&machine.engine, &wasm).expect("valid modules compile");
-                let run = |stop_at| {
+                let run = |stop_at, drop_at| {
                     let epochs = match machine.interrupts {
                         true => Epochs::Always { stop_at },
                         false => Epochs::Unused,
                     };
-                    interruption::run(&module, seed, epochs, 0)
+                    let plan = Plan {
+                        epochs,
+                        drop_at,
+                        ..Plan::default()
+                    };
+                    interruption::run(&module, seed, plan)
                 };
-                let Some(data) = run(0).ok().filter(|it| !it.met_a_limit()) else {
+                let Some(data) = run(0, 0).ok().filter(|it| !it.met_a_limit()) else {
                     skipped.fetch_add(1, Relaxed);
                     return;
                 };
-                let again = run(0).expect("it could be run before");
-                if again.log != data.log || again.interruptions != data.interruptions {
+                let again = run(0, 0).expect("it could be run before");
+                if again.log != data.log
+                    || again.interruptions != data.interruptions
+                    || again.suspensions != data.suspensions
+                {
                     differ(machine.name, "differs when it is run again".to_string());
                 }
                 if let Some(expected) = &expected {
@@ -124,13 +141,25 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
                         differ(machine.name, "more or less happened".to_string());
                     }
                 }
+                suspensions.fetch_add(data.suspensions, Relaxed);
+                if data.suspensions > 0 {
+                    // To be given up somewhere is no harm.
+                    let mut rng = Rng::of(&[seed, 10]);
+                    for _ in 0..3 {
+                        let at = 1 + rng.below(data.suspensions as usize) as u64;
+                        let dropped = run(0, at).expect("as before");
+                        if !dropped.log.iter().any(|entry| entry.contains("dropped")) {
+                            differ(machine.name, format!("was not dropped at {at}"));
+                        }
+                    }
+                }
                 if machine.interrupts {
                     interruptions.fetch_add(data.interruptions, Relaxed);
                     // To be stopped somewhere is no harm.
                     let mut rng = Rng::of(&[seed, 7]);
                     for _ in 0..3 {
                         let at = 1 + rng.below(data.interruptions as usize) as u64;
-                        let stopped = run(at).expect("as before");
+                        let stopped = run(at, 0).expect("as before");
                         if !stopped.log.iter().any(|entry| entry.contains("stopped"))
                             && data.interruptions > 0
                         {
@@ -148,16 +177,19 @@ fn fuel_ends_at_the_same_place_and_interruptions_make_no_difference() {
         });
     });
     let differences = differences.into_inner().expect("no thread panics");
-    let [entries, exhausted, interruptions, skipped] =
-        [entries, exhausted, interruptions, skipped].map(AtomicU64::into_inner);
+    let [entries, exhausted, interruptions, suspensions, skipped] =
+        [entries, exhausted, interruptions, suspensions, skipped].map(AtomicU64::into_inner);
     println!(
         "{count} modules, {entries} observations, {exhausted} times out of fuel, {interruptions} \
-         interruptions, {skipped} modules skipped, {} differences",
+         interruptions, {suspensions} suspensions, {skipped} modules skipped, {} differences",
         differences.len()
     );
     assert!(differences.is_empty(), "{}", differences.join("\n"));
     assert!(
-        exhausted > count / 4 && interruptions > 10 * count && skipped < count / 2,
+        exhausted > count / 4
+            && interruptions > 10 * count
+            && suspensions > 10 * count
+            && skipped < count / 2,
         "these modules test little"
     );
 }

@@ -1,5 +1,5 @@
-//! Random sequences of calls: of the embedding API, checked against models, and of WASI's path
-//! functions by a guest that tries to leave its directory.
+//! Random sequences of calls: of the embedding API, checked against models, of WASI's path
+//! functions by a guest that tries to leave its directory, and of functions that wait.
 //!
 //! `WAXWING_SEQUENCES` (default 300) says how many of each.
 
@@ -7,7 +7,9 @@ use arbitrary::Unstructured;
 use rayon::prelude::*;
 use waxwing_tests::journal::Journal;
 use waxwing_tests::rng::Rng;
-use waxwing_tests::{api_calls, engines, env_count, object_calls, sandbox, with_threads};
+use waxwing_tests::{
+    api_calls, engines, env_count, object_calls, sandbox, suspension, with_threads,
+};
 
 /// How many sequences, unless there are several tests of each.
 fn count() -> u64 {
@@ -66,5 +68,18 @@ fn a_guest_never_leaves_its_directory() {
     assert!(
         succeeded * 50 > made && made > 1_000,
         "{succeeded} of {made} calls test little"
+    );
+}
+
+#[test]
+fn calls_wait_and_end_as_they_may() {
+    let summaries = sequences("suspension", count(), suspension::run);
+    let sum = |of: fn(&suspension::Summary) -> u64| summaries.iter().map(of).sum::<u64>();
+    let (pending, dropped) = (sum(|s| s.pending), sum(|s| s.dropped));
+    let nested = sum(|s| s.nested);
+    println!("{pending} times pending, {dropped} calls dropped, {nested} calls within calls");
+    assert!(
+        pending > 5 * count() && 2 * dropped > count() && nested > count(),
+        "these sequences test little"
     );
 }

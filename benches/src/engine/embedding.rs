@@ -1,6 +1,8 @@
 //! An engine that is a crate with wasmtime's interface, which the parent module names `api`.
 
+use std::path::PathBuf;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,7 @@ use anyhow::{Result, anyhow, ensure};
 
 use super::api::{
     Collector, Config, Engine, Instance, InstanceAllocationStrategy, InstancePre, Linker,
-    MemoryType, Module, PoolingAllocationConfig, SharedMemory, Store, TypedFunc,
+    MemoryType, Module, OptLevel, PoolingAllocationConfig, SharedMemory, Store, TypedFunc,
 };
 use super::{Role, api};
 use crate::benchmarks::{Benchmark, Group, Heap, Work};
@@ -116,6 +118,7 @@ impl engine::Engine for Embedding {
                 benchmark.heap != Heap::Untouched || matches!(collector, Collector::Copying)
             }
             (Group::Start, Setting::Plain | Setting::Pooling) => true,
+            (Group::Artifact, Setting::Plain) => true,
             (Group::Interrupt, Setting::Plain | Setting::Epochs | Setting::Fuel) => true,
             _ => false,
         }
@@ -123,6 +126,8 @@ impl engine::Engine for Embedding {
 
     fn session<'e>(&'e self, benchmark: &Benchmark, wasm: &[u8]) -> Result<Box<dyn Session + 'e>> {
         let mut config = Config::new();
+        // The default is not the same in all of them.
+        config.cranelift_opt_level(OptLevel::Speed);
         match self.setting {
             Setting::Collector(collector) => {
                 _ = config
@@ -155,6 +160,7 @@ impl engine::Engine for Embedding {
                 threads,
                 argument,
             } => Box::new(Threads::new(module, worker, threads, argument)?),
+            Work::Load { mib, .. } => Box::new(Load::new(&module, mib)?),
             Work::Start {
                 threads,
                 touch,
@@ -335,5 +341,48 @@ impl Session for Starts {
             time,
             checksum: self.start(true)?,
         })
+    }
+}
+
+/// An artifact in a file.
+struct Load {
+    engine: Engine,
+    path: PathBuf,
+}
+
+impl Load {
+    fn new(module: &Module, mib: u32) -> Result<Load> {
+        static COUNTER: AtomicUsize = AtomicUsize::new(0);
+        ensure!(
+            module.text().len() >= (mib as usize) << 20,
+            "{} bytes of machine code are too few",
+            module.text().len()
+        );
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{}-{number}.cwasm", module_path!(), std::process::id());
+        let load = Load {
+            engine: module.engine().clone(),
+            path: std::env::temp_dir().join(name.replace("::", "-")),
+        };
+        std::fs::write(&load.path, module.serialize().map_err(error)?)?;
+        Ok(load)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // It is in a folder for temporary files.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Session for Load {
+    fn sample(&mut self) -> Result<Sample> {
+        let start = Instant::now();
+        // SAFETY: the engine made the file, and nobody changes it.
+        let module = unsafe { Module::deserialize_file(&self.engine, &self.path) };
+        let time = start.elapsed();
+        let checksum = module.map_err(error)?.exports().len() as i64;
+        Ok(Sample { time, checksum })
     }
 }

@@ -278,10 +278,9 @@ fn main() -> Result<()> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/load/server.wat");
     let module = Module::new(&engine, wat::parse_file(path)?)?;
     let instance = linker(&engine)?.instantiate_pre(&module)?;
-    let threads = options.threads.map_or_else(
-        || thread::available_parallelism().map_or(1, usize::from),
-        |threads| threads,
-    );
+    let threads = options
+        .threads
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let executor = Executor::new(threads);
 
     let done = Arc::new(AtomicBool::new(false));

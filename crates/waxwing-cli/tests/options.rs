@@ -303,6 +303,9 @@ fn tuning_does_not_change_results() {
         "-O signals-based-traps=n,memory-reservation=0,memory-guard-size=0",
         "-O memory-reservation=64K,memory-guard-size=64K,memory-reservation-for-growth=0",
         "-O memory-init-cow=n,table-lazy-init=n,guard-before-linear-memory=n",
+        "-O pooling-allocator",
+        "-O pooling-total-memories=1,pooling-memory-keep-resident=64K,pooling-pagemap-scan=n",
+        "-O pooling-memory-protection-keys=auto,pooling-max-memory-size=1M",
         "-C nan-canonicalization,native-unwind-info=n,parallel-compilation=n -D address-map=n",
         "-C parallel-compilation=y -C cranelift-regalloc_checker",
     ] {
@@ -313,6 +316,41 @@ fn tuning_does_not_change_results() {
         sandbox
             .run(&format!("run {options} --invoke sum sum.wat 0x10000"))
             .failure(134, &["out of bounds memory access"]);
+    }
+}
+
+#[test]
+fn pools_limit_what_programs_have() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "large.wat",
+        "(module (memory 17) (table 3000 funcref) (global i64 (i64.const 0)))",
+    );
+    sandbox.run("run -O pooling-allocator large.wat").success();
+    for (options, text) in [
+        ("pooling-max-memory-size=1M", "max_memory_size"),
+        (
+            "pooling-max-memories-per-module=0",
+            "max_memories_per_module",
+        ),
+        ("pooling-total-memories=0", "total_memories"),
+        ("pooling-table-elements=2999", "table_elements"),
+        ("pooling-max-tables-per-module=0", "max_tables_per_module"),
+        ("pooling-total-tables=0", "total_tables"),
+        (
+            "pooling-max-core-instance-size=100",
+            "max_core_instance_size",
+        ),
+        ("pooling-total-core-instances=0", "total_core_instances"),
+        ("pooling-total-memories=4G", "total_memories"),
+    ] {
+        sandbox
+            .run(&format!("run -O {options} large.wat"))
+            .failure(1, &[&format!("`PoolingAllocationConfig::{text}")]);
+        // Unless there is no pool.
+        sandbox
+            .run(&format!("run -O {options},pooling-allocator=n large.wat"))
+            .success();
     }
 }
 

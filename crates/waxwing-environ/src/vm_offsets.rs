@@ -203,12 +203,6 @@ pub trait StoreContextOffsets {
     fn store_context_epoch_deadline(self) -> u32;
     /// `epoch_counter`: a pointer to the engine's epoch, an atomic `u64`; the same as long as the store lives.
     fn store_context_epoch_counter(self) -> u32;
-    /// `signal_handler`: a pointer that the runtime alone uses.
-    fn store_context_signal_handler(self) -> u32;
-    /// `fiber`: a pointer that the runtime alone uses.
-    fn store_context_fiber(self) -> u32;
-    /// The size of a `VMStoreContext`.
-    fn size_of_store_context(self) -> u32;
 }
 
 impl StoreContextOffsets for PtrSize {
@@ -256,15 +250,6 @@ impl StoreContextOffsets for PtrSize {
     }
     fn store_context_epoch_counter(self) -> u32 {
         self.size() * 10 + 24
-    }
-    fn store_context_signal_handler(self) -> u32 {
-        self.size() * 11 + 24
-    }
-    fn store_context_fiber(self) -> u32 {
-        self.size() * 12 + 24
-    }
-    fn size_of_store_context(self) -> u32 {
-        self.size() * 13 + 24
     }
 }
 

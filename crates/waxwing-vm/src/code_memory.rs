@@ -25,6 +25,7 @@ use waxwing_environ::{FunctionNames, Trap, TrapTable};
 use crate::code_registry;
 use crate::memory_image::ImageSource;
 use crate::mmap::{Mmap, host_page_size, round_up_to_host_pages};
+#[cfg(feature = "debugger")]
 use crate::sys::debugger::DebuggerRegistration;
 use crate::sys::unwind::UnwindRegistration;
 
@@ -67,6 +68,7 @@ struct Sections {
 pub struct CodeMemory {
     // Dropped before the memory that it describes is unmapped.
     unwind: Option<UnwindRegistration>,
+    #[cfg(feature = "debugger")]
     debugger: Option<DebuggerRegistration>,
     published: bool,
     kind: ArtifactKind,
@@ -117,6 +119,7 @@ impl CodeMemory {
         let (kind, is_bytecode, sections) = parse(unsafe { mmap.slice(0..len) })?;
         Ok(CodeMemory {
             unwind: None,
+            #[cfg(feature = "debugger")]
             debugger: None,
             published: false,
             kind,
@@ -164,6 +167,7 @@ impl CodeMemory {
             let unwind = unsafe { UnwindRegistration::new(self.bytes(&self.sections.eh_frame))? };
             self.unwind = Some(unwind);
         }
+        #[cfg(feature = "debugger")]
         if let Some(object) = DebugObject::new(self.bytes(&self.sections.debug_object)) {
             let elf = object.at(self.text_range().start as u64);
             self.debugger = Some(DebuggerRegistration::new(elf.into()));
@@ -325,6 +329,16 @@ fn parse_header(image: &[u8]) -> Result<(&Header, SectionTable<'_, Header>)> {
             image.len()
         )
     };
+    if let Some((ident, _)) = image.split_first_chunk::<8>()
+        && ident.starts_with(&elf::ELFMAG)
+        && ident[5] == elf::ELFDATA2MSB.0
+        && ident[7] == ELF_OS_ABI
+    {
+        bail!(
+            "the artifact holds code for a big-endian CPU, this CPU is {}; compile the module for it",
+            std::env::consts::ARCH
+        );
+    }
     let header = Header::parse(image).map_err(|_| not_an_artifact())?;
     let endian = header.endian().map_err(|_| not_an_artifact())?;
     let ident = header.e_ident();
@@ -453,7 +467,9 @@ pub(crate) mod tests {
     use super::*;
     use object::write::{Object, StandardSegment};
     use object::{Architecture, BinaryFormat, Endianness, FileFlags, SectionKind};
-    use waxwing_environ::artifact::{FunctionTableBuilder, debug_object};
+    use waxwing_environ::artifact::FunctionTableBuilder;
+    #[cfg(all(target_os = "linux", feature = "debugger"))]
+    use waxwing_environ::artifact::debug_object;
     use waxwing_environ::{PrimaryMap, encode_function_names, encode_traps};
 
     /// Unwind information for code whose frames are all addressed by rbp: a common information entry,
@@ -636,7 +652,7 @@ pub(crate) mod tests {
         assert!(code_registry::lookup(pc).is_none());
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "debugger"))]
     #[test]
     fn debuggers_know_published_code() {
         // An object with one address: the text's own.

@@ -31,7 +31,7 @@ mod vmcontext;
 
 pub use allocator::Allocator;
 #[cfg(feature = "pooling-allocator")]
-pub use allocator::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, ProtectionKeys};
+pub use allocator::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, Wanted};
 pub use arch::RUNS_MACHINE_CODE;
 pub use backtrace::{RawBacktrace, RawFrame};
 pub use code_memory::{ArtifactKind, CodeMemory, detect_artifact};

@@ -6,12 +6,13 @@ use std::sync::atomic::AtomicU64;
 
 use waxwing_environ::gc::GC_TYPE_DISPLAY_LEN;
 
+use crate::allocator::keys::StoreRights;
 use crate::fiber::Fiber;
 use crate::sys::faults::SignalHandler;
 use crate::vmcontext::VMFuncRef;
 
-/// The part of a store that generated code knows, at the offsets of
-/// [`StoreContextOffsets`](waxwing_environ::StoreContextOffsets).
+/// What generated code knows of a store, at the offsets of
+/// [`StoreContextOffsets`](waxwing_environ::StoreContextOffsets), and behind it what the runtime needs at hand.
 ///
 /// It belongs to whoever has exclusive use of the store; while WebAssembly code runs, that is the
 /// running thread. The fields other than the stack limit mean something while the store has an activation
@@ -54,8 +55,8 @@ pub struct VMStoreContext {
     pub epoch_counter: Cell<*const AtomicU64>,
     /// Who sees signals first that arrive while an activation of the store is the thread's innermost, or null.
     pub(crate) signal_handler: Cell<*const SignalHandler>,
-    /// The protection keys that code of the store has no right to, as the CPU's register has them; zero if there are none.
-    pub(crate) denied_rights: Cell<u32>,
+    /// The rights of code of the store to the memories of a pool.
+    pub(crate) rights: Cell<StoreRights>,
     /// The fiber that the store's code runs on, or null.
     pub(crate) fiber: Cell<*const Fiber>,
 }
@@ -139,11 +140,5 @@ mod tests {
             ptr.store_context_epoch_counter(),
             offset_of!(VMStoreContext, epoch_counter),
         );
-        agree(
-            ptr.store_context_signal_handler(),
-            offset_of!(VMStoreContext, signal_handler),
-        );
-        agree(ptr.store_context_fiber(), offset_of!(VMStoreContext, fiber));
-        agree(ptr.size_of_store_context(), size_of::<VMStoreContext>());
     }
 }

@@ -78,6 +78,7 @@
 //!   modules can refer to functions alone.
 //! - `demangle`: Rust's and C++'s names of functions, demangled in backtraces.
 //! - `addr2line`: source files and lines in backtraces.
+//! - `debug-builtins`: what native debuggers find in the process, for [`Config::debug_info`].
 //! - `pooling-allocator`: instances from a pool, [`PoolingAllocationConfig`].
 //! - `async`: calls that can wait, and time slices for WebAssembly: see [`Config::async_support`].
 //! - `coredump`: dumps of what a store holds when WebAssembly traps, `WasmCoreDump`.
@@ -155,7 +156,7 @@ pub use config::{
     WasmBacktraceDetails,
 };
 #[cfg(feature = "pooling-allocator")]
-pub use config::{MpkEnabled, PoolingAllocationConfig};
+pub use config::{Enabled, MpkEnabled, PoolingAllocationConfig};
 #[cfg(feature = "cranelift")]
 pub use config::{OptLevel, RegallocAlgorithm, Strategy};
 #[cfg(feature = "coredump")]

@@ -208,6 +208,79 @@ fn garbage_is_collected_at_each_allocation_under_stress() {
     assert_eq!(alive(false), 2);
 }
 
+type Switch = fn(&mut Config, bool);
+
+/// Every proposal, with modules that need it; those that need another one come after it.
+const PROPOSALS: &[(Switch, &str)] = &[
+    (
+        |c, on| _ = c.wasm_bulk_memory(on),
+        "(memory 1) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)))",
+    ),
+    (|c, on| _ = c.wasm_threads(on), "(memory 1 1 shared)"),
+    (
+        |c, on| _ = c.wasm_reference_types(on),
+        "(func (param externref))",
+    ),
+    (
+        |c, on| _ = c.wasm_function_references(on),
+        "(type $f (func)) (func (param (ref $f)))",
+    ),
+    (|c, on| _ = c.wasm_gc(on), "(type (struct (field i32)))"),
+    (|c, on| _ = c.wasm_exceptions(on), "(tag) (func (throw 0))"),
+    (|c, on| _ = c.wasm_simd(on), "(func (param v128))"),
+    (
+        |c, on| _ = c.wasm_relaxed_simd(on),
+        "(func (param v128) (drop (i8x16.relaxed_swizzle (local.get 0) (local.get 0))))",
+    ),
+    (
+        |c, on| _ = c.wasm_multi_value(on),
+        "(func (result i32 i32) unreachable)",
+    ),
+    (|c, on| _ = c.wasm_multi_memory(on), "(memory 1) (memory 1)"),
+    (|c, on| _ = c.wasm_tail_call(on), "(func return_call 0)"),
+    (
+        |c, on| _ = c.wasm_extended_const(on),
+        "(global i32 i32.const 1 i32.const 2 i32.add)",
+    ),
+    (|c, on| _ = c.wasm_memory64(on), "(memory i64 1)"),
+    (
+        |c, on| _ = c.wasm_custom_page_sizes(on),
+        "(memory 1 (pagesize 1))",
+    ),
+    (
+        |c, on| _ = c.wasm_wide_arithmetic(on),
+        "(func (param i64 i64) (result i64 i64) (i64.mul_wide_u (local.get 0) (local.get 1)))",
+    ),
+];
+
+#[cfg(all(feature = "gc", feature = "threads"))]
+#[test]
+fn proposals_are_what_modules_may_use() {
+    let mut all = Config::new();
+    for (switch, _) in PROPOSALS {
+        switch(&mut all, true);
+    }
+    let everything = Engine::new(&all).unwrap();
+    for (i, (switch, text)) in PROPOSALS.iter().enumerate() {
+        let text = format!("(module {text})");
+        Module::new(&everything, &text).expect(&text);
+        let mut config = all.clone();
+        switch(&mut config, false);
+        // Those that need it have to go with it.
+        let mut others = PROPOSALS[i + 1..].iter();
+        let without = loop {
+            match Engine::new(&config) {
+                Ok(engine) => break engine,
+                Err(error) => match others.next() {
+                    Some((switch, _)) => switch(&mut config, false),
+                    None => panic!("{text}: {error:#}"),
+                },
+            }
+        };
+        assert!(Module::new(&without, &text).is_err(), "{text}");
+    }
+}
+
 /// Starts itself again, to count the threads of a process that does nothing else.
 #[cfg(all(target_os = "linux", feature = "parallel-compilation"))]
 #[test]

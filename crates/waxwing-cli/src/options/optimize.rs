@@ -1,7 +1,7 @@
 //! `-O`: speed against compile time and memory.
 
 use super::{Apply, Group, Row};
-use waxwing::{MpkEnabled, OptLevel};
+use waxwing::{Enabled, MpkEnabled, OptLevel};
 
 pub static GROUP: Group = Group {
     letter: 'O',
@@ -190,6 +190,16 @@ pub static GROUP: Group = Group {
             default: "n",
             help: "Fill stacks of asynchronous execution with zeros before they are used again.",
             apply: Apply::Flag(|s, on| _ = s.pool().async_stack_zeroing(on)),
+        },
+        Row {
+            key: "pooling-pagemap-scan",
+            default: "auto",
+            help: "Ask the system which pages were written, to reset those alone.",
+            apply: Apply::Choice(&[
+                ("auto", |s| _ = s.pool().pagemap_scan(Enabled::Auto)),
+                ("y", |s| _ = s.pool().pagemap_scan(Enabled::Yes)),
+                ("n", |s| _ = s.pool().pagemap_scan(Enabled::No)),
+            ]),
         },
         Row {
             key: "pooling-memory-protection-keys",

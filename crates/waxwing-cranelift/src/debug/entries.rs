@@ -16,6 +16,7 @@ use gimli::{
     DW_AT_type, DW_OP_call_frame_cfa, DW_TAG_dwarf_procedure, DW_TAG_formal_parameter,
     DW_TAG_subprogram, DW_TAG_variable, DwarfPackage, Encoding, Operation, UnitOffset, UnitRef,
 };
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Entries nested deeper than this are not those of a program.
@@ -51,8 +52,13 @@ pub(super) fn convert(
             continue;
         };
         attributes(&mut unit, root_id, &root);
-        let mut split = unit.convert_split(&split)?;
-        let (mut unit, root) = split.read_unit()?;
+        // What cannot be read stays as empty as the unit that names it.
+        let Ok(mut split) = unit.convert_split(&split) else {
+            continue;
+        };
+        let Ok((mut unit, root)) = split.read_unit() else {
+            continue;
+        };
         if convert_unit(places, &mut unit, root_id, root).is_err() {
             unit.skip();
         }
@@ -83,6 +89,7 @@ fn convert_unit<'data>(
     let mut pointers = Pointers::default();
     let memory_base = add_memory(places, unit, &mut pointers);
     let mut surrounding: Vec<Surrounding<'_, 'data>> = Vec::new();
+    let mut valid: HashMap<u64, Range<u64>> = HashMap::new();
     let mut entry = unit.null_entry();
     while let Some(id) = unit.read_entry(&mut entry)? {
         if entry.depth > DEEPEST {
@@ -113,7 +120,10 @@ fn convert_unit<'data>(
                     Some(gimli::AttributeValue::Exprloc(base)) => Some(base),
                     _ => None,
                 },
-                valid: function.map_or(0..0, |function| lines.valid(function)),
+                valid: function.map_or(0..0, |function| {
+                    let valid = valid.entry(function.code.start);
+                    valid.or_insert_with(|| lines.valid(function)).clone()
+                }),
             });
             if function.is_some() {
                 let mut base = Expression::new();
@@ -217,6 +227,9 @@ fn native_ranges(
         return native;
     };
     while let Ok(Some(range)) = ranges.next() {
+        if !places.spend(1) {
+            break;
+        }
         native.extend(places.ranges(range.begin..range.end));
     }
     native.sort_by_key(|range| range.start);
@@ -330,6 +343,9 @@ fn variable(
         located_by.push((None, data));
     } else if let Ok(Some(mut list)) = read_unit.attr_locations(value) {
         while let Ok(Some(location)) = list.next() {
+            if !scope.places.spend(1 + location.data.0.len()) {
+                break;
+            }
             let range = location.range.begin..location.range.end;
             located_by.push((Some(range), location.data));
         }

@@ -23,9 +23,26 @@ struct Row {
 /// The lines of a unit, in the order of the binary.
 pub(super) struct Lines {
     rows: Vec<Row>,
+    /// For each row, the one that begins the statement which it is part of.
+    statements: Vec<Option<usize>>,
 }
 
 impl Lines {
+    fn new(rows: Vec<Row>) -> Lines {
+        let mut statements: Vec<Option<usize>> = Vec::with_capacity(rows.len());
+        for (index, row) in rows.iter().enumerate() {
+            let before = index.checked_sub(1).map(|before| &rows[before]);
+            statements.push(match before {
+                _ if row.is_statement => Some(index),
+                Some(before) if before.line == row.line && before.file == row.file => {
+                    statements[index - 1]
+                }
+                _ => None,
+            });
+        }
+        Lines { rows, statements }
+    }
+
     /// Writes the line table of a unit for the text, if the unit has one. `encoding` is that of the unit to be written.
     pub(super) fn convert(
         unit: &mut ConvertUnit<'_, Reader<'_>>,
@@ -33,9 +50,8 @@ impl Lines {
         encoding: Encoding,
     ) -> gimli::Result<Lines> {
         let read_unit = unit.read_skeleton_unit.unwrap_or(unit.read_unit);
-        let none = Lines { rows: Vec::new() };
         let Some(program) = read_unit.line_program.clone() else {
-            return Ok(none);
+            return Ok(Lines::new(Vec::new()));
         };
         let header = program.header();
         let mut text = |value| {
@@ -106,7 +122,7 @@ impl Lines {
         }
         // Where a sequence ends, another may begin.
         rows.sort_by_key(|row| (row.wasm, !row.ends));
-        let lines = Lines { rows };
+        let lines = Lines::new(rows);
         for function in &places.functions {
             lines.write_function(function, &mut written);
         }
@@ -119,16 +135,6 @@ impl Lines {
         let after = self.rows.partition_point(|row| row.wasm <= wasm);
         let index = after.checked_sub(1)?;
         (!self.rows[index].ends).then_some(index)
-    }
-
-    /// The row that begins the statement which the row at `index` is part of: what it begins with may have no code of its own.
-    fn statement_of(&self, index: usize, first: usize) -> Option<usize> {
-        let row = &self.rows[index];
-        let of_line = self.rows[first..=index].iter().enumerate().rev();
-        of_line
-            .take_while(|(_, other)| other.line == row.line && other.file == row.file)
-            .find(|(_, other)| other.is_statement)
-            .map(|(at, _)| first + at)
     }
 
     fn write_function(&self, function: &Function<'_>, written: &mut LineProgram) {
@@ -154,8 +160,8 @@ impl Lines {
                 begun = true;
             }
             let source = &self.rows[index];
-            // Code of a line that was moved elsewhere is no place to stop at it.
-            let statement = self.statement_of(index, first_of_function);
+            // What a statement begins with may have no code of its own; code of it that was moved elsewhere is no place to stop.
+            let statement = self.statements[index].filter(|begins| *begins >= first_of_function);
             let is_statement = statement.is_some_and(|statement| seen.insert(statement));
             let row = written.row();
             row.address_offset = code - function.code.start;

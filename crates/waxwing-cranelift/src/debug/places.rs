@@ -2,6 +2,7 @@
 //!
 //! Places in the binary are counted from the start of the code section's contents, as DWARF does.
 
+use std::cell::Cell;
 use std::ops::Range;
 use waxwing_environ::address_map::NO_WASM_OFFSET;
 use waxwing_environ::compile::{CompiledFunction, FrameVariables, ModuleTranslation};
@@ -11,6 +12,10 @@ use waxwing_environ::{
 
 /// The layout of records where there is machine code: pointers have 64 bits.
 const PTR: PtrSize = PtrSize(8);
+
+/// How many steps the ranges of a module may take. Honest modules need a few for each instruction; in others, many entries may
+/// share long lists.
+const BUDGET: u64 = 1 << 32;
 
 /// A function of the module.
 pub(super) struct Function<'a> {
@@ -61,6 +66,8 @@ pub(super) struct Places<'a> {
     /// In the order of the binary.
     pub(super) functions: Vec<Function<'a>>,
     offsets: VMOffsets,
+    /// What is left of [`BUDGET`].
+    budget: Cell<u64>,
 }
 
 impl<'a> Places<'a> {
@@ -93,7 +100,15 @@ impl<'a> Places<'a> {
             translation,
             functions,
             offsets: VMOffsets::new(PTR, &translation.module),
+            budget: Cell::new(BUDGET),
         }
+    }
+
+    /// Whether there is time for so many steps more, which are then gone.
+    pub(super) fn spend(&self, steps: usize) -> bool {
+        let rest = self.budget.get().checked_sub(steps as u64);
+        self.budget.set(rest.unwrap_or(0));
+        rest.is_some()
     }
 
     /// The function whose body contains a place.
@@ -111,7 +126,7 @@ impl<'a> Places<'a> {
         }
         let first = self.functions.partition_point(|f| f.wasm.end <= wasm.start);
         for function in &self.functions[first..] {
-            if function.wasm.start >= wasm.end {
+            if function.wasm.start >= wasm.end || !self.spend(1 + function.map.len()) {
                 break;
             }
             function.push_ranges(&wasm, &mut ranges);

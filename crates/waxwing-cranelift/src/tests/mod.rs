@@ -2,6 +2,7 @@
 
 mod atomics;
 mod branch_hints;
+mod debug;
 mod exceptions;
 mod gc;
 mod interruption;
@@ -62,6 +63,13 @@ fn interruptible() -> Tunables {
     }
 }
 
+fn debugged() -> Tunables {
+    Tunables {
+        debug_info: true,
+        ..Tunables::default()
+    }
+}
+
 /// Configurations that take different ways through translation.
 fn targets() -> Vec<Target> {
     let small_memories = Tunables {
@@ -100,6 +108,8 @@ fn targets() -> Vec<Target> {
             ("explicit traps", &[], explicit_traps()),
             ("interruptible", &[], interruptible()),
             ("interruptible, unoptimized", &unoptimized, interruptible()),
+            ("debugged", &[], debugged()),
+            ("debugged, unoptimized", &unoptimized, debugged()),
         ] {
             // The other kinds of bytecode differ in nothing that depends on settings.
             let is_variant = matches!(name, "pulley32" | "pulley64be" | "pulley32be");
@@ -131,8 +141,15 @@ fn features() -> WasmFeatures {
         | WasmFeatures::EXCEPTIONS
 }
 
-fn compile_bytes(target: &Target, wasm: &[u8]) -> Result<CompiledModule, CompileError> {
+fn translate<'a>(target: &Target, wasm: &'a [u8]) -> Result<ModuleTranslation<'a>, CompileError> {
     let mut translation = ModuleTranslation::new(wasm, features(), &target.tunables)?;
+    // There is something that debuggers can ask for, if nothing that they understand.
+    translation.debug_sections.push((".debug_info", &[]));
+    Ok(translation)
+}
+
+fn compile_bytes(target: &Target, wasm: &[u8]) -> Result<CompiledModule, CompileError> {
+    let mut translation = translate(target, wasm)?;
     let bodies = std::mem::take(&mut translation.bodies);
     let mut module = CompiledModule {
         functions: PrimaryMap::with_capacity(bodies.len()),
@@ -163,7 +180,7 @@ fn first_function(target: &Target, wat: &str) -> CompiledFunction {
 /// Compiles everything that an artifact holds, and links it.
 fn artifact(target: &Target, wat: &str) -> Vec<u8> {
     let wasm = wat::parse_str(wat).unwrap();
-    let translation = ModuleTranslation::new(&wasm, features(), &target.tunables).unwrap();
+    let translation = translate(target, &wasm).unwrap();
     let mut module = compile_bytes(target, &wasm).unwrap();
     for (index, ty) in translation.types.types.iter() {
         let WasmCompositeType::Func(ty) = &ty.composite else {

@@ -18,7 +18,7 @@ pub(crate) use pool::{
     TableSlot, keys,
 };
 #[cfg(feature = "pooling-allocator")]
-pub use pool::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, ProtectionKeys};
+pub use pool::{PoolConcurrencyLimitError, PoolMetrics, PoolOptions, Wanted};
 
 /// Where memories, tables, GC heaps, instances and stacks come from. An engine has one, which its stores share.
 #[derive(Default)]
@@ -69,6 +69,12 @@ impl Allocator {
     #[cfg(feature = "pooling-allocator")]
     pub fn has_protection_keys() -> bool {
         keys::are_available()
+    }
+
+    /// Whether the operating system tells which pages were written.
+    #[cfg(feature = "pooling-allocator")]
+    pub fn has_pagemap_scan() -> bool {
+        crate::sys::pagemap::available()
     }
 
     pub(crate) fn pool(&self) -> Option<&Arc<Pool>> {

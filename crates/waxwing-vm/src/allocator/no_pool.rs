@@ -29,7 +29,7 @@ impl Pool {
         match self.0 {}
     }
 
-    pub(crate) fn rights_denied(&self, _: &StoreKey) -> u32 {
+    pub(crate) fn rights(&self, _: &StoreKey) -> keys::StoreRights {
         match self.0 {}
     }
 
@@ -56,12 +56,14 @@ impl Pool {
 }
 
 /// What a memory would be used for.
+#[expect(dead_code, reason = "nobody asks")]
 pub(crate) struct Affinity {
     pub(crate) module: u64,
     pub(crate) index: u32,
 }
 
 /// What a memory would need.
+#[expect(dead_code, reason = "nobody asks")]
 pub(crate) struct MemoryRequest<'a> {
     pub(crate) affinity: Option<Affinity>,
     pub(crate) size: usize,
@@ -71,7 +73,7 @@ pub(crate) struct MemoryRequest<'a> {
 
 /// No key.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct StoreKey;
+pub(crate) struct StoreKey(());
 
 /// There is none.
 #[derive(Debug)]
@@ -146,9 +148,18 @@ pub(crate) mod keys {
     #[inline]
     pub(crate) fn allow(_: u32) {}
 
-    /// # Safety
-    ///
-    /// None.
-    #[inline]
-    pub(crate) unsafe fn forbid(_: u32) {}
+    /// Rights to all memory.
+    #[derive(Copy, Clone, Debug, Default)]
+    pub(crate) struct StoreRights(());
+
+    impl StoreRights {
+        #[inline]
+        pub(crate) fn of_host(self) {}
+
+        /// # Safety
+        ///
+        /// None.
+        #[inline]
+        pub(crate) unsafe fn of_wasm(self) {}
+    }
 }

@@ -175,6 +175,8 @@ impl Fiber {
     /// As for [`Self::poll`].
     unsafe fn resume(&self) -> bool {
         self.state.set(State::Running);
+        // The fiber may have waited on another thread, and goes on in code of the host.
+        self.store_context().rights.get().of_host();
         // SAFETY: required of the caller.
         let parked = unsafe { run_fiber(self, self.parked.take()) };
         match self.state.get() == State::Finished {

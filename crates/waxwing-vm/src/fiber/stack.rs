@@ -188,8 +188,8 @@ impl Drop for FiberStack {
         match std::mem::replace(&mut self.owner, Owner::Nobody) {
             Owner::Mapping(mapping) => keep_spare(mapping),
             Owner::Host(stack) => drop(stack),
-            Owner::Pooled(stack) => drop(stack),
-            Owner::Nobody => {}
+            // A pooled one goes back to its pool by being dropped.
+            Owner::Pooled(_) | Owner::Nobody => {}
         }
     }
 }

@@ -162,11 +162,11 @@ fn make_memory(
         ty.limits.min
     );
     let core = store.core();
+    let pool = core.allocator().pool_for(module).filter(|_| !ty.shared);
     let contents = match module.image_facts(index) {
         None => InitialContents::Zeros,
         Some(facts) => {
-            let pooled = core.allocator().pool_for(module).is_some();
-            let image = if pooled || core.allocator().maps_images() {
+            let image = if pool.is_some() || core.allocator().maps_images() {
                 module.image(index)?
             } else {
                 None
@@ -177,7 +177,7 @@ fn make_memory(
             }
         }
     };
-    let memory = match core.allocator().pool_for(module).filter(|_| !ty.shared) {
+    let memory = match pool {
         Some(pool) => core.pooled_memory(pool, module, index, contents),
         None => memory::Memory::new(core.allocator(), ty, core.tunables(), contents),
     };
@@ -362,8 +362,8 @@ impl StoreCore {
         let ty = &module.module().memories[module.module().memory_index(index)];
         let memory = memory::Memory::pooled(pool, affinity, &self.pool_key, ty, contents)?;
         // The first memory decides on the store's key.
-        let denied = pool.rights_denied(&self.pool_key);
-        self.context().denied_rights.set(denied);
+        let rights = pool.rights(&self.pool_key);
+        self.context().rights.set(rights);
         Ok(memory)
     }
 }

@@ -259,8 +259,7 @@ impl StoreCore {
             pool_key: StoreKey::default(),
         };
         if let Some(pool) = allocator.pool() {
-            let denied = pool.rights_denied(&core.pool_key);
-            core.context().denied_rights.set(denied);
+            core.context().rights.set(pool.rights(&core.pool_key));
         }
         core.watch_epoch(Arc::default());
         core

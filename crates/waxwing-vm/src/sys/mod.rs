@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `vm` | page-granular address space: reserve, protect, map a file, release |
 //! | `image` | copy-on-write sources for the initial contents of linear memories |
+//! | `pagemap` | which pages of a private mapping have contents of their own, where the system tells |
 //! | `keys` | memory protection keys, where the system and the CPU have them |
 //! | `icache` | making freshly written machine code visible to instruction fetch |
 //! | `unwind` | telling the system's unwinder about generated code |

@@ -11,7 +11,7 @@ use waxwing_environ::Trap;
 
 use super::stack::ThreadStack;
 use super::{Resume, TrapReason, UnwindReason};
-use crate::allocator::keys;
+use crate::allocator::keys::{self, StoreRights};
 use crate::arch;
 use crate::backtrace::{RawBacktrace, RawFrame};
 use crate::store_context::VMStoreContext;
@@ -368,7 +368,7 @@ impl Drop for Leave<'_> {
     #[inline]
     fn drop(&mut self) {
         let context = self.activation.context();
-        keys::allow(context.denied_rights.get());
+        context.rights.get().of_host();
         let thread = match context.fiber.get().is_null() {
             true => self.thread,
             false => this_thread_state(),
@@ -446,8 +446,8 @@ where
         thread,
         activation: &activation,
     };
-    // SAFETY: memory with these keys is not used before `leave` gives the rights back, or a host function gets them.
-    unsafe { keys::forbid(context.denied_rights.get()) };
+    // SAFETY: other memory is not used before `leave` gives the rights to it back, or a host function gets them.
+    unsafe { context.rights.get().of_wasm() };
     let succeeded = call();
     drop(leave);
     match succeeded {
@@ -517,22 +517,24 @@ pub(crate) unsafe fn record_bytecode_fault(at: RawFrame, trap: Trap) {
 struct HostRights;
 
 impl HostRights {
-    /// The keys that generated code of the innermost activation has no right to.
-    fn denied() -> u32 {
-        innermost().map_or(0, |activation| activation.context().denied_rights.get())
+    /// What generated code of the innermost activation may do.
+    fn of_innermost() -> StoreRights {
+        innermost().map_or(StoreRights::default(), |activation| {
+            activation.context().rights.get()
+        })
     }
 
     #[cold]
     fn take() -> HostRights {
-        keys::allow(HostRights::denied());
+        HostRights::of_innermost().of_host();
         HostRights
     }
 }
 
 impl Drop for HostRights {
     fn drop(&mut self) {
-        // SAFETY: generated code goes on, which does not use memory with these keys.
-        unsafe { keys::forbid(HostRights::denied()) };
+        // SAFETY: generated code goes on, which does not use other memory.
+        unsafe { HostRights::of_innermost().of_wasm() };
     }
 }
 

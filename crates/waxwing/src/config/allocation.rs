@@ -2,7 +2,7 @@
 
 use super::Config;
 #[cfg(feature = "pooling-allocator")]
-use waxwing_vm::{Allocator, PoolOptions, ProtectionKeys};
+use waxwing_vm::{Allocator, PoolOptions, Wanted};
 
 /// Where an engine gets memories, tables, instances, GC heaps and stacks from: see [`Config::allocation_strategy`].
 #[non_exhaustive]
@@ -79,6 +79,18 @@ pub enum MpkEnabled {
     Enable,
     /// Not at all.
     Disable,
+}
+
+/// Whether something is used that not all hosts have: see [`PoolingAllocationConfig::pagemap_scan`].
+#[cfg(feature = "pooling-allocator")]
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Enabled {
+    /// Where it is there.
+    Auto,
+    /// In any case: where it is not there, [`Engine::new`](crate::Engine::new) fails.
+    Yes,
+    /// Not at all.
+    No,
 }
 
 /// Options of the pool that [`InstanceAllocationStrategy::Pooling`] gets instances from.
@@ -160,9 +172,10 @@ impl PoolingAllocationConfig {
 
     /// How many bytes of each linear memory are reset by writing to them rather than by a system call.
     ///
-    /// They are the first ones of the memory. They stay resident while the slot is not used, and the next instance in the slot uses them without
-    /// page faults; but all of them are written whenever an instance ends, whether it wrote them or not. It is of use for
-    /// modules of which each instance writes most of a small memory. Rounded up to whole pages.
+    /// They stay resident while the slot is not used, and the next instance in the slot uses them without page faults. With
+    /// [`pagemap_scan`](Self::pagemap_scan) they are those that were written, wherever they are. Without, they are the first ones of the memory,
+    /// and all of them are reset whenever an instance ends, whether it wrote them or not; that is of use for modules of which each
+    /// instance writes most of a small memory. Rounded up to whole pages.
     ///
     /// Default: 0.
     pub fn linear_memory_keep_resident(&mut self, size: usize) -> &mut Self {
@@ -281,14 +294,14 @@ impl PoolingAllocationConfig {
     ///
     /// A process has 15 keys for all its parts. Rights belong to threads: a thread gets those to the memories of the pool when it
     /// runs WebAssembly, or asks for the address or the contents of a [`Memory`](crate::Memory). A raw pointer that is handed to a thread which
-    /// did neither faults there.
+    /// did neither faults there, and so does one that a handler of signals uses.
     ///
     /// Default: [`MpkEnabled::Disable`].
     pub fn memory_protection_keys(&mut self, enable: MpkEnabled) -> &mut Self {
         self.options.memory_protection_keys = match enable {
-            MpkEnabled::Auto => ProtectionKeys::Auto,
-            MpkEnabled::Enable => ProtectionKeys::Enable,
-            MpkEnabled::Disable => ProtectionKeys::Disable,
+            MpkEnabled::Auto => Wanted::Auto,
+            MpkEnabled::Enable => Wanted::Yes,
+            MpkEnabled::Disable => Wanted::No,
         };
         self
     }
@@ -301,9 +314,95 @@ impl PoolingAllocationConfig {
         self
     }
 
+    /// Whether the operating system is asked which pages of a linear memory were written, so that
+    /// [`linear_memory_keep_resident`](Self::linear_memory_keep_resident) resets those alone.
+    ///
+    /// Linux can tell from 6.7 on (`PAGEMAP_SCAN`). With it, resetting an instance that wrote few pages, of a large memory, takes about the time of
+    /// writing those, and other cores need not take part. It is not used if nothing is kept resident.
+    ///
+    /// Default: [`Enabled::Auto`].
+    pub fn pagemap_scan(&mut self, enable: Enabled) -> &mut Self {
+        self.options.pagemap_scan = match enable {
+            Enabled::Auto => Wanted::Auto,
+            Enabled::Yes => Wanted::Yes,
+            Enabled::No => Wanted::No,
+        };
+        self
+    }
+
+    /// Whether this operating system lets this process ask which pages were written, for
+    /// [`pagemap_scan`](Self::pagemap_scan).
+    pub fn is_pagemap_scan_available() -> bool {
+        Allocator::has_pagemap_scan()
+    }
+
     /// Whether this CPU and operating system have memory protection keys, for
     /// [`memory_protection_keys`](Self::memory_protection_keys).
     pub fn are_memory_protection_keys_available() -> bool {
         Allocator::has_protection_keys()
+    }
+}
+
+/// Methods that tell what was set, or the default.
+#[cfg(feature = "pooling-allocator")]
+macro_rules! getters {
+    ($($name:ident $setter:ident $field:ident $ty:ty;)*) => {
+        impl PoolingAllocationConfig {
+            $(
+                #[doc = concat!("What was set by [`", stringify!($setter), "`](Self::", stringify!($setter), "), or its default.")]
+                pub fn $name(&self) -> $ty {
+                    self.options.$field.into()
+                }
+            )*
+        }
+    };
+}
+
+#[cfg(feature = "pooling-allocator")]
+getters! {
+    get_max_unused_warm_slots max_unused_warm_slots max_unused_warm_slots u32;
+    get_decommit_batch_size decommit_batch_size decommit_batch_size usize;
+    get_async_stack_zeroing async_stack_zeroing async_stack_zeroing bool;
+    get_async_stack_keep_resident async_stack_keep_resident async_stack_keep_resident usize;
+    get_memory_keep_resident linear_memory_keep_resident linear_memory_keep_resident usize;
+    get_table_keep_resident table_keep_resident table_keep_resident usize;
+    get_total_memories total_memories total_memories u32;
+    get_total_tables total_tables total_tables u32;
+    get_total_stacks total_stacks total_stacks u32;
+    get_total_core_instances total_core_instances total_core_instances u32;
+    get_max_core_instance_size max_core_instance_size max_core_instance_size usize;
+    get_max_memories_per_module max_memories_per_module max_memories_per_module u32;
+    get_max_memory_size max_memory_size max_memory_size usize;
+    get_max_tables_per_module max_tables_per_module max_tables_per_module u32;
+    get_table_elements table_elements table_elements usize;
+    get_memory_protection_keys memory_protection_keys memory_protection_keys MpkEnabled;
+    get_max_memory_protection_keys max_memory_protection_keys max_memory_protection_keys usize;
+    get_pagemap_scan pagemap_scan pagemap_scan Enabled;
+}
+
+#[cfg(all(feature = "pooling-allocator", feature = "gc"))]
+getters! {
+    get_total_gc_heaps total_gc_heaps total_gc_heaps u32;
+}
+
+#[cfg(feature = "pooling-allocator")]
+impl From<Wanted> for MpkEnabled {
+    fn from(wanted: Wanted) -> MpkEnabled {
+        match wanted {
+            Wanted::Auto => MpkEnabled::Auto,
+            Wanted::Yes => MpkEnabled::Enable,
+            Wanted::No => MpkEnabled::Disable,
+        }
+    }
+}
+
+#[cfg(feature = "pooling-allocator")]
+impl From<Wanted> for Enabled {
+    fn from(wanted: Wanted) -> Enabled {
+        match wanted {
+            Wanted::Auto => Enabled::Auto,
+            Wanted::Yes => Enabled::Yes,
+            Wanted::No => Enabled::No,
+        }
     }
 }

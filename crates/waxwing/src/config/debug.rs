@@ -6,6 +6,7 @@ use super::Config;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DebugConfig {
     pub(crate) debug_info: bool,
+    #[cfg(feature = "runtime")]
     pub(crate) coredump_on_trap: bool,
 }
 
@@ -27,6 +28,9 @@ impl Config {
     /// Code keeps its locals in memory for that, which makes it slower. Where a debugger stops is exact with
     /// [`OptLevel::None`](crate::OptLevel::None), the default; with others, code of neighbouring lines is mixed. Changing a
     /// variable that is no more than a WebAssembly local is not possible; what is in linear memory can be changed.
+    ///
+    /// It takes the Cargo feature `debug-builtins`, which is on by default. Without it artifacts are made as with it, but debuggers
+    /// are not told.
     ///
     /// Modules without debugging information are debugged by the names of their functions, and their frames are walked.
     /// [`Config::native_unwind_info`] is what frames are walked by. Debuggers learn of modules by gdb's interface for just-in-time

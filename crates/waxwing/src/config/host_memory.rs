@@ -34,7 +34,8 @@ impl HostMemoryConfig {
 
 impl Config {
     /// Has linear memories made by `mem_creator`: those of instances, those made by
-    /// [`Memory::new`](crate::Memory::new), and [shared](crate::SharedMemory) ones.
+    /// [`Memory::new`](crate::Memory::new), and [shared](crate::SharedMemory) ones. If instances come from a
+    /// [pool](Self::allocation_strategy), so do their memories, but for shared ones.
     ///
     /// The creator decides where the bytes are; what it has to provide, and what it is told, is up to
     /// [`MemoryCreator::new_memory`]. Initial contents are copied there, as images cannot be

@@ -22,7 +22,7 @@ mod tests;
 
 pub use allocation::InstanceAllocationStrategy;
 #[cfg(feature = "pooling-allocator")]
-pub use allocation::{MpkEnabled, PoolingAllocationConfig};
+pub use allocation::{Enabled, MpkEnabled, PoolingAllocationConfig};
 pub use gc::Collector;
 pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
 #[cfg(feature = "cranelift")]

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Bytes that are not zero, and where.
+type Contents = &'static [(usize, u8)];
+
 /// The bytes that are looked for.
 const CANARY: u8 = 0xc5;
 
@@ -110,7 +113,7 @@ fn leaves_a_mark(engine: &Engine, image: &str) -> Result<usize> {
 }
 
 /// What is not as it should be in a new instance. `image` is where its memory has contents.
-fn finds(engine: &Engine, pages: u32, image: &str, contents: &[(usize, u8)]) -> Result<usize> {
+fn finds(engine: &Engine, pages: u32, image: &str, contents: Contents) -> Result<usize> {
     let wat = format!(r#"(module (memory (export "memory") {pages}) {FINDER} {image})"#);
     let module = Module::new(engine, wat)?;
     let (mut store, instance) = instantiate(engine, &module)?;
@@ -142,7 +145,7 @@ fn nothing_is_found(engine: &Engine) -> Result<()> {
         "",
         r#"(data (i32.const 0x100) "victim") (data (i32.const 0x11000) "victim")"#,
     ];
-    let finders: [(u32, &str, &[(usize, u8)]); 4] = [
+    let finders: [(u32, &str, Contents); 4] = [
         (1, "", &[]),
         (8, "", &[]),
         (2, r#"(data (i32.const 0x8000) "f")"#, &[(0x8000, b'f')]),
@@ -176,9 +179,17 @@ fn nothing_is_found(engine: &Engine) -> Result<()> {
 
 #[test]
 fn slots_are_as_new_with_every_way_to_reset_them() -> Result<()> {
-    for keep in [0, 1, 70_000, 1 << 30] {
+    let scans = match PoolingAllocationConfig::is_pagemap_scan_available() {
+        true => [Enabled::Yes, Enabled::No],
+        false => [Enabled::Auto, Enabled::No],
+    };
+    for (keep, scan) in [0, 1, 70_000, 1 << 30]
+        .map(|keep| scans.map(|scan| (keep, scan)))
+        .concat()
+    {
         for batch_size in [1, 16] {
             let mut pool = pool();
+            pool.pagemap_scan(scan);
             pool.linear_memory_keep_resident(keep)
                 .table_keep_resident(keep)
                 .decommit_batch_size(batch_size);
@@ -255,6 +266,31 @@ fn artifacts_that_are_files_are_mapped_anew() -> Result<()> {
             assert_eq!(&data[0x9000..0x9009], b"in a file");
             assert_eq!(data.iter().filter(|byte| **byte != 0).count(), 9);
             data.fill(CANARY);
+        }
+    }
+    Ok(())
+}
+
+/// Memory that is locked cannot be reset by the usual system call.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_system_refuses_to_reset_is_reset_all_the_same() -> Result<()> {
+    for batch_size in [1, 4] {
+        let mut pool = small_pool(1);
+        pool.decommit_batch_size(batch_size);
+        let engine = engine(pool);
+        let wat = r#"(module (memory (export "memory") 3) (data (i32.const 5) "image"))"#;
+        let module = Module::new(&engine, wat)?;
+        for _ in 0..3 {
+            let (mut store, instance) = instantiate(&engine, &module)?;
+            let memory = instance.get_memory(&mut store, "memory").unwrap();
+            let data = memory.data_mut(&mut store);
+            assert_eq!(&data[5..10], b"image");
+            assert_eq!(data.iter().filter(|byte| **byte != 0).count(), 5);
+            data.fill(CANARY);
+            // SAFETY: the page is the memory's.
+            let locked = unsafe { libc::mlock(data[4096..].as_ptr().cast(), 4096) };
+            assert_eq!(locked, 0, "a process may lock a page");
         }
     }
     Ok(())

@@ -170,9 +170,12 @@ fn growth_ends_with_the_slot() -> Result<()> {
     Ok(())
 }
 
+/// Sets options.
+type Set = fn(&mut PoolingAllocationConfig);
+
 #[test]
 fn impossible_pools_are_refused() {
-    let cases: [(fn(&mut PoolingAllocationConfig), &str); 4] = [
+    let cases: [(Set, &str); 4] = [
         (
             |pool| _ = pool.total_memories(u32::MAX),
             "PoolingAllocationConfig::total_memories(4294967295)",

@@ -8,6 +8,8 @@ mod leaks;
 mod limits;
 mod options;
 mod sharing;
+#[cfg(feature = "async")]
+mod stacks;
 
 use waxwing::*;
 

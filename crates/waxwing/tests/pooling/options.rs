@@ -27,29 +27,25 @@ const MEMORY: &str = r#"(module
 #[test]
 fn defaults_are_the_documented_ones() {
     let pool = PoolingAllocationConfig::new();
-    let text = format!("{pool:?}");
-    for wanted in [
-        "max_unused_warm_slots: 100",
-        "decommit_batch_size: 1,",
-        "async_stack_zeroing: false",
-        "async_stack_keep_resident: 0",
-        "linear_memory_keep_resident: 0",
-        "table_keep_resident: 0",
-        "total_memories: 1000",
-        "total_tables: 1000",
-        "total_stacks: 1000",
-        "total_core_instances: 1000",
-        "total_gc_heaps: 1000",
-        "max_core_instance_size: 1048576",
-        "max_memories_per_module: 1,",
-        "max_memory_size: 4294967296",
-        "max_tables_per_module: 1,",
-        "table_elements: 20000",
-        "memory_protection_keys: Disable",
-        "max_memory_protection_keys: 16",
-    ] {
-        assert!(text.contains(wanted), "{wanted} in {text}");
-    }
+    assert_eq!(pool.get_max_unused_warm_slots(), 100);
+    assert_eq!(pool.get_decommit_batch_size(), 1);
+    assert!(!pool.get_async_stack_zeroing());
+    assert_eq!(pool.get_async_stack_keep_resident(), 0);
+    assert_eq!(pool.get_memory_keep_resident(), 0);
+    assert_eq!(pool.get_table_keep_resident(), 0);
+    assert_eq!(pool.get_total_memories(), 1000);
+    assert_eq!(pool.get_total_tables(), 1000);
+    assert_eq!(pool.get_total_stacks(), 1000);
+    assert_eq!(pool.get_total_core_instances(), 1000);
+    assert_eq!(pool.get_total_gc_heaps(), 1000);
+    assert_eq!(pool.get_max_core_instance_size(), 1 << 20);
+    assert_eq!(pool.get_max_memories_per_module(), 1);
+    assert_eq!(pool.get_max_memory_size(), 1 << 32);
+    assert_eq!(pool.get_max_tables_per_module(), 1);
+    assert_eq!(pool.get_table_elements(), 20_000);
+    assert_eq!(pool.get_memory_protection_keys(), MpkEnabled::Disable);
+    assert_eq!(pool.get_max_memory_protection_keys(), 16);
+    assert_eq!(pool.get_pagemap_scan(), Enabled::Auto);
     let strategy = InstanceAllocationStrategy::default();
     assert!(matches!(strategy, InstanceAllocationStrategy::OnDemand));
     let engine = Engine::default();
@@ -125,7 +121,9 @@ fn metrics_count_what_there_is() -> Result<()> {
 fn memory_is_kept_resident_as_far_as_wanted() -> Result<()> {
     for (keep, least) in [(0, 0), (64 << 10, 64 << 10), (1 << 30, 256 << 10)] {
         let mut pool = small_pool(1);
-        pool.linear_memory_keep_resident(keep);
+        // The first bytes, whichever were written.
+        pool.linear_memory_keep_resident(keep)
+            .pagemap_scan(Enabled::No);
         let engine = engine(pool);
         let module = Module::new(&engine, MEMORY)?;
         let (mut store, instance) = instantiate(&engine, &module)?;
@@ -143,6 +141,51 @@ fn memory_is_kept_resident_as_far_as_wanted() -> Result<()> {
         assert_eq!(memory.data_ptr(&store), start);
         assert!(memory.data(&store).iter().all(|byte| *byte == 0));
         assert_eq!(metrics(&engine).unused_memory_bytes_resident(), 0);
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn written_pages_are_kept_wherever_they_are() -> Result<()> {
+    let mut pool = small_pool(1);
+    if !PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.pagemap_scan(Enabled::Yes);
+        let text = message(Engine::new(Config::new().allocation_strategy(pool)));
+        assert!(text.contains("pagemap_scan"), "{text}");
+        return Ok(());
+    }
+    pool.pagemap_scan(Enabled::Yes)
+        .linear_memory_keep_resident(3 * 4096);
+    let engine = engine(pool);
+    let wat = r#"(module (memory (export "memory") 4) (data (i32.const 0x20ffe) "image"))"#;
+    let module = Module::new(&engine, wat)?;
+    for (pages, kept) in [
+        (&[][..], 0),
+        (&[0x21, 0x3f], 2),
+        (&[1, 0x20, 0x21], 3),
+        // The last one is one too many.
+        (&[0, 2, 0x20, 0x22], 3),
+    ] {
+        let (mut store, instance) = instantiate(&engine, &module)?;
+        let memory = instance.get_memory(&mut store, "memory").unwrap();
+        let start = memory.data_ptr(&store);
+        for page in pages {
+            memory.data_mut(&mut store)[page * 4096..][..4096].fill(7);
+        }
+        drop(store);
+        let bytes = metrics(&engine).unused_memory_bytes_resident();
+        assert_eq!(bytes, kept * 4096, "{pages:?}");
+        let (mut store, instance) = instantiate(&engine, &module)?;
+        let memory = instance.get_memory(&mut store, "memory").unwrap();
+        assert_eq!(memory.data_ptr(&store), start);
+        let data = memory.data(&store);
+        assert_eq!(&data[0x20ffe..0x21003], b"image");
+        assert_eq!(
+            data.iter().filter(|byte| **byte != 0).count(),
+            5,
+            "{pages:?}"
+        );
     }
     Ok(())
 }

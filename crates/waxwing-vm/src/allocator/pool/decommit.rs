@@ -83,7 +83,9 @@ impl Pool {
     /// Resets memory and gives it back to its pool, now or with others.
     pub(super) fn decommit(&self, decommit: Decommit) {
         if self.queue.batch_size <= 1 {
-            return self.reset(SmallVec::<[Decommit; 1]>::from_buf([decommit]));
+            // SAFETY: as in `reset`.
+            let result = unsafe { vm::discard(decommit.start, decommit.len) };
+            return self.return_freed(decommit.freed, result.is_ok());
         }
         let _resetting = self
             .queue
@@ -117,6 +119,16 @@ impl Pool {
         take()
     }
 
+    /// Gives what was reset, or could not be, back to its pool.
+    fn return_freed(&self, freed: Freed, was_reset: bool) {
+        match freed {
+            Freed::Memory(memory) => self.memories.give_back(memory, was_reset),
+            Freed::Table(slot) => self.tables.give_back(slot, was_reset),
+            Freed::GcHeap(mapping) => self.gc_heaps.give_back(was_reset.then_some(mapping)),
+            Freed::Stack(mapping) => self.stacks.give_back(was_reset.then_some(mapping)),
+        }
+    }
+
     fn reset(&self, batch: impl IntoIterator<Item = Decommit>) {
         let mut batch: SmallVec<[Option<Decommit>; 16]> = batch.into_iter().map(Some).collect();
         let ranges: SmallVec<[(*mut u8, usize); 16]> = batch
@@ -128,12 +140,7 @@ impl Pool {
             let Some(Decommit { freed, .. }) = batch[index].take() else {
                 return;
             };
-            match freed {
-                Freed::Memory(memory) => self.memories.give_back(memory, succeeded),
-                Freed::Table(slot) => self.tables.give_back(slot, succeeded),
-                Freed::GcHeap(mapping) => self.gc_heaps.give_back(succeeded.then_some(mapping)),
-                Freed::Stack(mapping) => self.stacks.give_back(succeeded.then_some(mapping)),
-            }
+            self.return_freed(freed, succeeded);
         };
         // SAFETY: the ranges are whole pages of what was freed, which nobody uses any more.
         unsafe { vm::discard_all(&ranges, &mut done) };

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{PoolOptions, ProtectionKeys};
+use super::{PoolOptions, Wanted};
 use crate::sys::keys::{self, Key};
 
 /// Whether any pool ever had keys: if not, nobody needs to look at rights.
@@ -46,17 +46,34 @@ pub(crate) fn allow(mask: u32) {
     }
 }
 
-/// Takes all rights to the keys that `mask` has away from the calling thread.
-///
-/// # Safety
-///
-/// The thread uses no memory of these keys before it has the right again.
-#[inline]
-pub(crate) unsafe fn forbid(mask: u32) {
-    if mask != 0 {
-        let denied = keys::denied();
-        // SAFETY: there is a key, as the mask is of some; the rest is required of the caller.
-        unsafe { keys::deny(denied | mask) };
+/// The rights of code of a store to memories of its pool. None if the pool has no keys: all memories can be used then.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct StoreRights {
+    /// All keys of the pool.
+    all: u32,
+    /// Those that WebAssembly code of the store has no right to.
+    denied: u32,
+}
+
+impl StoreRights {
+    /// Gives the calling thread the rights of the host.
+    #[inline]
+    pub(crate) fn of_host(self) {
+        allow(self.all);
+    }
+
+    /// Gives the calling thread the rights of WebAssembly code of the store.
+    ///
+    /// # Safety
+    ///
+    /// The thread uses no memory of other stores before it has the rights of the host again.
+    #[inline]
+    pub(crate) unsafe fn of_wasm(self) {
+        if self.all != 0 {
+            let denied = keys::denied() & !self.all | self.denied;
+            // SAFETY: there is a key; the rest is required of the caller.
+            unsafe { keys::deny(denied) };
+        }
     }
 }
 
@@ -84,11 +101,11 @@ impl Keys {
         let none = Ok(Keys(Vec::new()));
         let wanted = options.max_memory_protection_keys;
         match options.memory_protection_keys {
-            ProtectionKeys::Disable => return none,
-            ProtectionKeys::Auto if !are_available() || wanted < 2 => return none,
-            ProtectionKeys::Auto | ProtectionKeys::Enable => {}
+            Wanted::No => return none,
+            Wanted::Auto if !are_available() || wanted < 2 => return none,
+            Wanted::Auto | Wanted::Yes => {}
         }
-        let forced = options.memory_protection_keys == ProtectionKeys::Enable;
+        let forced = options.memory_protection_keys == Wanted::Yes;
         ensure!(
             are_available(),
             "`PoolingAllocationConfig::memory_protection_keys(MpkEnabled::Enable)`: this CPU or operating system has no memory \
@@ -133,9 +150,13 @@ impl Keys {
         self.0.iter().fold(0, |all, key| all | key.rights())
     }
 
-    /// The rights to all keys but one.
-    pub(super) fn others(&self, number: Option<usize>) -> u32 {
+    /// The rights of code of a store that has this key, if it has one.
+    pub(super) fn rights(&self, number: Option<usize>) -> StoreRights {
         let own = number.and_then(|number| self.get(number));
-        self.all() & !own.map_or(0, Key::rights)
+        let all = self.all();
+        StoreRights {
+            all,
+            denied: all & !own.map_or(0, Key::rights),
+        }
     }
 }

@@ -21,11 +21,11 @@ use waxwing_environ::{Memory, Tunables};
 
 use super::decommit::{Decommit, Freed};
 use super::index::{Affinity, IndexAllocator, SlotId};
-use super::keys::{self, Keys, StoreKey};
-use super::{Pool, PoolConcurrencyLimitError, PoolOptions};
+use super::keys::{self, Keys, StoreKey, StoreRights};
+use super::{Pool, PoolConcurrencyLimitError, PoolOptions, Wanted};
 use crate::memory_image::MemoryImage;
 use crate::mmap::{Mmap, round_up_to_host_pages};
-use crate::sys::vm;
+use crate::sys::{pagemap, vm};
 
 /// What a new memory needs.
 pub(crate) struct MemoryRequest<'a> {
@@ -76,6 +76,8 @@ pub(super) struct MemoryPool {
     max_size: usize,
     /// Bytes of a slot, in whole pages, that are reset by writing to them.
     keep_resident: usize,
+    /// Whether the system is asked which pages were written.
+    scans: bool,
 }
 
 /// Where slots are, in bytes.
@@ -168,6 +170,7 @@ impl MemoryPool {
             max_size: options.max_memory_size,
             keep_resident: round_up_to_host_pages(options.linear_memory_keep_resident)
                 .unwrap_or(usize::MAX),
+            scans: scans(options.pagemap_scan)?,
         })
     }
 
@@ -368,6 +371,16 @@ impl MemoryPool {
     }
 }
 
+/// Whether the system is to be asked which pages were written.
+fn scans(wanted: Wanted) -> Result<bool> {
+    ensure!(
+        wanted != Wanted::Yes || pagemap::available(),
+        "`PoolingAllocationConfig::pagemap_scan(Enabled::Yes)`: this operating system does not have `PAGEMAP_SCAN`, which Linux \
+         has from 6.7 on, or does not let this process use it; use `Enabled::Auto` to do without where it is missing"
+    );
+    Ok(wanted != Wanted::No && pagemap::available())
+}
+
 fn lock(mapped: &Mutex<Mapped>) -> MutexGuard<'_, Mapped> {
     mapped.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -429,9 +442,9 @@ impl Pool {
         })
     }
 
-    /// The rights that WebAssembly code of a store does not have.
-    pub(crate) fn rights_denied(&self, key: &StoreKey) -> u32 {
-        self.memories.keys.others(key.get())
+    /// The rights of code of a store.
+    pub(crate) fn rights(&self, key: &StoreKey) -> StoreRights {
+        self.memories.keys.rights(key.get())
     }
 }
 
@@ -473,60 +486,129 @@ impl MemorySlot {
         Ok(())
     }
 
-    /// Resets the first `len` bytes by writing to them. Returns whether that is possible.
-    fn reset_by_writing(&mut self, len: usize) -> bool {
-        let base = self.base().as_ptr();
-        keys::allow(self.rights());
-        let (image, contents) = match &self.mapped.image {
-            None => (len..len, &[][..]),
-            Some(image) => {
-                let start = image.linear_memory_offset().min(len);
-                let end = (start + image.len()).min(len);
-                if start == end {
-                    (len..len, &[][..])
-                } else {
-                    match image.contents() {
-                        None => return false,
-                        Some(contents) => (start..end, &contents[..end - start]),
-                    }
-                }
-            }
+    /// Resets as many bytes as are to stay resident by writing to them. Returns how many did, and from where on the rest
+    /// of the slot has to be reset otherwise.
+    fn reset_by_writing(&self) -> (usize, usize) {
+        let MemoryPool {
+            keep_resident,
+            scans,
+            ..
+        } = self.pool.memories;
+        let accessible = self.mapped.accessible;
+        let contents = match &self.mapped.image {
+            // Where resetting the rest would remove the image, all of it has to be reset so.
+            Some(_) if !vm::DISCARD_KEEPS_MAPPINGS => return (0, 0),
+            Some(image) => match image.contents() {
+                Some(contents) => (image.linear_memory_offset(), contents),
+                None => return (0, 0),
+            },
+            None => (0, &[][..]),
         };
-        // SAFETY: these bytes are accessible, and nobody uses them any more.
-        unsafe {
-            base.write_bytes(0, image.start);
-            base.add(image.start)
-                .copy_from_nonoverlapping(contents.as_ptr(), contents.len());
-            base.add(image.end).write_bytes(0, len - image.end);
+        keys::allow(self.rights());
+        if !scans {
+            let keep = accessible.min(keep_resident);
+            self.write_contents(0..keep, contents);
+            return (keep, keep);
         }
-        true
+        let base = self.base().as_ptr() as usize;
+        let mut kept = 0;
+        let known = pagemap::scan(base, base + accessible, &mut |pages: Range<usize>| {
+            let fits = kept + pages.len() <= keep_resident;
+            if fits {
+                self.write_contents(pages.start - base..pages.end - base, contents);
+                kept += pages.len();
+            }
+            fits
+        });
+        (kept, known - base)
+    }
+
+    /// Writes what a part of the memory had at first: the image's bytes, which begin at an offset, and zeros around.
+    fn write_contents(&self, part: Range<usize>, (image_start, image): (usize, &[u8])) {
+        let base = self.base().as_ptr();
+        let within = |offset: usize| offset.clamp(part.start, part.end);
+        let (start, end) = (within(image_start), within(image_start + image.len()));
+        // SAFETY: the part is accessible, and nobody uses it any more.
+        unsafe {
+            base.add(part.start).write_bytes(0, start - part.start);
+            if start < end {
+                let bytes = &image[start - image_start..end - image_start];
+                base.add(start)
+                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            }
+            base.add(end).write_bytes(0, part.end - end);
+        }
     }
 }
 
 impl Drop for MemorySlot {
     fn drop(&mut self) {
         let accessible = self.mapped.accessible;
-        let mut keep = accessible.min(self.pool.memories.keep_resident);
-        // Where resetting the rest would remove the image, all of it has to be reset so.
-        if !vm::DISCARD_KEEPS_MAPPINGS && self.mapped.image.is_some()
-            || keep > 0 && !self.reset_by_writing(keep)
-        {
-            keep = 0;
-        }
+        let (kept, rest) = match self.pool.memories.keep_resident {
+            0 => (0, 0),
+            _ => self.reset_by_writing(),
+        };
         let mut mapped = std::mem::take(&mut self.mapped);
-        mapped.kept = keep;
+        mapped.kept = kept;
         let freed = FreedMemory {
             place: self.place,
             affinity: self.affinity,
             mapped,
         };
-        if keep == accessible {
+        if rest == accessible {
             return self.pool.memories.give_back(freed, true);
         }
         self.pool.decommit(Decommit {
-            start: self.base().as_ptr().wrapping_add(keep),
-            len: accessible - keep,
+            start: self.base().as_ptr().wrapping_add(rest),
+            len: accessible - rest,
             freed: Freed::Memory(freed),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mmap::host_page_size;
+
+    #[test]
+    fn what_code_can_reach_is_nobodys() {
+        let page = host_page_size();
+        let sizes = [0, 1, 3, 64, 1000].map(|pages| pages * page);
+        for slots in [0, 1, 2, 7] {
+            for keys in 0..5 {
+                for reserved in sizes {
+                    for max_size in sizes {
+                        for guard in sizes {
+                            for before in [false, true] {
+                                let layout =
+                                    SlotLayout::new(slots, keys, reserved, max_size, guard, before);
+                                check(
+                                    &layout.expect("it is small"),
+                                    slots,
+                                    keys.max(1),
+                                    reserved.max(max_size) + guard,
+                                    max_size,
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        assert_eq!(SlotLayout::new(2, 1, usize::MAX / 2, 0, page, false), None);
+        assert_eq!(SlotLayout::new(1, 1, usize::MAX, 0, page, false), None);
+    }
+
+    fn check(layout: &SlotLayout, slots: usize, keys: usize, reach: usize, max_size: usize) {
+        let start = |slot: usize| layout.first + slot * layout.stride;
+        for slot in 0..slots {
+            assert!(start(slot).is_multiple_of(host_page_size()));
+            // Its guard is in the reservation, and its bytes are its own.
+            assert!(start(slot) + reach <= layout.total, "{layout:?}");
+            assert!(start(slot) + max_size <= start(slot + 1), "{layout:?}");
+            // The next one of the same key is beyond what it reaches.
+            assert!(start(slot) + reach <= start(slot + keys), "{layout:?}");
+        }
     }
 }

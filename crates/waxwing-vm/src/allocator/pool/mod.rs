@@ -45,15 +45,15 @@ use stacks::StackPool;
 use tables::TablePool;
 pub(crate) use tables::TableSlot;
 
-/// Whether memories are protected by keys of the CPU.
+/// Whether something is used that not all hosts have.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ProtectionKeys {
-    /// If there are any.
+pub enum Wanted {
+    /// If it is there.
     Auto,
     /// In any case.
-    Enable,
+    Yes,
     /// Not at all.
-    Disable,
+    No,
 }
 
 /// How large a pool is, and how it works. The embedding API has the documentation of each option.
@@ -76,8 +76,9 @@ pub struct PoolOptions {
     pub max_memory_size: usize,
     pub max_tables_per_module: u32,
     pub table_elements: usize,
-    pub memory_protection_keys: ProtectionKeys,
+    pub memory_protection_keys: Wanted,
     pub max_memory_protection_keys: usize,
+    pub pagemap_scan: Wanted,
 }
 
 impl Default for PoolOptions {
@@ -103,8 +104,9 @@ impl Default for PoolOptions {
             },
             max_tables_per_module: 1,
             table_elements: 20_000,
-            memory_protection_keys: ProtectionKeys::Disable,
+            memory_protection_keys: Wanted::No,
             max_memory_protection_keys: 16,
+            pagemap_scan: Wanted::Auto,
         }
     }
 }

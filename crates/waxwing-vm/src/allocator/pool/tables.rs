@@ -102,9 +102,11 @@ impl TablePool {
 
     /// Takes a slot back whose memory was reset, or could not be.
     pub(super) fn give_back(&self, slot: SlotId, was_reset: bool) {
-        if was_reset {
-            self.index.free(slot, None);
+        if !was_reset {
+            // SAFETY: the slot is accessible, and nobody uses it any more.
+            unsafe { self.start(slot).write_bytes(0, self.stride) };
         }
+        self.index.free(slot, None);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Linux, macOS and the other systems with POSIX signals and `mmap`.
 
+#[cfg(feature = "debugger")]
 pub(crate) mod debugger;
 pub(crate) mod faults;
 pub(crate) mod fiber;
@@ -11,6 +12,9 @@ pub(crate) mod image;
     path = "../no_keys.rs"
 )]
 pub(crate) mod keys;
+#[cfg(feature = "pooling-allocator")]
+#[cfg_attr(not(target_os = "linux"), path = "../no_pagemap.rs")]
+pub(crate) mod pagemap;
 #[cfg(feature = "profiling")]
 pub(crate) mod profiling;
 pub(crate) mod thread;

@@ -167,14 +167,16 @@ pub(crate) const DISCARD_KEEPS_MAPPINGS: bool = cfg!(target_os = "linux");
 /// As for [`discard`], of each range.
 #[cfg(feature = "pooling-allocator")]
 pub(crate) unsafe fn discard_all(ranges: &[(*mut u8, usize)], done: &mut dyn FnMut(usize, bool)) {
-    let mut first = 0;
     #[cfg(target_os = "linux")]
-    if ranges.len() > 1 {
+    let first = match ranges {
+        [] | [_] => 0,
         // SAFETY: required of the caller.
-        first = unsafe { discard_at_once(ranges) };
-        for index in 0..first {
-            done(index, true);
-        }
+        ranges => unsafe { discard_at_once(ranges) },
+    };
+    #[cfg(not(target_os = "linux"))]
+    let first = 0;
+    for index in 0..first {
+        done(index, true);
     }
     for (index, (ptr, len)) in ranges.iter().enumerate().skip(first) {
         // SAFETY: required of the caller.

@@ -21,6 +21,7 @@ impl ImageFile {
     }
 
     /// Never called, as there is no value to call it with.
+    #[cfg(feature = "pooling-allocator")]
     pub(crate) fn file(&self) -> &Arc<File> {
         match self.0 {}
     }

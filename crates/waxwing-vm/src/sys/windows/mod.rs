@@ -1,5 +1,6 @@
 //! Windows: `VirtualAlloc` and vectored exception handling.
 
+#[cfg(feature = "debugger")]
 pub(crate) mod debugger;
 pub(crate) mod faults;
 pub(crate) mod fiber;
@@ -8,6 +9,9 @@ pub(crate) mod image;
 #[cfg(feature = "pooling-allocator")]
 #[path = "../no_keys.rs"]
 pub(crate) mod keys;
+#[cfg(feature = "pooling-allocator")]
+#[path = "../no_pagemap.rs"]
+pub(crate) mod pagemap;
 #[cfg(feature = "profiling")]
 pub(crate) mod profiling;
 pub(crate) mod thread;

@@ -1,0 +1,22 @@
+;; What a module of the group `load` is made of, many times: not a module itself.
+(func (param i64 i32) (result i64)
+  (local i64 i64 i32)
+  (loop $again
+    (local.set 2 (i64.xor (local.get 0) (i64.shr_u (local.get 0) (i64.const 33))))
+    (local.set 2 (i64.mul (local.get 2) (i64.const 0xff51afd7ed558ccd)))
+    (local.set 2 (i64.xor (local.get 2) (i64.shr_u (local.get 2) (i64.const 29))))
+    (local.set 3 (i64.add (local.get 3) (i64.rotl (local.get 2) (i64.const 17))))
+    (i64.store offset=16 (local.get 1) (local.get 3))
+    (i64.store offset=24 (local.get 1) (i64.sub (local.get 2) (local.get 3)))
+    (local.set 4 (i32.wrap_i64 (local.get 3)))
+    (if (i32.and (local.get 4) (i32.const 1))
+      (then (local.set 0 (i64.div_u (local.get 3) (i64.or (local.get 2) (i64.const 1)))))
+      (else (local.set 0 (i64.load offset=32 (local.get 1)))))
+    (local.set 1 (i32.add (local.get 1) (i32.const 8)))
+    (br_if $again (i32.lt_u (local.get 1) (i32.const 4096))))
+  (block $a (block $b (block $c (block $d
+    (br_table $a $b $c $d (i32.and (local.get 4) (i32.const 3))))
+    (return (i64.popcnt (local.get 0))))
+    (return (i64.add (i64.clz (local.get 0)) (i64.ctz (local.get 3)))))
+    (return (i64.rem_s (local.get 0) (i64.or (local.get 3) (i64.const 3)))))
+  (local.get 0))
