@@ -25,7 +25,11 @@ fn after(store: &mut Store<Host>, instance: Instance) -> i32 {
 
 #[test]
 fn the_hosts_state_is_dropped_and_the_store_usable() {
-    let (mut store, instance) = instantiate(&engine(), WAITS);
+    engines().iter().for_each(drop_the_hosts_state);
+}
+
+fn drop_the_hosts_state(engine: &Engine) {
+    let (mut store, instance) = instantiate(engine, WAITS);
     let f = typed::<i32, i32>(&mut store, instance, "f");
     for times in 1..5 {
         let mut future = Box::pin(f.call_async(&mut store, 10));
@@ -178,8 +182,11 @@ fn a_call_can_be_dropped_on_another_thread_and_by_its_store_of_futures() {
 
 #[test]
 fn a_forgotten_call_leaves_the_store_usable() {
-    let engine = engine();
-    let (mut store, instance) = instantiate(&engine, WAITS);
+    engines().iter().for_each(forget_calls);
+}
+
+fn forget_calls(engine: &Engine) {
+    let (mut store, instance) = instantiate(engine, WAITS);
     let f = typed::<i32, i32>(&mut store, instance, "f");
     let mut future = Box::pin(f.call_async(&mut store, 100));
     assert!(poll(future.as_mut()).is_pending());
@@ -205,7 +212,7 @@ fn a_forgotten_call_leaves_the_store_usable() {
         (import "" "" (func $forget (result i32)))
         (func (export "f") (result i32) (i32.add (call $forget) (call $forget)))
         (func (export "deep") (call 2)))"#;
-    let module = Module::new(&engine, text).unwrap();
+    let module = Module::new(engine, text).unwrap();
     let instance = run(Instance::new_async(&mut store, &module, &[forget.into()])).unwrap();
     let f = typed::<(), i32>(&mut store, instance, "f");
     assert_eq!(run(f.call_async(&mut store, ())).unwrap(), 8);

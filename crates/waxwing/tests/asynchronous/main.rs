@@ -31,6 +31,15 @@ fn engine() -> Engine {
     Engine::new(&config()).unwrap()
 }
 
+/// Engines of all kinds of code.
+fn engines() -> Vec<Engine> {
+    let mut engines = vec![engine()];
+    if cfg!(feature = "pulley") {
+        engines.push(Engine::new(config().target("pulley64").unwrap()).unwrap());
+    }
+    engines
+}
+
 fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
