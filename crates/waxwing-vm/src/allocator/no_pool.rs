@@ -56,12 +56,14 @@ impl Pool {
 }
 
 /// What a memory would be used for.
+#[expect(dead_code, reason = "for pools alone")]
 pub(crate) struct Affinity {
     pub(crate) module: u64,
     pub(crate) index: u32,
 }
 
 /// What a memory would need.
+#[expect(dead_code, reason = "for pools alone")]
 pub(crate) struct MemoryRequest<'a> {
     pub(crate) affinity: Option<Affinity>,
     pub(crate) size: usize,

@@ -6,6 +6,10 @@ use super::Config;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DebugConfig {
     pub(crate) debug_info: bool,
+    #[cfg_attr(
+        not(feature = "runtime"),
+        expect(dead_code, reason = "traps are of the runtime")
+    )]
     pub(crate) coredump_on_trap: bool,
 }
 

@@ -48,6 +48,7 @@ impl ImageFile {
     }
 
     /// The file.
+    #[cfg(feature = "pooling-allocator")]
     pub(crate) fn file(&self) -> &Arc<File> {
         &self.0
     }
