@@ -35,7 +35,7 @@
 //! # Fibers
 //!
 //! The activations of a fiber are in the list of the thread that runs it, as long as it does: while it is suspended they
-//! are [`Parked`], along with what its store's context held.
+//! are `Parked`, along with what its store's context held.
 
 mod activation;
 mod exception;
