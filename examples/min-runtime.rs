@@ -4,6 +4,9 @@
 //! cargo build --profile small -p waxwing --example min-runtime --no-default-features --features runtime
 //! ```
 //!
+//! Without the features `gc` and `threads` the engine has the proposals that need them switched off, and so must have who compiled the
+//! artifact: `waxwing compile -W gc-support=n,gc=n,exceptions=n,function-references=n,reference-types=n,threads=n`.
+//!
 //! `.ci/size` prints how large it is.
 
 use std::process::ExitCode;

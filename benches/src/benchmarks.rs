@@ -206,5 +206,5 @@ pub const BENCHMARKS: &[Benchmark] = &[
     start("1 MiB, called, 2 threads", "an image of 1 MiB, of which a page is written to", MIB, 2, true),
     start("1 MiB, called, 4 threads", "an image of 1 MiB, of which a page is written to", MIB, 4, true),
     load("10 functions", "a small artifact, from a file", 10, 0),
-    load("10 MiB of code", "an artifact of 10 MiB of code, from a file", 40_000, 10),
+    load("10 MiB of code", "an artifact of 10 MiB of code, from a file", 55_000, 10),
 ];

@@ -2,7 +2,7 @@
 //!
 //! A [`Cache`] is a directory with a file for each entry. What is stored under a [`Key`] never changes, so
 //! that an entry is either there, complete and checked, or it is not: files are written under another name
-//! and renamed, and each ends with a [trailer](entry) by which damage shows. Many processes can use one directory. None waits
+//! and renamed, and each ends with a trailer by which damage shows. Many processes can use one directory. None waits
 //! for another.
 //!
 //! An entry's time of modification is the last time that it was used. Once in a while a thread in the
