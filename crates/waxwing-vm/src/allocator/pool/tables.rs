@@ -165,6 +165,23 @@ impl TableSlot {
     }
 }
 
+impl TableSlot {
+    /// Whether all bytes from `start`, whole pages, on are zeros, as far as finding out takes less time than resetting them:
+    /// elements that are made when they are first asked for, or null, are.
+    fn is_untouched(&self, start: usize) -> bool {
+        let len = self.used - start;
+        if len > crate::mmap::host_page_size() {
+            return false;
+        }
+        // SAFETY: the slot has so many bytes, rounded up to whole words. All are initialised, and nobody uses them any more.
+        let words = unsafe {
+            let start = self.start().as_ptr().add(start).cast::<usize>();
+            std::slice::from_raw_parts(start, len.div_ceil(size_of::<usize>()))
+        };
+        words.iter().fold(0, |any, word| any | word) == 0
+    }
+}
+
 impl Drop for TableSlot {
     fn drop(&mut self) {
         let tables = &self.pool.tables;
@@ -173,7 +190,7 @@ impl Drop for TableSlot {
         // SAFETY: the slot has so many bytes, and nobody uses it any more.
         unsafe { start.write_bytes(0, keep) };
         tables.set_kept(self.id, keep);
-        if self.used == keep {
+        if self.used == keep || self.is_untouched(keep) {
             return tables.give_back(self.id, true);
         }
         let used = self.used.next_multiple_of(crate::mmap::host_page_size());
