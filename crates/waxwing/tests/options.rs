@@ -313,3 +313,18 @@ fn functions_are_compiled_on_threads() {
     assert!(more("1"));
     assert!(!more("0"));
 }
+
+#[test]
+fn what_is_not_there_is_refused_by_name() {
+    let error = |change: fn(&mut Config) -> &mut Config| {
+        let mut config = Config::new();
+        Engine::new(change(&mut config)).unwrap_err().to_string()
+    };
+    let winch = error(|c| c.strategy(Strategy::Winch));
+    assert!(winch.contains("`Strategy::Cranelift`"), "{winch}");
+    let pcc = error(|c| c.cranelift_pcc(true));
+    assert!(pcc.contains("`Config::cranelift_debug_verifier`"), "{pcc}");
+    let adapters = error(|c| c.debug_adapter_modules(true));
+    assert!(adapters.contains("no components"), "{adapters}");
+    engine(|c| c.cranelift_pcc(false).debug_adapter_modules(false));
+}

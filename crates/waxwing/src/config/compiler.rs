@@ -10,6 +10,7 @@ pub(crate) struct CompilerConfig {
     pub(crate) opt_level: OptLevel,
     pub(crate) regalloc_algorithm: RegallocAlgorithm,
     pub(crate) debug_verifier: bool,
+    pub(crate) pcc: bool,
     pub(crate) nan_canonicalization: bool,
     pub(crate) native_unwind_info: Option<bool>,
     /// Settings in the order in which they were made: a name, and a value unless it is enabled.
@@ -26,6 +27,7 @@ impl Default for CompilerConfig {
             opt_level: OptLevel::None,
             regalloc_algorithm: RegallocAlgorithm::Backtracking,
             debug_verifier: false,
+            pcc: false,
             nan_canonicalization: false,
             native_unwind_info: None,
             flags: Vec::new(),
@@ -67,6 +69,19 @@ impl Config {
     /// Default: `false`.
     pub fn cranelift_debug_verifier(&mut self, enable: bool) -> &mut Self {
         self.compiler.debug_verifier = enable;
+        self
+    }
+
+    /// Whether Cranelift proves, by facts that it carries along to machine code, that checks of bounds came through its passes whole.
+    ///
+    /// Default: `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if this is on: the releases of Cranelift that this crate uses have no such proofs
+    /// any more. [`cranelift_debug_verifier`](Self::cranelift_debug_verifier) is what they have.
+    pub fn cranelift_pcc(&mut self, enable: bool) -> &mut Self {
+        self.compiler.pcc = enable;
         self
     }
 

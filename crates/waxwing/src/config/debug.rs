@@ -6,11 +6,25 @@ use super::Config;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DebugConfig {
     pub(crate) debug_info: bool,
+    pub(crate) adapter_modules: bool,
     #[cfg(feature = "runtime")]
     pub(crate) coredump_on_trap: bool,
 }
 
 impl Config {
+    /// Whether the modules that adapt the values of components to each other check more than they need to, for those who develop
+    /// the engine.
+    ///
+    /// Default: `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if this is on: this crate has no components, and so no such modules.
+    pub fn debug_adapter_modules(&mut self, debug: bool) -> &mut Self {
+        self.debug.adapter_modules = debug;
+        self
+    }
+
     /// Whether native debuggers can debug WebAssembly programs in the process.
     ///
     /// The DWARF debugging information in the wasm binary, which compilers write with `-g`, is turned into DWARF for the machine

@@ -10,6 +10,10 @@ pub enum Strategy {
 
     /// Cranelift, an optimizing compiler.
     Cranelift,
+
+    /// A baseline compiler by the name of Winch, which is not part of this crate: [`Engine::new`](crate::Engine::new) fails. To
+    /// compile fast, use Cranelift with [`OptLevel::None`] and [`RegallocAlgorithm::SinglePass`].
+    Winch,
 }
 
 /// How much Cranelift optimizes.

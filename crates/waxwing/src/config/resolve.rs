@@ -55,6 +55,10 @@ impl Config {
                 || self.wasm_backtrace_details != WasmBacktraceDetails::Enable,
             "`Config::wasm_backtrace_details` needs the Cargo feature `addr2line` of this crate"
         );
+        ensure!(
+            !self.debug.adapter_modules,
+            "`Config::debug_adapter_modules(true)`: this crate has no components, and no modules that adapt them"
+        );
         #[cfg(feature = "async")]
         self.asynchronous.check(self.max_wasm_stack)?;
         ensure!(
@@ -137,7 +141,15 @@ impl Config {
     #[cfg(feature = "cranelift")]
     fn compiler_builder(&self) -> Result<CompilerBuilder> {
         let options = &self.compiler;
+        ensure!(
+            !options.pcc,
+            "`Config::cranelift_pcc(true)`: Cranelift has no proof-carrying code any more; use `Config::cranelift_debug_verifier`"
+        );
         let mut builder = match options.strategy {
+            Strategy::Winch => bail!(
+                "`Config::strategy(Strategy::Winch)`: this crate has no such compiler; use `Strategy::Cranelift`, and to compile fast \
+                 `OptLevel::None` with `RegallocAlgorithm::SinglePass`"
+            ),
             Strategy::Auto | Strategy::Cranelift => CompilerBuilder::new(self.compiler_target())?,
         };
         let opt_level = match options.opt_level {
