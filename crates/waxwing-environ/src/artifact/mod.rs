@@ -2,7 +2,7 @@
 //!
 //! | section | contents |
 //! |---|---|
-//! | `.text` | machine code: defined functions in index order, then trampolines |
+//! | `.text` | machine code: defined functions in index order, then trampolines, then dispatch tables |
 //! | `.waxwing.engine` | the [header](ArtifactHeader): what engine can run this |
 //! | `.waxwing.info` | the [module's facts](ArtifactInfo) |
 //! | `.waxwing.funcs` | the [function table](FunctionTable) |
@@ -64,7 +64,7 @@ pub const SECTION_EH_FRAME: &str = ".eh_frame";
 /// `e_ident[EI_OSABI]` of every artifact: the value that ELF leaves to embedded systems.
 pub const ELF_OS_ABI: u8 = 255;
 /// `e_ident[EI_ABIVERSION]` of every artifact; raised when the format changes.
-pub const ELF_ABI_VERSION: u8 = 1;
+pub const ELF_ABI_VERSION: u8 = 2;
 /// `e_flags` of a core module's artifact.
 pub const ELF_FLAGS_MODULE: u32 = 0x5758_0001;
 /// `e_flags` of a component's artifact.

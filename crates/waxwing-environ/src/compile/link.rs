@@ -6,8 +6,8 @@ use crate::address_map::encode_address_map;
 use crate::artifact::{self, ArtifactHeader, ArtifactInfo, FunctionLoc, FunctionTableBuilder};
 use crate::call_sites::{encode_handlers, encode_stack_maps};
 use crate::{
-    BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, ModuleTypeIndex, PrimaryMap, Trap,
-    encode_function_names, encode_traps, is_bytecode,
+    BuiltinFunctionIndex, DefinedFuncIndex, DefinedTableIndex, EntityRef, ModuleTypeIndex,
+    PrimaryMap, Trap, encode_function_names, encode_traps, is_bytecode,
 };
 use object::write::{Object, SectionId};
 use object::{BinaryFormat, Endianness, FileFlags, SectionKind, elf};
@@ -31,6 +31,8 @@ pub struct CompiledModule {
 pub struct Artifact {
     /// The bytes of the ELF file.
     pub elf: Vec<u8>,
+    /// The facts that are encoded in it.
+    pub info: ArtifactInfo,
 }
 
 /// Lays out and links all code of a module, and writes the artifact.
@@ -48,7 +50,11 @@ pub fn link(
         .chain(compiled.wasm_to_array.iter().map(|(_, f)| f))
         .chain(compiled.builtins.iter().map(|(_, f)| f))
         .collect();
-    let (mut text, locations) = place_code(compiler, compiled, &pieces)?;
+    let Placed {
+        mut text,
+        locations,
+        dispatch_tables,
+    } = place_code(compiler, translation, compiled, &pieces)?;
     let padding = text.len().next_multiple_of(page_align as usize) - text.len();
     text.resize(text.len() + padding, 0);
 
@@ -68,17 +74,18 @@ pub fn link(
     let info = ArtifactInfo {
         module: translation.module.clone(),
         types: translation.types.clone(),
+        dispatch_tables,
     };
-    let info = postcard::to_allocvec(&info).map_err(codegen_error)?;
+    let info_bytes = postcard::to_allocvec(&info).map_err(codegen_error)?;
     let functions = function_table(compiled, &locations).finish(&translation.functions);
     let unwind_or_none = unwind.as_deref().unwrap_or_default();
-    let checksum = artifact::checksum(&[&engine, &info, &functions, unwind_or_none]);
+    let checksum = artifact::checksum(&[&engine, &info_bytes, &functions, unwind_or_none]);
     if let Some(bytes) = unwind {
         let kind = SectionKind::ReadOnlyData;
         sections.add(artifact::SECTION_EH_FRAME, kind, bytes, page_align);
     }
     sections.add_metadata(artifact::SECTION_ENGINE, engine);
-    sections.add_metadata(artifact::SECTION_INFO, info);
+    sections.add_metadata(artifact::SECTION_INFO, info_bytes);
     sections.add_metadata(artifact::SECTION_FUNCTIONS, functions);
     sections.add_metadata(artifact::SECTION_CHECK, checksum.to_le_bytes().to_vec());
     sections.add_metadata(artifact::SECTION_TRAPS, traps(&placed));
@@ -136,8 +143,11 @@ pub fn link(
     {
         machine.copy_from_slice(&artifact::ELF_MACHINE_BYTECODE.to_le_bytes());
     }
-    Ok(Artifact { elf })
+    Ok(Artifact { elf, info })
 }
+
+/// The alignment of dispatch tables in bytes: that of cache lines.
+const DISPATCH_ALIGNMENT: u32 = 64;
 
 /// Where in an ELF header `e_machine` is.
 const E_MACHINE: std::ops::Range<usize> = 18..20;
@@ -168,12 +178,20 @@ fn codegen_error(error: impl core::fmt::Display) -> CompileError {
     CompileError::Codegen(format!("failed to write the artifact: {error}"))
 }
 
-/// Appends all code to the text section and resolves the references in it.
+/// A text section and where in it things are.
+struct Placed {
+    text: Vec<u8>,
+    locations: Vec<FunctionLoc>,
+    dispatch_tables: Vec<(DefinedTableIndex, u32)>,
+}
+
+/// Appends all code to the text section, and dispatch tables after it, and resolves the references in it.
 fn place_code(
     compiler: &dyn Compiler,
+    translation: &ModuleTranslation<'_>,
     compiled: &CompiledModule,
     pieces: &[&CompiledFunction],
-) -> Result<(Vec<u8>, Vec<FunctionLoc>), CompileError> {
+) -> Result<Placed, CompileError> {
     let too_large =
         || CompileError::ImplementationLimit("more than 4 GiB of machine code".to_string());
     let first_builtin = pieces.len() - compiled.builtins.len();
@@ -183,7 +201,11 @@ fn place_code(
         .enumerate()
         .map(|(i, (builtin, _))| (*builtin, first_builtin + i))
         .collect();
-    let mut builder = compiler.text_builder(pieces.len());
+    let tables = translation.dispatch_tables.iter();
+    let tables: Vec<_> = tables
+        .filter_map(|(index, table)| Some((index, table.as_ref()?)))
+        .collect();
+    let mut builder = compiler.text_builder(pieces.len() + tables.len());
     let mut locations = Vec::with_capacity(pieces.len());
     for piece in pieces {
         let start = builder.append(&piece.code, piece.alignment);
@@ -205,7 +227,22 @@ fn place_code(
             length: u32::try_from(piece.code.len()).map_err(|_| too_large())?,
         });
     }
-    Ok((builder.finish(), locations))
+    let mut dispatch_tables = Vec::with_capacity(tables.len());
+    for (index, table) in &tables {
+        let start = builder.append(&vec![0; table.size()], DISPATCH_ALIGNMENT);
+        let start = u32::try_from(start).map_err(|_| too_large())?;
+        dispatch_tables.push((*index, start));
+    }
+    let mut text = builder.finish();
+    for ((_, table), (_, start)) in tables.iter().zip(&dispatch_tables) {
+        let place = *start as usize..*start as usize + table.size();
+        table.write(&mut text[place], u64::from(*start), &locations)?;
+    }
+    Ok(Placed {
+        text,
+        locations,
+        dispatch_tables,
+    })
 }
 
 fn function_table(compiled: &CompiledModule, locations: &[FunctionLoc]) -> FunctionTableBuilder {

@@ -2,15 +2,19 @@
 
 mod branch_hints;
 mod debug_object;
+mod dispatch;
 mod link;
 mod memory_image;
+mod scan;
 mod table_image;
 mod translate;
 mod types;
 
 pub use branch_hints::{BranchHint, BranchHints};
 pub use debug_object::DebugSection;
+pub use dispatch::{DISPATCH_ENTRY_SIZE, DISPATCH_ENTRY_TYPE, DISPATCH_NO_TYPE, DispatchTable};
 pub use link::{Artifact, CompiledModule, link};
+pub use scan::{BodyFacts, CallSite};
 pub use translate::{FunctionBodyData, ModuleTranslation};
 pub use types::TypeConverter;
 

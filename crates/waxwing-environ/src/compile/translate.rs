@@ -2,12 +2,12 @@
 
 use super::branch_hints::BranchHints;
 use super::types::{TypeConverter, memory};
-use super::{CompileError, memory_image, table_image};
+use super::{BodyFacts, CompileError, DispatchTable, dispatch, memory_image, table_image};
 use crate::{
-    ConstExpr, ConstOp, DataSegment, DefinedFuncIndex, ElementSegment, EntityIndex, EntityType,
-    Export, FuncIndex, FuncRefIndex, FunctionFacts, Global, GlobalIndex, Import, MemoryIndex,
-    MemoryInitialization, Module, ModuleTypeIndex, ModuleTypes, PrimaryMap, TableIndex,
-    TableInitialValue, TableSegment, Tag, TagIndex, Tunables, TypeIndex, TypeRef,
+    ConstExpr, ConstOp, DataSegment, DefinedFuncIndex, DefinedTableIndex, ElementSegment,
+    EntityIndex, EntityType, Export, FuncIndex, FuncRefIndex, FunctionFacts, Global, GlobalIndex,
+    Import, MemoryIndex, MemoryInitialization, Module, ModuleTypeIndex, ModuleTypes, PrimaryMap,
+    TableIndex, TableInitialValue, TableSegment, Tag, TagIndex, Tunables, TypeIndex, TypeRef,
 };
 use core::ops::Range;
 use smallvec::SmallVec;
@@ -45,6 +45,8 @@ pub struct ModuleTranslation<'data> {
     pub function_names: Vec<(FuncIndex, &'data str)>,
     /// Which way branches are likely to go.
     pub branch_hints: BranchHints,
+    /// The tables that have copies for dispatch: none before [`analyze`](Self::analyze).
+    pub dispatch_tables: PrimaryMap<DefinedTableIndex, Option<DispatchTable>>,
     /// The contents of the artifact's data section, in pieces.
     pub data: DataSection<'data>,
     /// DWARF sections of the binary, by name. They become sections of the artifact.
@@ -127,6 +129,17 @@ impl<'data> ModuleTranslation<'data> {
             offset: bytes.len() as u64,
         })?;
         translator.finish(wasm_types, tunables)
+    }
+
+    /// Takes what is known of the bodies, for code to be better than it is when nothing is.
+    pub fn analyze(&mut self, bodies: &PrimaryMap<DefinedFuncIndex, BodyFacts>) {
+        self.dispatch_tables = dispatch::find(&self.module, &self.functions, bodies.values());
+    }
+
+    /// The copy of a table for dispatch, if there is one.
+    pub fn dispatch_table(&self, table: TableIndex) -> Option<&DispatchTable> {
+        let defined = self.module.defined_table_index(table)?;
+        self.dispatch_tables.get(defined)?.as_ref()
     }
 
     /// Whether frames have to keep variables where debuggers find them.
@@ -520,6 +533,7 @@ impl<'data> Translator<'data> {
             tunables: tunables.clone(),
             function_names: self.function_names,
             branch_hints: self.branch_hints,
+            dispatch_tables: PrimaryMap::new(),
             data,
             debug_sections: self.debug_sections,
             package_sections: Vec::new(),

@@ -18,8 +18,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use waxwing_environ::artifact::ArtifactInfo;
 use waxwing_environ::compile::{
-    CompileError, CompiledFunction, CompiledModule, Compiler, FunctionBodyData, ModuleTranslation,
-    RelocTarget, link,
+    BodyFacts, CompileError, CompiledFunction, CompiledModule, Compiler, FunctionBodyData,
+    ModuleTranslation, RelocTarget, link,
 };
 use waxwing_environ::{
     BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, FuncIndex, FunctionFacts, ModuleTypeIndex,
@@ -56,6 +56,7 @@ fn compile(
             .map(|(name, bytes)| (name.clone(), Cow::Borrowed(&**bytes)));
         translation.package_sections = own.collect();
     }
+    analyze(engine, &mut translation)?;
     let compiled = Driver::new(engine, &mut translation)?.compile_all()?;
     engine.compiler().free_scratch_space();
     let artifact = link(
@@ -67,11 +68,32 @@ fn compile(
     .context("failed to link a WebAssembly module")?;
     Ok(CompiledArtifact {
         bytes: artifact.elf,
-        info: ArtifactInfo {
-            module: translation.module,
-            types: translation.types,
-        },
+        info: artifact.info,
     })
+}
+
+/// Looks at all function bodies, for code to be better than it is when nothing is known of them.
+fn analyze(engine: &Engine, translation: &mut ModuleTranslation<'_>) -> Result<()> {
+    let bodies: Vec<_> = translation.bodies.iter().collect();
+    let facts = parallel::map(
+        is_parallel(engine),
+        bodies,
+        |(index, _)| index.index(),
+        |(_, body)| Ok(BodyFacts::new(body)),
+    )?;
+    translation.analyze(&facts.into_iter().collect());
+    Ok(())
+}
+
+/// Whether to compile on many threads.
+fn is_parallel(engine: &Engine) -> bool {
+    #[cfg(feature = "parallel-compilation")]
+    return engine.config().parallel_compilation;
+    #[cfg(not(feature = "parallel-compilation"))]
+    {
+        let _ = engine;
+        false
+    }
 }
 
 /// Fails unless `wasm` is a valid module in the binary format.
@@ -105,10 +127,7 @@ impl<'a, 'data> Driver<'a, 'data> {
             bodies,
             clif: clif.map(ClifFiles::new).transpose()?,
             has_call_ref: engine.proposals().contains(Proposals::FUNCTION_REFERENCES),
-            #[cfg(feature = "parallel-compilation")]
-            parallel: engine.config().parallel_compilation,
-            #[cfg(not(feature = "parallel-compilation"))]
-            parallel: false,
+            parallel: is_parallel(engine),
         })
     }
 
