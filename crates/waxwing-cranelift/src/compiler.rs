@@ -1,6 +1,7 @@
 //! The compiler: contexts, code generation and what becomes of its results.
 
 use crate::abi;
+use crate::inline::{Locations, inline_calls};
 use crate::narrow::narrow_addresses;
 use crate::text::{TextBuilder, relocation_kind};
 use crate::trampolines;
@@ -9,7 +10,7 @@ use crate::traps::trap_of;
 use crate::{debug, flags, unwind};
 use cranelift_codegen::binemit::{CodeOffset, Reloc};
 use cranelift_codegen::ir::UserStackMap;
-use cranelift_codegen::ir::{ExternalName, UserExternalName, UserFuncName};
+use cranelift_codegen::ir::{ExternalName, FuncRef, Function, UserExternalName, UserFuncName};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::{
     CodegenError, Context, ExceptionContextLoc, FinalizedMachCallSite,
@@ -69,11 +70,23 @@ fn reloc_target(name: &UserExternalName) -> Option<RelocTarget> {
     }
 }
 
+/// The function of the module that a reference in code refers to, if it does to one.
+pub(crate) fn called_function(func: &Function, callee: FuncRef) -> Option<DefinedFuncIndex> {
+    let ExternalName::User(name) = func.dfg.ext_funcs[callee].name else {
+        return None;
+    };
+    match reloc_target(&func.params.user_named_funcs()[name])? {
+        RelocTarget::Function(index) => Some(index),
+        RelocTarget::Builtin(_) => None,
+    }
+}
+
 /// Everything that is allocated once and used for one function after another.
 pub(crate) struct Scratch {
     pub(crate) codegen: Context,
     pub(crate) builder: FunctionBuilderContext,
     pub(crate) translate: TranslateScratch,
+    pub(crate) locations: Locations,
 }
 
 impl Scratch {
@@ -82,6 +95,7 @@ impl Scratch {
             codegen: Context::new(),
             builder: FunctionBuilderContext::new(),
             translate: TranslateScratch::default(),
+            locations: Locations::default(),
         })
     }
 }
@@ -172,19 +186,38 @@ impl CraneliftCompiler {
         name: UserFuncName,
         build: impl FnOnce(&mut Scratch) -> Result<Option<Range<u64>>, CompileError>,
     ) -> Result<CompiledFunction, CompileError> {
-        let pool = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut scratch = pool().pop().unwrap_or_else(Scratch::new);
+        let mut scratch = self.take();
+        scratch.codegen.func.name = name;
+        let body = build(&mut scratch)?;
+        let Scratch {
+            codegen, locations, ..
+        } = &mut *scratch;
+        let compiled = self.generate(codegen, tunables, body, locations)?;
+        self.give_back(scratch);
+        Ok(compiled)
+    }
+
+    /// A scratch space of the pool.
+    pub(crate) fn take(&self) -> Box<Scratch> {
+        let pooled = self
+            .pool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let mut scratch = pooled.unwrap_or_else(Scratch::new);
         scratch.codegen.clear();
         // Cranelift leaves these where they are. They would be part of the next function, and of its key in a store
         // of functions.
         scratch.codegen.func.dfg.exception_tables.clear();
-        scratch.codegen.func.name = name;
-        // A scratch space in which building or code generation failed may be in any state: it
-        // does not go back.
-        let body = build(&mut scratch)?;
-        let compiled = self.generate(&mut scratch.codegen, tunables, body)?;
-        pool().push(scratch);
-        Ok(compiled)
+        scratch.locations.clear(0, 0);
+        scratch
+    }
+
+    /// Gives a scratch space back to the pool. One in which building or code generation failed may be in any state, and
+    /// does not go back.
+    pub(crate) fn give_back(&self, scratch: Box<Scratch>) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.push(scratch);
     }
 
     fn generate(
@@ -192,6 +225,7 @@ impl CraneliftCompiler {
         context: &mut Context,
         tunables: &Tunables,
         body: Option<Range<u64>>,
+        locations: &Locations,
     ) -> Result<CompiledFunction, CompileError> {
         if self.isa.pointer_type() != abi::POINTER {
             narrow_addresses(&mut context.func, self.isa.pointer_type());
@@ -239,11 +273,11 @@ impl CraneliftCompiler {
             .as_ref()
             .and_then(|body| u32::try_from(body.start).ok());
         let start = start.unwrap_or(NO_WASM_OFFSET);
-        let address_map = if tunables.generate_address_map || tunables.debug_info {
-            address_map(start, buffer.get_srclocs_sorted(), buffer.total_size())
-        } else {
-            Vec::new()
-        };
+        let mut address_map = address_map(start, buffer.get_srclocs_sorted(), buffer.total_size());
+        let inlined = locations.resolve(&mut address_map);
+        if !tunables.generate_address_map && !tunables.debug_info {
+            address_map.clear();
+        }
         let stack_maps = buffer.user_stack_maps().iter().map(stack_map).collect();
         let handlers = buffer
             .call_sites()
@@ -264,6 +298,7 @@ impl CraneliftCompiler {
             traps,
             stack_maps,
             handlers,
+            inlined,
             unwind,
             variables: debug::frame_variables(self.isa(), buffer, start, &address_map),
             address_map,
@@ -399,7 +434,8 @@ impl Compiler for CraneliftCompiler {
         let name = UserFuncName::User(external_name(RelocTarget::Function(index)));
         self.compile_with(&translation.tunables, name, |scratch| {
             let range = body.body.range();
-            translate::translate(self, translation, index, body, scratch)?;
+            translate::translate(self, translation, index, body, false, scratch)?;
+            inline_calls(self, translation, index, false, scratch)?;
             Ok(Some(range))
         })
     }

@@ -15,6 +15,7 @@ mod cache;
 mod compiler;
 mod debug;
 mod flags;
+mod inline;
 mod narrow;
 mod text;
 mod trampolines;

@@ -10,10 +10,10 @@ use anyhow::{Context, Result, anyhow, ensure};
 use waxwing_environ::artifact::{ArtifactInfo, FunctionLoc, FunctionTable, TrampolineKind};
 use waxwing_environ::{
     DefinedFuncIndex, DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex, ElementSegment,
-    EngineTypeIndex, EntityIndex, EntityRef, EntityType, FuncIndex, Global, GlobalIndex, Memory,
-    MemoryImageFacts, MemoryIndex, MemoryInitialization, Module, ModuleTypeIndex, ModuleTypes,
-    PrimaryMap, PtrSize, Table, TableIndex, Tag, TagIndex, TypeRef, VMOffsets, WasmRefType,
-    WasmSubType, WasmValType,
+    EngineTypeIndex, EntityIndex, EntityRef, EntityType, FuncIndex, Global, GlobalIndex,
+    InlinedFunction, Memory, MemoryImageFacts, MemoryIndex, MemoryInitialization, Module,
+    ModuleTypeIndex, ModuleTypes, PrimaryMap, PtrSize, Table, TableIndex, Tag, TagIndex, TypeRef,
+    VMOffsets, WasmRefType, WasmSubType, WasmValType,
 };
 
 use crate::allocator::Pool;
@@ -458,6 +458,14 @@ impl LoadedModule {
     /// The offset in the wasm binary of the instruction that the code at `text_offset` belongs to.
     pub fn wasm_offset(&self, text_offset: u32) -> Option<u32> {
         self.code.as_ref()?.address_map()?.lookup(text_offset)
+    }
+
+    /// The inlined functions that the code at `text_offset` belongs to, the innermost first.
+    pub fn inlined_at(&self, text_offset: u32) -> impl Iterator<Item = InlinedFunction> {
+        let inlined = self.code.as_ref().and_then(|code| code.inlined_functions());
+        inlined
+            .into_iter()
+            .flat_map(move |inlined| inlined.at(text_offset))
     }
 
     /// The defined function whose code contains the address `pc`, the offset of `pc` in the text

@@ -10,6 +10,7 @@
 //! | `.waxwing.addrmap` | the [address map](crate::address_map::AddressMap), if configured |
 //! | `.waxwing.stackmaps` | the [stack maps](crate::call_sites::StackMaps), if there are any |
 //! | `.waxwing.handlers` | the [exception handlers](crate::call_sites::Handlers), if there are any |
+//! | `.waxwing.inlined` | the [inlined functions](crate::InlinedFunctions), if there are any |
 //! | `.waxwing.names` | the [function names](crate::FunctionNames) |
 //! | `.waxwing.data` | data segments and memory images, page-aligned |
 //! | `.waxwing.check` | the [checksum] of the sections that loading relies on |
@@ -49,6 +50,8 @@ pub const SECTION_ADDRESS_MAP: &str = ".waxwing.addrmap";
 pub const SECTION_STACK_MAPS: &str = ".waxwing.stackmaps";
 /// The section of the [`Handlers`](crate::call_sites::Handlers), absent if there are none.
 pub const SECTION_HANDLERS: &str = ".waxwing.handlers";
+/// The section of the [`InlinedFunctions`](crate::InlinedFunctions), absent if there are none.
+pub const SECTION_INLINED: &str = ".waxwing.inlined";
 /// The section of the [`FunctionNames`](crate::FunctionNames).
 pub const SECTION_NAMES: &str = ".waxwing.names";
 /// The section of data segments and memory images.

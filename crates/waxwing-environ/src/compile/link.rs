@@ -6,8 +6,9 @@ use crate::address_map::encode_address_map;
 use crate::artifact::{self, ArtifactHeader, ArtifactInfo, FunctionLoc, FunctionTableBuilder};
 use crate::call_sites::{encode_handlers, encode_stack_maps};
 use crate::{
-    BuiltinFunctionIndex, DefinedFuncIndex, DefinedTableIndex, EntityRef, ModuleTypeIndex,
-    PrimaryMap, Trap, encode_function_names, encode_traps, is_bytecode,
+    BuiltinFunctionIndex, DefinedFuncIndex, DefinedTableIndex, EntityRef, InlinedFunction,
+    ModuleTypeIndex, PrimaryMap, Trap, encode_function_names, encode_inlined, encode_traps,
+    is_bytecode,
 };
 use object::write::{Object, SectionId};
 use object::{BinaryFormat, Endianness, FileFlags, SectionKind, elf};
@@ -107,6 +108,12 @@ pub fn link(
                 .flat_map(|(start, f)| f.handlers.iter().map(|table| (*start as u32, table))),
         );
         sections.add_metadata(artifact::SECTION_HANDLERS, handlers);
+    }
+    if pieces
+        .iter()
+        .any(|piece| !piece.inlined.functions.is_empty())
+    {
+        sections.add_metadata(artifact::SECTION_INLINED, inlined(&placed));
     }
     if !translation.function_names.is_empty() {
         let names = encode_function_names(&translation.function_names);
@@ -280,6 +287,35 @@ fn address_map(placed: &[(u64, &CompiledFunction)]) -> Vec<u8> {
     // An entry that says what the one before says adds nothing.
     entries.dedup_by_key(|(_, wasm)| *wasm);
     encode_address_map(&entries)
+}
+
+/// Which code belongs to inlined functions.
+fn inlined(placed: &[(u64, &CompiledFunction)]) -> Vec<u8> {
+    let (mut functions, mut code) = (Vec::new(), Vec::new());
+    let mut push = |offset: u32, place: Option<u32>| match code.last_mut() {
+        Some((last, previous)) if *last == offset => *previous = place,
+        Some((_, previous)) if *previous == place => {}
+        _ => code.push((offset, place)),
+    };
+    for (start, piece) in placed {
+        let first = functions.len() as u32;
+        functions.extend(
+            piece
+                .inlined
+                .functions
+                .iter()
+                .map(|function| InlinedFunction {
+                    caller: function.caller.map(|caller| first + caller),
+                    ..*function
+                }),
+        );
+        // Code of this piece does not belong to what that of the last one ended with.
+        push(*start as u32, None);
+        for (offset, place) in &piece.inlined.code {
+            push(*start as u32 + offset, place.map(|place| first + place));
+        }
+    }
+    encode_inlined(&functions, &code)
 }
 
 fn new_object(triple: &Triple) -> Result<Object<'static>, CompileError> {

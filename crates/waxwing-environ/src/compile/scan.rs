@@ -23,6 +23,8 @@ pub struct BodyFacts {
     pub len: u32,
     /// The calls that return, in order of their offsets.
     pub calls: Vec<CallSite>,
+    /// Whether its end is known not to be reached: it traps, or throws.
+    pub never_returns: bool,
     /// The tables that it writes to or grows.
     pub written_tables: Vec<TableIndex>,
 }
@@ -41,6 +43,8 @@ impl BodyFacts {
         // Of each block that has begun and not ended, whether it is a loop.
         let mut blocks = Vec::new();
         let mut loop_depth = 0;
+        let mut has_return = false;
+        let mut ends = false;
         while !operators.eof() {
             let Ok((operator, offset)) = operators.read_with_offset() else {
                 break;
@@ -59,6 +63,9 @@ impl BodyFacts {
                     loop_depth += 1;
                 }
                 Operator::End => {
+                    if blocks.is_empty() {
+                        facts.never_returns = ends && !has_return;
+                    }
                     if blocks.pop() == Some(true) {
                         loop_depth -= 1;
                     }
@@ -75,8 +82,22 @@ impl BodyFacts {
                         facts.written_tables.push(table);
                     }
                 }
+                Operator::Br { relative_depth } | Operator::BrIf { relative_depth }
+                    if relative_depth as usize == blocks.len() =>
+                {
+                    has_return = true;
+                }
+                Operator::BrTable { .. }
+                | Operator::Return
+                | Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::ReturnCallRef { .. } => has_return = true,
                 _ => {}
             }
+            ends = matches!(
+                operator,
+                Operator::Unreachable | Operator::Throw { .. } | Operator::ThrowRef
+            );
         }
         facts
     }

@@ -25,12 +25,13 @@ pub use allocation::InstanceAllocationStrategy;
 pub use allocation::{Enabled, MpkEnabled, PoolingAllocationConfig};
 pub use gc::Collector;
 pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
-#[cfg(feature = "cranelift")]
 pub use options::{OptLevel, RegallocAlgorithm, Strategy};
 pub use profiling::ProfilingStrategy;
 pub(crate) use proposals::Proposals;
 #[cfg(feature = "cranelift")]
 pub(crate) use resolve::wasm_features;
+#[cfg(feature = "cranelift")]
+pub use waxwing_environ::Inlining;
 
 use crate::Result;
 use anyhow::ensure;
