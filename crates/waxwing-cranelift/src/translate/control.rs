@@ -5,9 +5,7 @@ use super::branch_hint::Likelihood;
 use super::interrupt::Progress;
 use super::stack::Values;
 use crate::abi;
-use cranelift_codegen::ir::{
-    Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Type, Value, types,
-};
+use cranelift_codegen::ir::{Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Type, Value};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use wasmparser::{BlockType, BrTable, Operator};
@@ -69,7 +67,7 @@ impl FuncTranslator<'_, '_> {
             Operator::Block { blockty } => self.block(*blockty, |_, _| FrameKind::Block)?,
             Operator::Loop { blockty } => self.block(*blockty, Self::begin_loop)?,
             Operator::If { blockty } => {
-                let condition = self.pop();
+                let condition = self.pop_condition();
                 let likelihood = self.branch_likelihood();
                 self.block(*blockty, |t, params| {
                     t.begin_if(condition, params, likelihood)
@@ -79,7 +77,7 @@ impl FuncTranslator<'_, '_> {
             Operator::End => self.end(),
             Operator::Br { relative_depth } => self.br(*relative_depth),
             Operator::BrIf { relative_depth } => {
-                let condition = self.pop();
+                let condition = self.pop_condition();
                 let likelihood = self.branch_likelihood();
                 self.br_if_likely(condition, *relative_depth, likelihood);
             }
@@ -178,6 +176,7 @@ impl FuncTranslator<'_, '_> {
         self.ins().brif(condition, then, &[], otherwise, &[]);
         self.builder.seal_block(then);
         self.builder.seal_block(otherwise);
+        self.extend_scope(then);
         self.builder.switch_to_block(then);
         let start = self.stack.len() - params.len();
         FrameKind::Then {
@@ -364,6 +363,7 @@ impl FuncTranslator<'_, '_> {
         self.ins()
             .brif(condition, block, &block_args(&args), next, &[]);
         self.builder.seal_block(next);
+        self.extend_scope(next);
         self.builder.switch_to_block(next);
         if self.is_loop(depth) {
             self.leave_loop();
@@ -410,13 +410,9 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn select(&mut self) {
-        let (a, b, condition) = self.pop3();
+        let condition = self.pop_condition();
+        let (a, b) = self.pop2();
         let (a, b) = (self.canonical(a), self.canonical(b));
-        debug_assert_eq!(
-            self.builder.func.dfg.value_type(condition),
-            types::I32,
-            "the validator checked the condition"
-        );
         let value = self.ins().select(condition, a, b);
         self.push(value);
         self.track(1);
