@@ -4,7 +4,9 @@ use crate::abi::POINTER;
 use crate::translate::{FuncTranslator, Region};
 use crate::traps::trap_code;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{
+    Endianness, InstBuilder, InstructionData, MemFlagsData, Value, ValueDef, types,
+};
 use waxwing_environ::{IndexType, Memory, MemoryIndex, Trap};
 
 /// Where and how to access a linear memory.
@@ -39,6 +41,16 @@ impl FuncTranslator<'_, '_> {
             .with_trap_code(trap);
 
         if memory.can_elide_bounds_check(self.tunables(), reach) {
+            if let Some(constant) = self.constant_position(position, memory.idx_type)
+                && let Some(offset) = constant.checked_add(offset)
+                && let Ok(offset) = i32::try_from(offset)
+            {
+                return HeapAddress {
+                    base: self.memory_base(index),
+                    offset,
+                    flags,
+                };
+            }
             let base = match memory.never_moves(self.tunables()) {
                 true => {
                     self.address_once(index, position, |t| t.unchecked_address(index, position))
@@ -102,10 +114,29 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
+    /// The position in a memory that is a constant, if it is.
+    fn constant_position(&self, position: Value, ty: IndexType) -> Option<u64> {
+        let dfg = &self.builder.func.dfg;
+        let ValueDef::Result(inst, _) = dfg.value_def(position) else {
+            return None;
+        };
+        match (&dfg.insts[inst], ty) {
+            (InstructionData::UnaryImm { imm, .. }, IndexType::I32) => {
+                Some(u64::from(imm.bits() as u32))
+            }
+            (InstructionData::UnaryImm { imm, .. }, IndexType::I64) => {
+                Some(imm.bits().cast_unsigned())
+            }
+            _ => None,
+        }
+    }
+
     /// The address of the byte at a position of a memory.
     fn unchecked_address(&mut self, index: MemoryIndex, position: Value) -> Value {
-        let ty = self.translation.module.memories[index].idx_type;
-        let position = self.extend_index(position, ty);
+        let position = match self.translation.module.memories[index].idx_type {
+            IndexType::I32 => self.extend_once(position),
+            IndexType::I64 => position,
+        };
         let start = self.memory_base(index);
         self.ins().iadd(start, position)
     }

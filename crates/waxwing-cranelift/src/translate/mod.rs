@@ -26,7 +26,7 @@ mod variable;
 use crate::abi::{self, POINTER};
 use crate::compiler::{CraneliftCompiler, Scratch, external_name, host_call_name};
 use crate::traps::{UNREACHED, trap_code};
-use control::Frame;
+use control::{Frame, PendingBranch};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AliasRegionData, Block, ExtFuncData, ExternalName, FuncRef, GlobalValueData, InstBuilder,
@@ -173,6 +173,8 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     handlers: Vec<Handler>,
     /// How many handlers are in the tables of calls.
     table_items: usize,
+    /// The branch that ends the current block.
+    pending_branch: Option<PendingBranch>,
     /// Whether the next operator can be reached.
     reachable: bool,
     /// How many blocks have begun in the code that cannot be reached.
@@ -230,6 +232,7 @@ pub(crate) fn translate(
         control: std::mem::take(&mut space.control),
         handlers: std::mem::take(&mut space.handlers),
         table_items: 0,
+        pending_branch: None,
         reachable: true,
         skipped_blocks: 0,
         branch_hints: translation.branch_hints.of(index),
@@ -292,6 +295,9 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         if !self.reachable {
             self.unreachable_operator(op);
             return Ok(());
+        }
+        if self.pending_branch.is_some() && !Self::takes_pending_branch(op) {
+            self.flush_branch();
         }
         self.count(op);
         let handled = self.variable_operator(op)?

@@ -129,7 +129,6 @@ impl FuncTranslator<'_, '_> {
 
             convert(ireduce I32): I32WrapI64;
             convert(sextend I64): I64ExtendI32S;
-            convert(uextend I64): I64ExtendI32U;
             convert(fdemote F32): F32DemoteF64;
             convert(fpromote F64): F64PromoteF32;
             convert(fcvt_from_sint F32): F32ConvertI32S F32ConvertI64S;
@@ -150,6 +149,7 @@ impl FuncTranslator<'_, '_> {
             reinterpret(F32): F32ReinterpretI32;
             reinterpret(F64): F64ReinterpretI64;
 
+            call(extend_unsigned): I64ExtendI32U;
             call(eqz): I32Eqz I64Eqz;
             call(round Rounding::Ceil): F32Ceil F64Ceil;
             call(round Rounding::Floor): F32Floor F64Floor;
@@ -181,6 +181,12 @@ impl FuncTranslator<'_, '_> {
     fn binary(&mut self, build: fn(&mut FunctionBuilder<'_>, Value, Value) -> Value) {
         let (x, y) = self.pop2();
         let value = build(&mut self.builder, x, y);
+        self.push(value);
+    }
+
+    fn extend_unsigned(&mut self) {
+        let x = self.pop();
+        let value = self.extend_once(x);
         self.push(value);
     }
 

@@ -11,7 +11,7 @@ use super::{FuncTranslator, REGION_KINDS, Region};
 use crate::abi::POINTER;
 use cranelift_codegen::ir::immediates::{Imm64, Offset32};
 use cranelift_codegen::ir::{
-    AliasRegion, Block, InstBuilder, InstructionData, MemFlagsData, Opcode, Type, Value,
+    AliasRegion, Block, InstBuilder, InstructionData, MemFlagsData, Opcode, Type, Value, types,
 };
 use cranelift_codegen::packed_option::PackedOption;
 use waxwing_environ::MemoryIndex;
@@ -50,6 +50,8 @@ pub(super) struct Reuse {
     pointers: [Remembered<(u32, i32)>; POINTERS],
     /// By memory and index, in the current block and those that follow it alone.
     addresses: [Remembered<(u32, u32)>; ADDRESSES],
+    /// Values extended to 64 bits, in the same scope.
+    extensions: [Remembered<u32>; ADDRESSES],
     /// The number of the scope of addresses.
     scope: u32,
     /// The last block of that scope.
@@ -64,6 +66,7 @@ impl Default for Reuse {
             constants: Box::new([Remembered::default(); CONSTANTS]),
             pointers: Default::default(),
             addresses: Default::default(),
+            extensions: Default::default(),
             scope: 0,
             block: None.into(),
             regions: Default::default(),
@@ -88,6 +91,7 @@ impl Reuse {
             None => {
                 self.scope = 1;
                 self.addresses = Default::default();
+                self.extensions = Default::default();
             }
         }
         self.block = block.into();
@@ -185,11 +189,7 @@ impl FuncTranslator<'_, '_> {
         if !self.compiler.optimizes() {
             return make(self);
         }
-        let block = self.builder.current_block();
-        if self.reuse.block.expand() != block {
-            self.reuse.next_scope(block);
-        }
-        let scope = self.reuse.scope;
+        let scope = self.scope();
         let key = (memory.as_u32(), index.as_u32());
         let slot = index.as_u32() as usize % ADDRESSES;
         if let Some(value) = self.reuse.addresses[slot].get(scope, &key) {
@@ -202,6 +202,35 @@ impl FuncTranslator<'_, '_> {
             value: value.into(),
         };
         value
+    }
+
+    /// A 32-bit value extended to 64 bits with zeros.
+    pub(crate) fn extend_once(&mut self, value: Value) -> Value {
+        if !self.compiler.optimizes() {
+            return self.ins().uextend(types::I64, value);
+        }
+        let scope = self.scope();
+        let key = value.as_u32();
+        let slot = key as usize % ADDRESSES;
+        if let Some(value) = self.reuse.extensions[slot].get(scope, &key) {
+            return value;
+        }
+        let value = self.ins().uextend(types::I64, value);
+        self.reuse.extensions[slot] = Remembered {
+            scope,
+            key,
+            value: value.into(),
+        };
+        value
+    }
+
+    /// The number of what is now the scope of addresses.
+    fn scope(&mut self) -> u32 {
+        let block = self.builder.current_block();
+        if self.reuse.block.expand() != block {
+            self.reuse.next_scope(block);
+        }
+        self.reuse.scope
     }
 
     /// Says that the only way to `next`, which becomes the current block, is from the end of the current one.
