@@ -11,6 +11,7 @@ use cranelift_codegen::binemit::{CodeOffset, Reloc};
 use cranelift_codegen::ir::UserStackMap;
 use cranelift_codegen::ir::{ExternalName, UserExternalName, UserFuncName};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
+use cranelift_codegen::settings::OptLevel;
 use cranelift_codegen::{
     CodegenError, Context, ExceptionContextLoc, FinalizedMachCallSite,
     FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachSrcLoc,
@@ -92,6 +93,7 @@ pub(crate) struct CraneliftCompiler {
     tunables: Tunables,
     emit_clif: bool,
     has_simd: bool,
+    optimizes: bool,
     #[cfg(feature = "incremental-cache")]
     cache: Option<std::sync::Arc<dyn waxwing_environ::compile::CacheStore>>,
     pool: Mutex<Vec<Box<Scratch>>>,
@@ -106,11 +108,13 @@ impl CraneliftCompiler {
                 .any(|flag| flag.name == "has_v" && flag.as_bool() == Some(true)),
             _ => true,
         };
+        let optimizes = isa.flags().opt_level() != OptLevel::None;
         CraneliftCompiler {
             isa,
             tunables,
             emit_clif,
             has_simd,
+            optimizes,
             #[cfg(feature = "incremental-cache")]
             cache: None,
             pool: Mutex::default(),
@@ -151,6 +155,11 @@ impl CraneliftCompiler {
     /// Whether the target has vector registers.
     pub(crate) fn has_simd(&self) -> bool {
         self.has_simd
+    }
+
+    /// Whether code is optimised.
+    pub(crate) fn optimizes(&self) -> bool {
+        self.optimizes
     }
 
     /// Whether the code is bytecode, which an interpreter executes.

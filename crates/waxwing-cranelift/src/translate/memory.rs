@@ -126,7 +126,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn index_constant(&mut self, index: u32) -> Value {
-        self.ins().iconst(I32, i64::from(index))
+        self.int_constant(I32, i64::from(index))
     }
 
     fn bulk_memory_operator(&mut self, op: &Operator<'_>) -> bool {

@@ -17,6 +17,7 @@ mod memory;
 mod numeric;
 mod reference;
 mod relaxed;
+mod reuse;
 mod simd;
 mod stack;
 mod table;
@@ -25,10 +26,10 @@ mod variable;
 use crate::abi::{self, POINTER};
 use crate::compiler::{CraneliftCompiler, Scratch, external_name, host_call_name};
 use crate::traps::{UNREACHED, trap_code};
-use control::Frame;
+use control::{Frame, PendingBranch};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AliasRegion, AliasRegionData, ExtFuncData, ExternalName, FuncRef, GlobalValueData, InstBuilder,
+    AliasRegionData, Block, ExtFuncData, ExternalName, FuncRef, GlobalValueData, InstBuilder,
     MemFlagsData, SigRef, Signature, SourceLoc, StackSlot, Type, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
@@ -36,6 +37,7 @@ use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
 use debug::FrameSlots;
 use exception::Handler;
 use interrupt::Interruption;
+use reuse::Reuse;
 use std::collections::HashMap;
 use wasmparser::{
     FuncValidator, FuncValidatorAllocations, Operator, OperatorsReaderAllocations,
@@ -58,6 +60,7 @@ pub(crate) struct TranslateScratch {
     control: Vec<Frame>,
     handlers: Vec<Handler>,
     references: References,
+    reuse: Reuse,
 }
 
 /// What a function refers to, each declared at its first use.
@@ -109,7 +112,21 @@ pub(crate) enum Region {
 /// Of regions that there are many of, so many are told apart.
 const REGIONS_OF_A_KIND: u32 = 64;
 
+/// The number of regions that [`Region::kind`] tells apart.
+const REGION_KINDS: usize = 4;
+
 impl Region {
+    /// The number of a region that nearly all functions use.
+    fn kind(self) -> Option<usize> {
+        match self {
+            Region::Context => Some(0),
+            Region::Global => Some(1),
+            Region::Heap => Some(2),
+            Region::Table => Some(3),
+            _ => None,
+        }
+    }
+
     fn data(self) -> AliasRegionData {
         let (user_id, description) = match self {
             Region::Context => (0, "context"),
@@ -147,12 +164,17 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     pub(crate) vmctx: Value,
     validator: FuncValidator<ValidatorResources>,
     references: &'a mut References,
+    reuse: &'a mut Reuse,
+    /// The block where the function begins.
+    entry: Block,
     stack: Vec<Value>,
     control: Vec<Frame>,
     /// The handlers of exceptions that the next operator is in reach of, the innermost last.
     handlers: Vec<Handler>,
     /// How many handlers are in the tables of calls.
     table_items: usize,
+    /// The branch that ends the current block.
+    pending_branch: Option<PendingBranch>,
     /// Whether the next operator can be reached.
     reachable: bool,
     /// How many blocks have begun in the code that cannot be reached.
@@ -180,6 +202,7 @@ pub(crate) fn translate(
 ) -> Result<(), CompileError> {
     let space = &mut scratch.translate;
     space.references.clear();
+    space.reuse.clear();
     let func_index = translation.module.func_index(index);
     let ty = translation
         .types
@@ -203,10 +226,13 @@ pub(crate) fn translate(
         vmctx,
         validator,
         references: &mut space.references,
+        reuse: &mut space.reuse,
+        entry,
         stack: std::mem::take(&mut space.stack),
         control: std::mem::take(&mut space.control),
         handlers: std::mem::take(&mut space.handlers),
         table_items: 0,
+        pending_branch: None,
         reachable: true,
         skipped_blocks: 0,
         branch_hints: translation.branch_hints.of(index),
@@ -269,6 +295,9 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         if !self.reachable {
             self.unreachable_operator(op);
             return Ok(());
+        }
+        if self.pending_branch.is_some() && !Self::takes_pending_branch(op) {
+            self.flush_branch();
         }
         self.count(op);
         let handled = self.variable_operator(op)?
@@ -409,11 +438,6 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         }
     }
 
-    fn region(&mut self, region: Region) -> AliasRegion {
-        let regions = &mut self.builder.func.dfg.alias_regions;
-        regions.insert(region.data())
-    }
-
     /// Flags of aligned accesses in `region` that never trap.
     pub(crate) fn flags(&mut self, region: Region) -> MemFlagsData {
         let region = self.region(region);
@@ -450,7 +474,8 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
 
     /// Loads a word of the vmctx that is the same as long as the instance lives.
     pub(crate) fn load_context_word(&mut self, offset: u32) -> Value {
-        self.load_constant_pointer(self.vmctx, offset)
+        let flags = self.flags(Region::Context).with_readonly().with_can_move();
+        self.load_pointer_once(flags, self.vmctx, offset as i32)
     }
 
     /// Whether instructions trap by themselves: hardware faults become traps, or an interpreter sees to it. What
@@ -469,7 +494,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
     }
 
     fn call_trap(&mut self, trap: Trap) {
-        let code = self.ins().iconst(types::I32, i64::from(trap as u8));
+        let code = self.int_constant(types::I32, i64::from(trap as u8));
         self.call_builtin(BuiltinFunctionIndex::trap, &[code]);
         self.ins().trap(UNREACHED);
     }
@@ -590,7 +615,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
                 let zeros = self.builder.func.dfg.constants.insert(vec![0; 16].into());
                 self.ins().vconst(ty, zeros)
             }
-            ty => self.ins().iconst(ty, 0),
+            ty => self.int_constant(ty, 0),
         }
     }
 }

@@ -136,19 +136,19 @@ impl FuncTranslator<'_, '_> {
         let (definition, offset) = self.table_definition(index);
         let offset = offset + self.offsets.ptr.table_definition_base() as i32;
         let flags = self.flags(Region::Context);
-        let flags = if self.is_fixed(index) {
-            flags.with_readonly().with_can_move()
+        if self.is_fixed(index) {
+            let flags = flags.with_readonly().with_can_move();
+            self.load_pointer_once(flags, definition, offset)
         } else {
-            flags
-        };
-        self.load_word(flags, definition, offset)
+            self.load_word(flags, definition, offset)
+        }
     }
 
     /// The number of elements.
     fn table_length(&mut self, index: TableIndex) -> Value {
         if self.is_fixed(index) {
             let min = self.table(index).limits.min;
-            return self.ins().iconst(POINTER, min.cast_signed());
+            return self.int_constant(POINTER, min.cast_signed());
         }
         let (definition, offset) = self.table_definition(index);
         let offset = offset + self.offsets.ptr.table_definition_current_elements() as i32;
@@ -185,7 +185,7 @@ impl FuncTranslator<'_, '_> {
             return (address, flags, index);
         }
         // Out of bounds, even in speculation, there is only address zero, where accesses trap.
-        let null = self.ins().iconst(POINTER, 0);
+        let null = self.int_constant(POINTER, 0);
         let address = self.ins().select_spectre_guard(is_out, null, address);
         let flags = if signals {
             flags.with_trap_code(Some(trap_code(Trap::TableOutOfBounds)))
