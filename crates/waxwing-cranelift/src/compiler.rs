@@ -1,6 +1,7 @@
 //! The compiler: contexts, code generation and what becomes of its results.
 
 use crate::abi;
+use crate::late::{self, LateScratch};
 use crate::narrow::narrow_addresses;
 use crate::text::{TextBuilder, relocation_kind};
 use crate::trampolines;
@@ -10,10 +11,12 @@ use crate::{debug, flags, unwind};
 use cranelift_codegen::binemit::{CodeOffset, Reloc};
 use cranelift_codegen::ir::UserStackMap;
 use cranelift_codegen::ir::{ExternalName, UserExternalName, UserFuncName};
+#[cfg(feature = "incremental-cache")]
+use cranelift_codegen::incremental_cache;
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::OptLevel;
 use cranelift_codegen::{
-    CodegenError, Context, ExceptionContextLoc, FinalizedMachCallSite,
+    CodegenError, CodegenResult, CompiledCode, Context, ExceptionContextLoc, FinalizedMachCallSite,
     FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachSrcLoc,
 };
 use cranelift_control::ControlPlane;
@@ -75,6 +78,8 @@ pub(crate) struct Scratch {
     pub(crate) codegen: Context,
     pub(crate) builder: FunctionBuilderContext,
     pub(crate) translate: TranslateScratch,
+    late: LateScratch,
+    registers: regalloc2::Ctx,
 }
 
 impl Scratch {
@@ -83,6 +88,8 @@ impl Scratch {
             codegen: Context::new(),
             builder: FunctionBuilderContext::new(),
             translate: TranslateScratch::default(),
+            late: LateScratch::default(),
+            registers: regalloc2::Ctx::default(),
         })
     }
 }
@@ -131,21 +138,42 @@ impl CraneliftCompiler {
         self
     }
 
-    /// Generates the code of the function in `context`.
-    fn compile(&self, context: &mut Context) -> Result<(), CompileError> {
-        let mut control = ControlPlane::default();
+    /// Generates the code of the function in `scratch`.
+    fn compile(&self, scratch: &mut Scratch) -> Result<CompiledCode, CompileError> {
+        let generate = |scratch: &mut Scratch| -> CodegenResult<_> {
+            let mut control = ControlPlane::default();
+            let context = &mut scratch.codegen;
+            context.optimize(self.isa(), &mut control)?;
+            if self.isa.flags().opt_level() != OptLevel::None && !self.is_bytecode() {
+                let is_x64 = self.isa.triple().architecture == Architecture::X86_64;
+                let late = &mut scratch.late;
+                late::improve(&mut context.func, &context.loop_analysis, is_x64, late);
+                context.verify_if(self.isa())?;
+            }
+            let registers = &mut scratch.registers;
+            let (func, domtree) = (&context.func, &context.domtree);
+            self.isa
+                .compile_function(func, domtree, registers, false, &mut control)
+        };
         #[cfg(feature = "incremental-cache")]
         if let Some(cache) = &self.cache {
-            let mut cache = crate::cache::Store(&**cache);
-            let result = context.compile_with_cache(self.isa(), &mut cache, &mut control);
-            return result
-                .map(|_| ())
-                .map_err(|error| codegen_error(&error.inner));
+            let func = &scratch.codegen.func;
+            let key = incremental_cache::compute_cache_key(self.isa(), func).to_string();
+            if let Some(found) = cache.get(key.as_bytes())
+                && let Ok(code) = incremental_cache::try_finish_recompile(func, &found)
+            {
+                return Ok(code);
+            }
+            let stencil = generate(scratch).map_err(|error| codegen_error(&error))?;
+            let (stencil, bytes) = incremental_cache::serialize_compiled(stencil);
+            if let Ok(bytes) = bytes {
+                // Whether it was stored only matters for the time that the next compilation takes.
+                cache.insert(key.as_bytes(), bytes);
+            }
+            return Ok(stencil.apply_params(&scratch.codegen.func.params));
         }
-        let result = context.compile(self.isa(), &mut control);
-        result
-            .map(|_| ())
-            .map_err(|error| codegen_error(&error.inner))
+        let stencil = generate(scratch).map_err(|error| codegen_error(&error))?;
+        Ok(stencil.apply_params(&scratch.codegen.func.params))
     }
 
     pub(crate) fn isa(&self) -> &dyn TargetIsa {
@@ -191,28 +219,25 @@ impl CraneliftCompiler {
         // A scratch space in which building or code generation failed may be in any state: it
         // does not go back.
         let body = build(&mut scratch)?;
-        let compiled = self.generate(&mut scratch.codegen, tunables, body)?;
+        let compiled = self.generate(&mut scratch, tunables, body)?;
         pool().push(scratch);
         Ok(compiled)
     }
 
     fn generate(
         &self,
-        context: &mut Context,
+        scratch: &mut Scratch,
         tunables: &Tunables,
         body: Option<Range<u64>>,
     ) -> Result<CompiledFunction, CompileError> {
         if self.isa.pointer_type() != abi::POINTER {
-            narrow_addresses(&mut context.func, self.isa.pointer_type());
+            narrow_addresses(&mut scratch.codegen.func, self.isa.pointer_type());
         }
-        let clif = self.emit_clif.then(|| context.func.display().to_string());
-        self.compile(context)?;
-        let code = context
-            .compiled_code()
-            .expect("compilation of the function succeeded");
+        let clif = self.emit_clif.then(|| scratch.codegen.func.display().to_string());
+        let code = self.compile(scratch)?;
         let buffer = &code.buffer;
         let alignment = self.isa.function_alignment();
-        let names = context.func.params.user_named_funcs();
+        let names = scratch.codegen.func.params.user_named_funcs();
         let mut bytes = buffer.data().to_vec();
         let is_host_call =
             |reloc: &&FinalizedMachReloc| reloc.kind == Reloc::PulleyCallIndirectHost;

@@ -75,9 +75,9 @@ macro_rules! for_each_builtin {
             table_fill_func_ref(vmctx: vmctx, table: i32, dst: i64, value: pointer, len: i64) -> bool;
             /// `table.fill` of a table of GC references.
             table_fill_gc_ref(vmctx: vmctx, table: i32, dst: i64, value: i32, len: i64) -> bool;
-            /// Fills the element of a lazily initialised table of functions and returns it. The
-            /// index is in bounds.
-            table_get_lazy_init_func_ref(vmctx: vmctx, table: i32, index: i64) -> pointer;
+            /// Fills the element of a lazily initialised table of functions. The index is in bounds. It has no
+            /// result, as what preserves all registers cannot have one.
+            table_lazy_init_func_ref(vmctx: vmctx, table: i32, index: i64);
             /// A zeroed struct of a type of the module, by its `ModuleTypeIndex`.
             gc_alloc_struct(vmctx: vmctx, ty: i32) -> trap i32;
             /// A zeroed array of a type of the module.
@@ -238,7 +238,9 @@ impl BuiltinFunctionIndex {
     pub fn is_cold(self) -> bool {
         matches!(
             self,
-            BuiltinFunctionIndex::out_of_fuel | BuiltinFunctionIndex::new_epoch
+            BuiltinFunctionIndex::out_of_fuel
+                | BuiltinFunctionIndex::new_epoch
+                | BuiltinFunctionIndex::table_lazy_init_func_ref
         )
     }
 

@@ -213,21 +213,21 @@ impl FuncTranslator<'_, '_> {
         if !self.is_lazy(table) {
             return value;
         }
-        let masked = self.ins().band_imm_s(value, !INITIALIZED);
         let uninitialized = self.block_as_cold(true);
         let next = self.block_as_cold(false);
         let result = self.builder.append_block_param(next, POINTER);
         self.ins()
-            .brif(value, next, &[masked.into()], uninitialized, &[]);
+            .brif(value, next, &[value.into()], uninitialized, &[]);
         self.builder.seal_block(uninitialized);
         self.builder.switch_to_block(uninitialized);
         let table = self.index_constant(table.as_u32());
-        let builtin = BuiltinFunctionIndex::table_get_lazy_init_func_ref;
-        let value = self.call_builtin_value(builtin, &[table, index]);
+        let builtin = BuiltinFunctionIndex::table_lazy_init_func_ref;
+        self.call_builtin(builtin, &[table, index]);
+        let value = self.load_word(flags, address, 0);
         self.ins().jump(next, &[value.into()]);
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
-        result
+        self.ins().band_imm_s(result, !INITIALIZED)
     }
 
     fn table_set(&mut self, table: TableIndex, index: Value, value: Value) {
