@@ -165,7 +165,7 @@ pub use config::{
 #[cfg(feature = "pooling-allocator")]
 pub use config::{Enabled, PoolingAllocationConfig};
 #[cfg(feature = "cranelift")]
-pub use config::{OptLevel, RegallocAlgorithm, Strategy};
+pub use config::{Inlining, OptLevel, RegallocAlgorithm, Strategy};
 #[cfg(feature = "coredump")]
 pub use coredump::WasmCoreDump;
 #[cfg(feature = "pooling-allocator")]

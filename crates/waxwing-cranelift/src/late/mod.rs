@@ -6,8 +6,8 @@ mod narrow;
 mod schedule;
 
 use cranelift_codegen::ir::{Function, Inst, InstructionData, Value, ValueDef, types};
-use cranelift_entity::SecondaryMap;
 use cranelift_codegen::loop_analysis::LoopAnalysis;
+use cranelift_entity::SecondaryMap;
 
 /// What is allocated once and used for one function after another.
 #[derive(Default)]
@@ -24,9 +24,12 @@ pub(crate) fn improve(
     is_x64: bool,
     scratch: &mut LateScratch,
 ) {
-    let flags: u32 = std::env::var("LATE").ok().and_then(|v| v.parse().ok()).unwrap_or(7);
+    let flags: u32 = std::env::var("LATE")
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(7);
     if flags & 1 != 0 {
-    counters::rewrite(func);
+        counters::rewrite(func);
     }
     count_uses(func, &mut scratch.uses);
     if is_x64 && flags & 2 != 0 {
@@ -34,7 +37,7 @@ pub(crate) fn improve(
     }
     let _ = loops;
     if flags & 4 != 0 {
-    scratch.schedule.run(func, &scratch.uses);
+        scratch.schedule.run(func, &scratch.uses);
     }
 }
 

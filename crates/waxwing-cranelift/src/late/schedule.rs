@@ -4,7 +4,9 @@
 //! it is the last to need them, they are kept in registers that it would set free: sums of many loads are. Here such
 //! instructions follow their operands.
 
-use cranelift_codegen::ir::{Block, Function, Inst, InstructionData, Opcode, Type, Value, ValueDef};
+use cranelift_codegen::ir::{
+    Block, Function, Inst, InstructionData, Opcode, Type, Value, ValueDef,
+};
 use cranelift_entity::SecondaryMap;
 
 #[derive(Default)]

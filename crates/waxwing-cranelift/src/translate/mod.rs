@@ -192,12 +192,14 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     slots: Option<FrameSlots>,
 }
 
-/// Validates `body` and builds the function in `scratch`.
+/// Validates `body` and builds the function in `scratch`. With `is_copy` it is to be inlined in others, which look whether there is
+/// stack enough.
 pub(crate) fn translate(
     compiler: &CraneliftCompiler,
     translation: &ModuleTranslation<'_>,
     index: DefinedFuncIndex,
     body: FunctionBodyData<'_>,
+    is_copy: bool,
     scratch: &mut Scratch,
 ) -> Result<(), CompileError> {
     let space = &mut scratch.translate;
@@ -262,7 +264,9 @@ pub(crate) fn translate(
         t.builder.def_var(var, value);
         t.keep_local(i as u32, value);
     }
-    t.check_stack();
+    if !is_copy {
+        t.check_stack();
+    }
     t.declare_locals(&body)?;
     // Variables from here on are no locals.
     t.check_at_entry(index, &body);

@@ -179,6 +179,11 @@ impl Instance {
         for index in self.tables.keys() {
             self.publish_table(index);
         }
+        for (table, address) in module.dispatch_tables() {
+            let record = self.record(offsets.dispatch_table(*table));
+            // SAFETY: the record is part of the context, which nobody else uses yet.
+            unsafe { record.write(*address) };
+        }
         let facts = module.module();
         for tag in facts.tags.keys() {
             if let Some(defined) = facts.defined_tag_index(tag) {

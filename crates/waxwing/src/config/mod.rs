@@ -27,12 +27,13 @@ pub use allocation::MpkEnabled;
 pub use allocation::{Enabled, PoolingAllocationConfig};
 pub use gc::Collector;
 pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
-#[cfg(feature = "cranelift")]
 pub use options::{OptLevel, RegallocAlgorithm, Strategy};
 pub use profiling::ProfilingStrategy;
 pub(crate) use proposals::Proposals;
 #[cfg(feature = "cranelift")]
 pub(crate) use resolve::wasm_features;
+#[cfg(feature = "cranelift")]
+pub use waxwing_environ::Inlining;
 
 use crate::Result;
 use anyhow::ensure;

@@ -113,6 +113,7 @@ impl Config {
             collector: self.gc.collector(),
             consume_fuel: self.consume_fuel,
             epoch_interruption: self.epoch_interruption,
+            inlining: self.inlining(),
             // No debugger knows bytecode.
             debug_info: self.debug.debug_info && !self.is_bytecode(),
         })

@@ -230,8 +230,8 @@ impl Engine {
 
     fn check_tunables(&self, found: &Tunables) -> Result<()> {
         // Every field, so that none can be forgotten. Images are checked as sections are: the
-        // size up to which they are dense is of no concern at run time. Nor is whether artifacts
-        // describe themselves to debuggers.
+        // size up to which they are dense is of no concern at run time. Nor is which calls were inlined, or
+        // whether artifacts describe themselves to debuggers.
         let Tunables {
             memory_reservation,
             memory_guard_size,
@@ -248,6 +248,7 @@ impl Engine {
             collector,
             consume_fuel,
             epoch_interruption,
+            inlining: _,
             debug_info: _,
         } = self.tunables();
         macro_rules! check {
