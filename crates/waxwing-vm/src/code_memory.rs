@@ -15,9 +15,9 @@ use waxwing_environ::address_map::AddressMap;
 use waxwing_environ::artifact::debug_object::DebugObject;
 use waxwing_environ::artifact::{
     ELF_ABI_VERSION, ELF_FLAGS_COMPONENT, ELF_FLAGS_MODULE, ELF_MACHINE_BYTECODE, ELF_OS_ABI,
-    FunctionLoc, FunctionTable, SECTION_ADDRESS_MAP, SECTION_DATA, SECTION_DEBUG_OBJECT,
-    SECTION_EH_FRAME, SECTION_ENGINE, SECTION_FUNCTIONS, SECTION_HANDLERS, SECTION_INFO,
-    SECTION_NAMES, SECTION_STACK_MAPS, SECTION_TEXT, SECTION_TRAPS,
+    FunctionLoc, FunctionTable, SECTION_ADDRESS_MAP, SECTION_CHECK, SECTION_DATA,
+    SECTION_DEBUG_OBJECT, SECTION_EH_FRAME, SECTION_ENGINE, SECTION_FUNCTIONS, SECTION_HANDLERS,
+    SECTION_INFO, SECTION_NAMES, SECTION_STACK_MAPS, SECTION_TEXT, SECTION_TRAPS, checksum,
 };
 use waxwing_environ::call_sites::{Handlers, StackMaps};
 use waxwing_environ::{FunctionNames, Trap, TrapTable};
@@ -49,6 +49,7 @@ struct Sections {
     text: Range<usize>,
     engine: Range<usize>,
     info: Range<usize>,
+    check: Range<usize>,
     functions: Range<usize>,
     traps: Range<usize>,
     address_map: Range<usize>,
@@ -233,6 +234,20 @@ impl CodeMemory {
         self.bytes(&self.sections.info)
     }
 
+    /// Whether what is relied upon at run time, apart from the code, is as it was made: it has the checksum that the artifact
+    /// says.
+    pub fn is_intact(&self) -> bool {
+        let sections = &self.sections;
+        let checked = [
+            &sections.engine,
+            &sections.info,
+            &sections.functions,
+            &sections.eh_frame,
+        ];
+        let found = checksum(&checked.map(|section| self.bytes(section)));
+        self.bytes(&sections.check) == found.to_le_bytes()
+    }
+
     /// Where the functions and trampolines are.
     pub fn functions(&self) -> FunctionTable<'_> {
         FunctionTable::new(self.bytes(&self.sections.functions))
@@ -390,6 +405,7 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, bool, Sections)> {
         (SECTION_INFO, &mut sections.info, false),
         (SECTION_FUNCTIONS, &mut sections.functions, false),
         (SECTION_TRAPS, &mut sections.traps, false),
+        (SECTION_CHECK, &mut sections.check, false),
         (SECTION_ADDRESS_MAP, &mut sections.address_map, false),
         (SECTION_STACK_MAPS, &mut sections.stack_maps, false),
         (SECTION_HANDLERS, &mut sections.handlers, false),
