@@ -157,10 +157,15 @@ impl CodeMemory {
         // The compiler fills the text's last page of its own page size. On a host with larger pages,
         // data of the same artifact may become executable with it; all of it stays unwritable.
         let end = round_up_to_host_pages(text.end)?.min(self.mmap.len());
+        // Before the text there is mostly nothing but the header of the ELF file. A range that begins with the mapping is
+        // made executable in less time.
+        let start = match text.start == host_page_size() {
+            true => 0,
+            false => text.start,
+        };
         // SAFETY: the range is readable and nobody writes to it any more.
         unsafe {
-            self.mmap
-                .make_executable(text.start..end, branch_protection)?;
+            self.mmap.make_executable(start..end, branch_protection)?;
             self.mmap.synchronize_instructions(text)?;
         }
         if !self.sections.eh_frame.is_empty() {

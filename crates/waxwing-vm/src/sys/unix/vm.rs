@@ -29,6 +29,15 @@ pub(crate) fn reserve(len: usize) -> io::Result<NonNull<u8>> {
     Ok(NonNull::new(ptr.cast()).expect("mmap never returns the null page unasked"))
 }
 
+/// What makes all pages of a small mapping of a file be there at once, rather than when they are used.
+fn populate(len: usize) -> MapFlags {
+    #[cfg(target_os = "linux")]
+    if len <= 64 << 10 {
+        return MapFlags::POPULATE;
+    }
+    MapFlags::empty()
+}
+
 /// Maps the first `len` bytes of `file` privately, readable.
 pub(crate) fn map_file(file: &File, len: usize) -> io::Result<NonNull<u8>> {
     // SAFETY: the address is left to the kernel, so that no existing mapping is replaced.
@@ -37,7 +46,7 @@ pub(crate) fn map_file(file: &File, len: usize) -> io::Result<NonNull<u8>> {
             ptr::null_mut(),
             len,
             ProtFlags::READ,
-            MapFlags::PRIVATE,
+            MapFlags::PRIVATE | populate(len),
             file,
             0,
         )?
