@@ -153,7 +153,7 @@ impl Report {
                 );
                 self.overheads(&mut text);
             }
-            Group::Start | Group::Artifact => self.ratios(&mut text),
+            Group::Calls | Group::Start | Group::Artifact => self.ratios(&mut text),
         }
         text
     }

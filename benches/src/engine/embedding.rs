@@ -1,5 +1,8 @@
 //! An engine that is a crate with wasmtime's interface, which the parent module names `api`.
 
+#[path = "embedding/calls.rs"]
+mod calls;
+
 use std::path::PathBuf;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -118,7 +121,7 @@ impl engine::Engine for Embedding {
                 benchmark.heap != Heap::Untouched || matches!(collector, Collector::Copying)
             }
             (Group::Start, Setting::Plain | Setting::Pooling) => true,
-            (Group::Artifact, Setting::Plain) => true,
+            (Group::Artifact | Group::Calls, Setting::Plain) => true,
             (Group::Interrupt, Setting::Plain | Setting::Epochs | Setting::Fuel) => true,
             _ => false,
         }
@@ -142,6 +145,9 @@ impl engine::Engine for Embedding {
             Setting::Epochs => _ = config.epoch_interruption(true),
             Setting::Fuel => _ = config.consume_fuel(true),
         }
+        if let Work::Cross { crossing, .. } = benchmark.work {
+            calls::configure(&mut config, crossing);
+        }
         (self.configure)(&mut config);
         let engine = Engine::new(&config).map_err(error)?;
         let module = Module::new(&engine, wasm).map_err(error)?;
@@ -160,6 +166,9 @@ impl engine::Engine for Embedding {
                 threads,
                 argument,
             } => Box::new(Threads::new(module, worker, threads, argument)?),
+            Work::Cross { crossing, count } => {
+                Box::new(calls::Crossings::new(&module, crossing, count)?)
+            }
             Work::Load { mib, .. } => Box::new(Load::new(&module, mib)?),
             Work::Start {
                 threads,

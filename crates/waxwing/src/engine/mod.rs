@@ -9,6 +9,8 @@ mod pooling;
 mod tests;
 
 pub use artifact::Precompiled;
+#[cfg(all(feature = "runtime", feature = "cranelift"))]
+pub(crate) use artifact::has_landing_pads;
 #[cfg(feature = "runtime")]
 pub(crate) use host::detect_host_feature;
 #[cfg(feature = "pooling-allocator")]
@@ -16,7 +18,7 @@ pub use pooling::PoolingAllocatorMetrics;
 
 use crate::config::Proposals;
 use crate::{Config, Result};
-#[cfg(all(feature = "runtime", feature = "cranelift"))]
+#[cfg(feature = "runtime")]
 use std::sync::OnceLock;
 #[cfg(feature = "runtime")]
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,6 +67,9 @@ struct EngineInner {
     /// it is first needed.
     #[cfg(all(feature = "runtime", feature = "cranelift"))]
     host_mismatch: OnceLock<Option<String>>,
+    /// The header of the first artifact that was loaded, encoded.
+    #[cfg(feature = "runtime")]
+    accepted_header: OnceLock<artifact::AcceptedHeader>,
     #[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
     process_handlers: Option<ProcessHandlers>,
     #[cfg(feature = "runtime")]
@@ -121,6 +126,8 @@ impl Engine {
             type_registry: Arc::new(TypeRegistry::new()),
             #[cfg(all(feature = "runtime", feature = "cranelift"))]
             host_mismatch: OnceLock::new(),
+            #[cfg(feature = "runtime")]
+            accepted_header: OnceLock::new(),
             #[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
             process_handlers: if config.uses_signals() {
                 Some(ProcessHandlers::install()?)
