@@ -28,6 +28,7 @@ mod trap;
 mod tunables;
 mod types;
 mod vm_offsets;
+mod wmemcheck;
 
 pub use builtins::{BuiltinFunctionIndex, BuiltinResult, BuiltinType, UNINTERRUPTED_BYTES};
 pub use const_expr::{ConstExpr, ConstOp};
@@ -40,6 +41,7 @@ pub use target::{bytecode_for_host, is_bytecode};
 pub use trap::{Trap, TrapTable, encode_traps};
 pub use tunables::Tunables;
 pub use types::*;
+pub use wmemcheck::KnownFunction;
 pub use vm_offsets::{
     HostFuncContextOffsets, PtrSize, StoreContextOffsets, VMCONTEXT_MAGIC, VMHOSTFUNC_MAGIC,
     VMOffsets,

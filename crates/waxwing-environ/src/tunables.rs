@@ -40,6 +40,8 @@ pub struct Tunables {
     pub epoch_interruption: bool,
     /// Whether the artifact describes its code to native debuggers, and code keeps in its frames what they ask for.
     pub debug_info: bool,
+    /// Whether code tells the runtime of accesses to memory, and of calls of the program's allocator, to find memory errors.
+    pub wmemcheck: bool,
 }
 
 impl Default for Tunables {
@@ -61,6 +63,7 @@ impl Default for Tunables {
             consume_fuel: false,
             epoch_interruption: false,
             debug_info: false,
+            wmemcheck: false,
         }
     }
 }

@@ -60,6 +60,7 @@ impl FuncTranslator<'_, '_> {
                 Callee::Direct(callee, self.vmctx)
             }
             None => {
+                self.tell_of_host_call(ty);
                 let import = self.offsets.function_import(index);
                 let ptr = self.offsets.ptr;
                 let code = self.load_context_word(import + ptr.function_import_wasm_call());
@@ -156,6 +157,7 @@ impl FuncTranslator<'_, '_> {
         let ty = self.translation.types.func(ty);
         self.check_simd(ty.params().iter().chain(ty.results()))?;
         let params = self.pop_canonical(ty.params().len());
+        self.check_used(&params);
         let (Callee::Direct(_, vmctx) | Callee::Indirect(_, _, vmctx)) = callee;
         let mut args = Arguments::from_slice(&[vmctx, self.vmctx]);
         args.extend(params);
@@ -163,8 +165,15 @@ impl FuncTranslator<'_, '_> {
             Callee::Direct(callee, _) => Code::Direct(callee),
             Callee::Indirect(signature, code, _) => Code::Indirect(signature, code),
         };
-        if !is_tail {
+        let is_known = self.heap_checks.is_known_function();
+        if !is_tail || is_known {
             let results = self.call_code(code, &args)?;
+            if is_tail {
+                self.leave_known_function(&results);
+                self.ins().return_(&results);
+                self.set_unreachable();
+                return Ok(());
+            }
             let n = results.len();
             self.stack.extend(results);
             self.track(n);

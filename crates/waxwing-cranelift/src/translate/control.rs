@@ -87,6 +87,7 @@ impl FuncTranslator<'_, '_> {
             Operator::Return => {
                 let results = self.control[0].results.len();
                 let results = self.peek_canonical(results);
+                self.leave_known_function(&results);
                 self.ins().return_(&results);
                 self.set_unreachable();
             }
@@ -243,6 +244,7 @@ impl FuncTranslator<'_, '_> {
         if self.control.is_empty() && self.reachable {
             self.settle();
             let results = self.pop_canonical(frame.results.len());
+            self.leave_known_function(&results);
             self.ins().return_(&results);
             self.reachable = false;
         }

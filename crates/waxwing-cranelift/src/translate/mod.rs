@@ -21,6 +21,7 @@ mod simd;
 mod stack;
 mod table;
 mod variable;
+mod wmemcheck;
 
 use crate::abi::{self, POINTER};
 use crate::compiler::{CraneliftCompiler, Scratch, external_name, host_call_name};
@@ -168,6 +169,8 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     interruption: Interruption,
     /// Where the frame keeps what debuggers ask for, if they may.
     slots: Option<FrameSlots>,
+    /// What is checked of accesses to memory.
+    heap_checks: wmemcheck::HeapChecks,
 }
 
 /// Validates `body` and builds the function in `scratch`.
@@ -215,6 +218,7 @@ pub(crate) fn translate(
         tracks: gc::needs_stack_maps(translation.tunables.collector),
         interruption: Interruption::default(),
         slots: None,
+        heap_checks: wmemcheck::HeapChecks::new(translation, func_index),
     };
     if t.tracks {
         t.builder
@@ -240,6 +244,7 @@ pub(crate) fn translate(
     t.declare_locals(&body)?;
     // Variables from here on are no locals.
     t.check_at_entry(index, &body);
+    t.enter_known_function(entry);
     t.push_function_frame(ty);
 
     let reader = body.get_binary_reader_for_operators()?;
@@ -271,6 +276,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             return Ok(());
         }
         self.count(op);
+        let operands = self.operands_to_check(op);
         let handled = self.variable_operator(op)?
             || self.control_operator(op)?
             || self.numeric_operator(op)
@@ -284,6 +290,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             || self.relaxed_operator(op)?
             || self.atomic_operator(op)?;
         if handled {
+            self.check_operands(operands);
             return Ok(());
         }
         // `Debug` of an operator is its name, then its immediates.

@@ -6,6 +6,7 @@
 //! code by its result that it has to unwind.
 
 mod objects;
+mod wmemcheck;
 mod work;
 
 use std::ffi::c_void;
@@ -29,6 +30,7 @@ use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
 #[cfg(feature = "pulley")]
 pub(crate) use bytecode::call_builtin;
 use objects::*;
+use wmemcheck::*;
 use work::at;
 
 /// The address that stands for -1: an instruction that fails without trapping.

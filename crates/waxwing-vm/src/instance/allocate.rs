@@ -93,6 +93,7 @@ impl InstanceHandle {
             passive_elements: HashMap::new(),
             dropped_elements: EntitySet::new(),
             dropped_data: EntitySet::new(),
+            wmemcheck: None,
             _permit: permit,
         };
         // SAFETY: both records fit the new allocation at these places, see `layout`.

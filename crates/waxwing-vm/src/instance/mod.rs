@@ -42,6 +42,7 @@ use crate::memory::{Memory, SharedMemory, declared_maximum, size_after_growth};
 use crate::store::VMStore;
 use crate::table::{Table, TableElement, TableElements};
 use crate::val_raw::ValRaw;
+use crate::wmemcheck::HeapCheck;
 use crate::vmcontext::{
     VMArrayCall, VMContext, VMFuncRef, VMFunctionImport, VMGlobalDefinition, VMGlobalImport,
     VMMemoryDefinition, VMMemoryImport, VMTableDefinition, VMTableImport, VMTagImport,
@@ -65,6 +66,8 @@ pub struct Instance {
     passive_elements: HashMap<ElemIndex, Box<[u32]>>,
     dropped_elements: EntitySet<ElemIndex>,
     dropped_data: EntitySet<DataIndex>,
+    /// What is known of the heap in the memory at index 0, if it is the instance's own and code is compiled to check it.
+    wmemcheck: Option<Box<HeapCheck>>,
     /// The right to be one, if their number is limited.
     _permit: Option<InstancePermit>,
 }
@@ -285,6 +288,11 @@ impl Instance {
     /// All linear memories that the instance owns.
     pub fn memories(&self) -> impl Iterator<Item = &Memory> {
         self.memories.values()
+    }
+
+    /// What is known of the heap in the first memory, which the instance owns.
+    pub(crate) fn heap_check(&mut self) -> &mut HeapCheck {
+        self.wmemcheck.get_or_insert_default()
     }
 
     /// A table that the instance owns.
