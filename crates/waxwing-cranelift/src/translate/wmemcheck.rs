@@ -264,7 +264,7 @@ impl FuncTranslator<'_, '_> {
         }
         let top = &self.stack[self.stack.len().saturating_sub(2)..];
         let is_loaded = |value| self.heap_checks.loaded.contains_key(value);
-        if !is_arithmetic(op) || !top.iter().any(is_loaded) {
+        if !top.iter().any(is_loaded) || !is_arithmetic(op) {
             return None;
         }
         Some(Operands {

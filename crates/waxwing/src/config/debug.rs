@@ -7,6 +7,7 @@ use super::Config;
 pub(crate) struct DebugConfig {
     pub(crate) debug_info: bool,
     pub(crate) adapter_modules: bool,
+    pub(crate) wmemcheck: bool,
     #[cfg(feature = "runtime")]
     pub(crate) coredump_on_trap: bool,
 }
@@ -69,6 +70,36 @@ impl Config {
     #[cfg(feature = "coredump")]
     pub fn coredump_on_trap(&mut self, enable: bool) -> &mut Self {
         self.debug.coredump_on_trap = enable;
+        self
+    }
+
+    /// Whether programs are checked for memory errors in their heap: each access to it is compared with what the program's allocator
+    /// handed out.
+    ///
+    /// The allocator is known by the names of its functions, those of exports or of the name section: `malloc`, `calloc`, `realloc`,
+    /// `free`, `aligned_alloc`, `memalign` and `posix_memalign`, with the types that they have in C. Found are, in the
+    /// module's memory at index 0:
+    ///
+    /// - loads and stores outside of blocks, of what follows the first block that was ever handed out,
+    /// - loads and stores in blocks that were freed,
+    /// - uses of bytes of blocks that were never written: computing with them, branching on them, passing them to functions, storing
+    ///   them outside of the heap. Copying them within it is no error,
+    /// - blocks that are freed twice, and freeing what is no block.
+    ///
+    /// An error ends the program as a trap does; its message, which begins with `wmemcheck`, names the access and the block that is
+    /// near, and it has a [`WasmBacktrace`](crate::WasmBacktrace).
+    ///
+    /// Not checked are the stack and static data, shared memories, and what the allocator does itself. A block that a function of
+    /// the host is given a pointer to, directly or in a list of buffers, counts as written. After a trap within the
+    /// allocator the memory is not checked any more. Values that were never written are followed within a function, as long as they are
+    /// not mixed with others where control flow joins.
+    ///
+    /// Programs run many times slower with it.
+    ///
+    /// Default: `false`.
+    #[cfg(feature = "cranelift")]
+    pub fn wmemcheck(&mut self, enable: bool) -> &mut Self {
+        self.debug.wmemcheck = enable;
         self
     }
 }

@@ -111,6 +111,7 @@ impl Config {
             epoch_interruption: self.epoch_interruption,
             // No debugger knows bytecode.
             debug_info: self.debug.debug_info && !self.is_bytecode(),
+            wmemcheck: self.debug.wmemcheck,
         })
     }
 
