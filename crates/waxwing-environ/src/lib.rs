@@ -41,10 +41,10 @@ pub use target::{bytecode_for_host, is_bytecode};
 pub use trap::{Trap, TrapTable, encode_traps};
 pub use tunables::Tunables;
 pub use types::*;
-pub use wmemcheck::KnownFunction;
 pub use vm_offsets::{
     HostFuncContextOffsets, PtrSize, StoreContextOffsets, VMCONTEXT_MAGIC, VMHOSTFUNC_MAGIC,
     VMOffsets,
 };
+pub use wmemcheck::KnownFunction;
 
 pub use cranelift_entity::{EntityRef, PrimaryMap, SecondaryMap, packed_option::ReservedValue};

@@ -92,6 +92,7 @@
 //! - `all-arch`: compiling ahead of time for every architecture that there is a backend for, by [`Config::target`].
 //! - `incremental-cache`: `Config::enable_incremental_compilation`, by which compiled functions are kept.
 //! - `call-hook`: `Store::call_hook`, which is told of each transition between the host and WebAssembly.
+//! - `wmemcheck`: finding memory errors of programs in their heap, by [`Config::wmemcheck`].
 
 #![warn(missing_docs)]
 

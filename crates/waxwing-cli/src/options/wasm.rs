@@ -113,7 +113,8 @@ pub static GROUP: Group = Group {
         Row {
             key: "wmemcheck",
             default: "n",
-            help: "Find memory errors of programs in their heap, by watching their malloc and free.",
+            help: "Find memory errors of programs in their heap, by watching their malloc and free. Takes a \
+                   `waxwing` with the Cargo feature `wmemcheck`.",
             apply: Apply::Flag(|s, on| _ = s.config.wmemcheck(on)),
         },
         Row {

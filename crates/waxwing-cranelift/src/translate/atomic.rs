@@ -16,6 +16,7 @@ use waxwing_environ::{
 };
 
 /// What an atomic instruction does with its place in memory.
+#[derive(Copy, Clone)]
 enum Access {
     Load,
     Store,
@@ -104,12 +105,12 @@ impl FuncTranslator<'_, '_> {
     ) -> Result<(), CompileError> {
         let result = match access {
             Access::Load => {
-                let (address, flags) = self.pop_atomic_address(memarg, stored, true)?;
+                let (address, flags) = self.pop_atomic_address(memarg, stored, access)?;
                 self.atomic_load(stored, flags, address)
             }
             Access::Store => {
                 let value = self.pop_wrapped(stored);
-                let (address, flags) = self.pop_atomic_address(memarg, stored, false)?;
+                let (address, flags) = self.pop_atomic_address(memarg, stored, access)?;
                 if self.compiler.is_bytecode() {
                     self.call_atomic(AtomicOp::Store, stored, address, value, None);
                 } else if self.compiler.has_fast_exchange() {
@@ -122,7 +123,7 @@ impl FuncTranslator<'_, '_> {
             }
             Access::Modify(op) => {
                 let value = self.pop_wrapped(stored);
-                let (address, flags) = self.pop_atomic_address(memarg, stored, true)?;
+                let (address, flags) = self.pop_atomic_address(memarg, stored, access)?;
                 if self.compiler.is_bytecode() {
                     self.call_atomic(host_op(op), stored, address, value, None)
                 } else {
@@ -132,7 +133,7 @@ impl FuncTranslator<'_, '_> {
             Access::CompareExchange => {
                 let replacement = self.pop_wrapped(stored);
                 let expected = self.pop_wrapped(stored);
-                let (address, flags) = self.pop_atomic_address(memarg, stored, true)?;
+                let (address, flags) = self.pop_atomic_address(memarg, stored, access)?;
                 if self.compiler.is_bytecode() {
                     let op = AtomicOp::CompareExchange;
                     self.call_atomic(op, stored, address, expected, Some(replacement))
@@ -218,12 +219,12 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Pops an index and gives the address that it and the immediates mean. It is aligned, and as for
-    /// any other access in bounds, or the access itself traps. `reads` says whether what is there is looked at.
+    /// any other access in bounds, or the access itself traps.
     fn pop_atomic_address(
         &mut self,
         memarg: &MemArg,
         stored: Type,
-        reads: bool,
+        access: Access,
     ) -> Result<(Value, MemFlagsData), CompileError> {
         let size = stored.bytes() as u8;
         let index = *self
@@ -231,10 +232,11 @@ impl FuncTranslator<'_, '_> {
             .last()
             .expect("the validator checked the operands");
         self.check_alignment(index, memarg.offset, size);
-        if reads {
+        if !matches!(access, Access::Store) {
             let loaded = self.check_load(memarg, size);
             self.use_loaded(loaded);
-        } else {
+        }
+        if !matches!(access, Access::Load) {
             self.check_store(memarg, size, None);
         }
         let address = self.pop_address(memarg, size)?;

@@ -60,7 +60,6 @@ impl FuncTranslator<'_, '_> {
                 Callee::Direct(callee, self.vmctx)
             }
             None => {
-                self.tell_of_host_call(ty);
                 let import = self.offsets.function_import(index);
                 let ptr = self.offsets.ptr;
                 let code = self.load_context_word(import + ptr.function_import_wasm_call());
@@ -161,23 +160,32 @@ impl FuncTranslator<'_, '_> {
         let (Callee::Direct(_, vmctx) | Callee::Indirect(_, _, vmctx)) = callee;
         let mut args = Arguments::from_slice(&[vmctx, self.vmctx]);
         args.extend(params);
-        let code = match callee {
-            Callee::Direct(callee, _) => Code::Direct(callee),
-            Callee::Indirect(signature, code, _) => Code::Indirect(signature, code),
+        let (code, may_be_host) = match callee {
+            Callee::Direct(callee, _) => (Code::Direct(callee), false),
+            Callee::Indirect(signature, code, _) => (Code::Indirect(signature, code), true),
         };
-        let is_known = self.heap_checks.is_known_function();
-        if !is_tail || is_known {
+        if !is_tail {
             let results = self.call_code(code, &args)?;
-            if is_tail {
-                self.leave_known_function(&results);
-                self.ins().return_(&results);
-                self.set_unreachable();
-                return Ok(());
+            if may_be_host {
+                args.extend(results.iter().copied());
+                self.tell_of_host_call(vmctx, &args[2..]);
             }
             let n = results.len();
             self.stack.extend(results);
             self.track(n);
             return Ok(());
+        }
+        if self.heap_checks.is_known_function() {
+            let handlers = std::mem::take(&mut self.handlers);
+            let results = self.call_code(code, &args)?;
+            self.handlers = handlers;
+            self.leave_known_function(&results);
+            self.ins().return_(&results);
+            self.set_unreachable();
+            return Ok(());
+        }
+        if may_be_host {
+            self.tell_of_host_call(vmctx, &args[2..]);
         }
         // Exceptions are not handled by a frame that is gone.
         match code {

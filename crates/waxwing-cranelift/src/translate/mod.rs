@@ -244,7 +244,7 @@ pub(crate) fn translate(
     t.declare_locals(&body)?;
     // Variables from here on are no locals.
     t.check_at_entry(index, &body);
-    t.enter_known_function(entry);
+    t.tell_of_entry(entry);
     t.push_function_frame(ty);
 
     let reader = body.get_binary_reader_for_operators()?;

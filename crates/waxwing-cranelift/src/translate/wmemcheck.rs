@@ -2,11 +2,12 @@
 //! functions of the allocator begin and return.
 //!
 //! To copy bytes that were never written is no error, as compilers copy the padding of structs. So the runtime answers for each load
-//! whether its bytes were never written, and what is loaded is followed through locals and the operand stack. It is an
-//! error to compute with it, branch on it, pass it to a function, use it as an address, or store it outside of the heap.
+//! whether its bytes were never written, and what is loaded is followed through locals and the operand stack, to where it is stored. It
+//! is an error to compute with it, branch on it, pass it to a function, return it or use it as an address.
 
-use super::FuncTranslator;
 use super::bulk::Range;
+use super::{FuncTranslator, Region};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value, types};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use wasmparser::{MemArg, MemArgTarget, Operator};
 use waxwing_environ::compile::ModuleTranslation;
 use waxwing_environ::{
     BuiltinFunctionIndex, EntityIndex, EntityRef, FuncIndex, IndexType, KnownFunction, MemoryIndex,
-    ModuleTypeIndex, WasmValType,
+    VMHOSTFUNC_MAGIC, WasmValType,
 };
 
 /// What is known of a load.
@@ -43,8 +44,11 @@ pub(super) struct Operands {
 
 impl HeapChecks {
     pub(super) fn new(translation: &ModuleTranslation<'_>, index: FuncIndex) -> HeapChecks {
-        let memory = translation.module.memories.get(MemoryIndex::new(0));
-        let memory = memory.filter(|memory| translation.tunables.wmemcheck && !memory.shared);
+        let memory = match translation.tunables.wmemcheck {
+            true => translation.module.memories.get(MemoryIndex::new(0)),
+            false => None,
+        };
+        let memory = memory.filter(|memory| !memory.shared);
         let pointer = memory.map(|memory| match memory.idx_type {
             IndexType::I32 => WasmValType::I32,
             IndexType::I64 => WasmValType::I64,
@@ -87,13 +91,18 @@ fn known_function(
 }
 
 impl FuncTranslator<'_, '_> {
-    /// Tells that the function begins, if it is a known one.
-    pub(super) fn enter_known_function(&mut self, entry: Block) {
+    /// Tells that the function begins, if it is a known one, and else of its arguments, if the host calls it.
+    pub(super) fn tell_of_entry(&mut self, entry: Block) {
+        if !self.heap_checks.is_on {
+            return;
+        }
+        let params: SmallVec<[Value; 8]> = self.builder.block_params(entry).into();
+        let (caller, params) = (params[1], &params[2..]);
         let Some(function) = self.heap_checks.known else {
+            let is_host = self.ins().icmp_imm_u(IntCC::Equal, caller, 0);
+            self.tell_of_host(is_host, params);
             return;
         };
-        let params: SmallVec<[Value; 3]> =
-            self.builder.block_params(entry)[2..].iter().copied().collect();
         let mut args = SmallVec::<[Value; 4]>::new();
         args.push(self.ins().iconst(types::I32, i64::from(function as u32)));
         for i in 0..3 {
@@ -127,20 +136,39 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Tells of the arguments, on the stack, of a function of that type that is not the module's.
-    pub(super) fn tell_of_host_call(&mut self, ty: ModuleTypeIndex) {
-        if !self.heap_checks.checks_accesses() {
-            return;
+    /// Tells of the arguments and results of a call of a function with the context `callee`, if that is one of the host.
+    pub(super) fn tell_of_host_call(&mut self, callee: Value, values: &[Value]) {
+        if self.heap_checks.checks_accesses() {
+            let flags = self.flags(Region::Context);
+            let magic = self.ins().load(types::I32, flags, callee, 0);
+            let expected = i64::from(VMHOSTFUNC_MAGIC);
+            let is_host = self.ins().icmp_imm_u(IntCC::Equal, magic, expected);
+            self.tell_of_host(is_host, values);
         }
-        let params = self.translation.types.func(ty).params().len();
-        let args: SmallVec<[Value; 8]> = self.stack[self.stack.len() - params..].into();
-        for arg in args {
-            let ty = self.builder.func.dfg.value_type(arg);
-            if ty == types::I32 || ty == types::I64 {
-                let arg = self.as_pointer(arg);
-                self.call_builtin(BuiltinFunctionIndex::wmemcheck_host, &[arg]);
-            }
+    }
+
+    /// Tells of what may be pointers to what the host wrote, and that it may have written elsewhere, if `is_host` is not zero.
+    fn tell_of_host(&mut self, is_host: Value, values: &[Value]) {
+        let host = self.block_as_cold(true);
+        let next = self.block_as_cold(false);
+        self.ins().brif(is_host, host, &[], next, &[]);
+        self.builder.seal_block(host);
+        self.builder.switch_to_block(host);
+        let mut pointers: SmallVec<[Value; 8]> = values.into();
+        pointers.retain(|value| {
+            let ty = self.builder.func.dfg.value_type(*value);
+            ty == types::I32 || ty == types::I64
+        });
+        if pointers.is_empty() {
+            pointers.push(self.ins().iconst(types::I64, 0));
         }
+        for pointer in pointers {
+            let pointer = self.as_pointer(pointer);
+            self.call_builtin(BuiltinFunctionIndex::wmemcheck_host, &[pointer]);
+        }
+        self.ins().jump(next, &[]);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(next);
     }
 
     /// The address in the first memory that an access is to, whose index is on top of the stack, and its length.
@@ -151,10 +179,13 @@ impl FuncTranslator<'_, '_> {
         }
         let index = *self.stack.last()?;
         self.check_used(&[index]);
-        let address = self.as_pointer(index);
-        // One beyond the address space is out of bounds, which the access itself finds.
+        let start = self.as_pointer(index);
         let offset = self.ins().iconst(types::I64, memarg.offset.cast_signed());
-        let address = self.ins().iadd(address, offset);
+        let sum = self.ins().iadd(start, offset);
+        // One beyond the address space is out of bounds, which the access itself finds.
+        let wraps = self.ins().icmp(IntCC::UnsignedLessThan, sum, start);
+        let beyond = self.ins().iconst(types::I64, -1);
+        let address = self.ins().select(wraps, beyond, sum);
         let len = self.ins().iconst(types::I64, i64::from(size));
         Some((address, len))
     }
@@ -245,7 +276,9 @@ impl FuncTranslator<'_, '_> {
         self.builder.switch_to_block(next);
     }
 
-    /// The operands of an operator that may compute with them, before it is translated. Conditions are checked here.
+    /// The operands of an operator that may compute with them, before it is translated. Conditions, and operands of operators
+    /// without results, are checked here.
+    #[inline]
     pub(super) fn operands_to_check(&mut self, op: &Operator<'_>) -> Option<Operands> {
         if self.heap_checks.loaded.is_empty() {
             return None;
@@ -255,9 +288,18 @@ impl FuncTranslator<'_, '_> {
             | Operator::BrIf { .. }
             | Operator::BrTable { .. }
             | Operator::Select
-            | Operator::TypedSelect { .. } => {
+            | Operator::TypedSelect { .. }
+            | Operator::MemoryGrow { .. } => {
                 let condition = self.stack.last().copied();
                 self.check_used(condition.as_slice());
+                return None;
+            }
+            Operator::MemoryCopy { .. }
+            | Operator::MemoryFill { .. }
+            | Operator::MemoryInit { .. } => {
+                let start = self.stack.len().saturating_sub(3);
+                let operands: SmallVec<[Value; 3]> = self.stack[start..].into();
+                self.check_used(&operands);
                 return None;
             }
             _ => {}
@@ -280,13 +322,16 @@ impl FuncTranslator<'_, '_> {
             self.check_used(&top[top.len().saturating_sub(used)..]);
         }
     }
-
 }
 
 /// Whether an operator computes its result from the values of its operands: those of numbers do, by their names.
 fn is_arithmetic(op: &Operator<'_>) -> bool {
     let text = format!("{op:?}");
-    let is_number = ["I32", "I64", "F32", "F64"].iter().any(|ty| text.starts_with(ty));
-    let is_access = ["Load", "Store", "Const", "Atomic"].iter().any(|what| text.contains(what));
+    let is_number = ["I32", "I64", "F32", "F64"]
+        .iter()
+        .any(|ty| text.starts_with(ty));
+    let is_access = ["Load", "Store", "Const", "Atomic"]
+        .iter()
+        .any(|what| text.contains(what));
     is_number && !is_access
 }

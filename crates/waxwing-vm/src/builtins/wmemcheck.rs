@@ -1,40 +1,48 @@
 //! Checks of memory errors: what code tells of the first memory goes to the instance that owns it.
 
-use waxwing_environ::{EntityRef, IndexType, KnownFunction, MemoryIndex};
+use std::slice;
+
+use waxwing_environ::{IndexType, KnownFunction, MemoryIndex};
 
 use super::Caller;
 use crate::instance::Instance;
 use crate::traps::TrapReason;
-use crate::wmemcheck::HeapCheck;
+use crate::wmemcheck::{HeapCheck, Memory};
 
-/// How many words are looked at where an argument of a host function points to: buffers are passed in lists.
-const WORDS: u64 = 32;
+/// The memory that is checked.
+fn memory() -> MemoryIndex {
+    MemoryIndex::from_u32(0)
+}
 
 impl Caller {
-    fn with_heap<R>(self, f: impl FnOnce(&mut HeapCheck) -> R) -> R {
-        let import = self.with(|instance| instance.memory_import(MemoryIndex::new(0)));
+    /// Runs `f` with the heap in the first memory, and the memory.
+    fn with_heap<R>(self, f: impl FnOnce(&mut HeapCheck, Memory<'_>) -> R) -> R {
+        let (import, (base, len), index_type) = self.with(|instance| {
+            (
+                instance.memory_import(memory()),
+                instance.memory_extent(memory()),
+                instance.module().module().memories[memory()].idx_type,
+            )
+        });
         // SAFETY: the owner of an imported memory lives as long as the store; see `Caller`. The reference ends with this function,
         // and there is no other.
         let owner = unsafe { Instance::from_vmctx(import.vmctx).as_mut() };
-        f(owner.heap_check())
-    }
-
-    /// The pointer that is in the first memory at `address`.
-    fn read_pointer(self, address: u64) -> Option<u64> {
-        self.with(|instance| instance.memory_pointer(MemoryIndex::new(0), address))
-    }
-
-    /// The bytes that a pointer has in the first memory.
-    fn pointer_size(self) -> u64 {
-        self.with(|instance| match instance.module().module().memories[MemoryIndex::new(0)].idx_type {
-            IndexType::I32 => 4,
-            IndexType::I64 => 8,
-        })
+        let heap = owner.heap_check(import.index);
+        heap.set_size(len as u64);
+        let memory = Memory {
+            // SAFETY: the memory is not shared, as code checks no other, and nobody uses it meanwhile.
+            bytes: unsafe { slice::from_raw_parts(base.as_ptr(), len) },
+            pointer_size: match index_type {
+                IndexType::I32 => 4,
+                IndexType::I64 => 8,
+            },
+        };
+        f(heap, memory)
     }
 }
 
 pub(super) fn wmemcheck_load(caller: Caller, address: u64, len: u64) -> Result<u32, TrapReason> {
-    Ok(caller.with_heap(|heap| heap.load(address, len))?.into())
+    Ok(caller.with_heap(|heap, _| heap.load(address, len))?.into())
 }
 
 pub(super) fn wmemcheck_store(
@@ -43,7 +51,7 @@ pub(super) fn wmemcheck_store(
     len: u64,
     undefined: u32,
 ) -> Result<(), TrapReason> {
-    Ok(caller.with_heap(|heap| heap.store(address, len, undefined != 0))?)
+    Ok(caller.with_heap(|heap, _| heap.store(address, len, undefined != 0))?)
 }
 
 pub(super) fn wmemcheck_copy(
@@ -52,7 +60,7 @@ pub(super) fn wmemcheck_copy(
     src: u64,
     len: u64,
 ) -> Result<(), TrapReason> {
-    Ok(caller.with_heap(|heap| heap.copy(dst, src, len))?)
+    Ok(caller.with_heap(|heap, _| heap.copy(dst, src, len))?)
 }
 
 pub(super) fn wmemcheck_undefined(
@@ -60,7 +68,9 @@ pub(super) fn wmemcheck_undefined(
     address: u64,
     len: u64,
 ) -> Result<(), TrapReason> {
-    Err(caller.with_heap(|heap| heap.undefined(address, len)).into())
+    Err(caller
+        .with_heap(|heap, _| heap.undefined(address, len))
+        .into())
 }
 
 pub(super) fn wmemcheck_enter(
@@ -71,22 +81,19 @@ pub(super) fn wmemcheck_enter(
     third: u64,
 ) -> Result<(), TrapReason> {
     match KnownFunction::from_u32(function) {
-        Some(function) => Ok(caller.with_heap(|heap| heap.enter(function, [first, second, third]))?),
-        None => Ok(()),
+        Some(function) => {
+            Ok(caller.with_heap(|heap, _| heap.enter(function, [first, second, third]))?)
+        }
+        None => Err(TrapReason::Host(anyhow::anyhow!(
+            "generated code names the unknown allocator function {function}; compile the module again"
+        ))),
     }
 }
 
 pub(super) fn wmemcheck_exit(caller: Caller, result: u64) {
-    let size = caller.with(|instance| instance.memory_size(MemoryIndex::new(0)));
-    let place = caller.with_heap(|heap| heap.place_of_result());
-    let stored = place.and_then(|place| caller.read_pointer(place));
-    caller.with_heap(|heap| heap.exit(result, stored, size));
+    caller.with_heap(|heap, memory| heap.exit(result, memory));
 }
 
 pub(super) fn wmemcheck_host(caller: Caller, argument: u64) {
-    let size = caller.pointer_size();
-    let words: Vec<u64> = (0..WORDS)
-        .map_while(|i| caller.read_pointer(argument.checked_add(i * size)?))
-        .collect();
-    caller.with_heap(|heap| heap.host_may_write(argument, &words));
+    caller.with_heap(|heap, memory| heap.host_may_write(argument, memory));
 }

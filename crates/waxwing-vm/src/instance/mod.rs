@@ -42,11 +42,12 @@ use crate::memory::{Memory, SharedMemory, declared_maximum, size_after_growth};
 use crate::store::VMStore;
 use crate::table::{Table, TableElement, TableElements};
 use crate::val_raw::ValRaw;
-use crate::wmemcheck::HeapCheck;
 use crate::vmcontext::{
     VMArrayCall, VMContext, VMFuncRef, VMFunctionImport, VMGlobalDefinition, VMGlobalImport,
     VMMemoryDefinition, VMMemoryImport, VMTableDefinition, VMTableImport, VMTagImport,
 };
+#[cfg(feature = "wmemcheck")]
+use {crate::wmemcheck::HeapCheck, std::collections::BTreeMap};
 
 /// An instance of a store, by its place there.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,8 +67,9 @@ pub struct Instance {
     passive_elements: HashMap<ElemIndex, Box<[u32]>>,
     dropped_elements: EntitySet<ElemIndex>,
     dropped_data: EntitySet<DataIndex>,
-    /// What is known of the heap in the memory at index 0, if it is the instance's own and code is compiled to check it.
-    wmemcheck: Option<Box<HeapCheck>>,
+    /// What is known of the heaps in the instance's memories that code is compiled to check.
+    #[cfg(feature = "wmemcheck")]
+    heap_checks: BTreeMap<DefinedMemoryIndex, HeapCheck>,
     /// The right to be one, if their number is limited.
     _permit: Option<InstancePermit>,
 }
@@ -290,9 +292,10 @@ impl Instance {
         self.memories.values()
     }
 
-    /// What is known of the heap in the first memory, which the instance owns.
-    pub(crate) fn heap_check(&mut self) -> &mut HeapCheck {
-        self.wmemcheck.get_or_insert_default()
+    /// What is known of the heap in a memory that the instance owns.
+    #[cfg(feature = "wmemcheck")]
+    pub(crate) fn heap_check(&mut self, index: DefinedMemoryIndex) -> &mut HeapCheck {
+        self.heap_checks.entry(index).or_default()
     }
 
     /// A table that the instance owns.

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Result;
 use smallvec::SmallVec;
 use waxwing_environ::{
-    DataIndex, DefinedTableIndex, ElemIndex, ElementSegment, IndexType, MemoryIndex, TableIndex, Trap,
+    DataIndex, DefinedTableIndex, ElemIndex, ElementSegment, MemoryIndex, TableIndex, Trap,
     WasmHeapTop, WasmRefType, WasmValType,
 };
 
@@ -41,7 +41,7 @@ impl TableElement {
 
 impl Instance {
     /// Where a memory, imported or defined, is, and how many bytes it has.
-    fn memory_extent(&self, index: MemoryIndex) -> (NonNull<u8>, usize) {
+    pub(crate) fn memory_extent(&self, index: MemoryIndex) -> (NonNull<u8>, usize) {
         let definition = self.memory_import(index).from.as_ptr();
         // SAFETY: memories and their records live as long as the store, of which the caller has
         // exclusive use. Records are only changed by growth, that of a shared memory only in its length.
@@ -51,24 +51,6 @@ impl Instance {
                 (*definition).current_length.load(Ordering::Acquire),
             )
         }
-    }
-
-    /// The bytes of a memory, imported or defined.
-    pub(crate) fn memory_size(&self, index: MemoryIndex) -> u64 {
-        self.memory_extent(index).1 as u64
-    }
-
-    /// The pointer at `address` of a memory that is not shared, if that is in bounds.
-    pub(crate) fn memory_pointer(&self, index: MemoryIndex, address: u64) -> Option<u64> {
-        let size = match self.module.module().memories[index].idx_type {
-            IndexType::I32 => 4,
-            IndexType::I64 => 8,
-        };
-        let start = self.memory_range(index, address, size as u64).ok()?;
-        let mut bytes = [0; 8];
-        // SAFETY: the range is within the memory, which nobody writes to meanwhile, and as long as what is copied.
-        unsafe { start.copy_to(NonNull::from(&mut bytes).cast(), size) };
-        Some(u64::from_le_bytes(bytes))
     }
 
     fn is_shared(&self, memory: MemoryIndex) -> bool {

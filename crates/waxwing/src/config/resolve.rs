@@ -59,6 +59,10 @@ impl Config {
             !self.debug.adapter_modules,
             "`Config::debug_adapter_modules(true)`: this crate has no components, and no modules that adapt them"
         );
+        ensure!(
+            cfg!(feature = "wmemcheck") || !self.debug.wmemcheck,
+            "`Config::wmemcheck(true)` needs the Cargo feature `wmemcheck` of this crate"
+        );
         #[cfg(feature = "async")]
         self.asynchronous.check(self.max_wasm_stack)?;
         ensure!(
