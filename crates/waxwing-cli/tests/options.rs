@@ -34,6 +34,7 @@ fn each_group_lists_its_keys() {
                 "max-wasm-stack",
                 "all-proposals",
                 "fuel=N",
+                "wmemcheck",
                 "timeout=N",
             ],
         ),
@@ -59,6 +60,24 @@ fn each_group_lists_its_keys() {
             assert!(help.contains("(default: "), "{help}");
         }
     }
+}
+
+#[test]
+fn memory_errors_are_looked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "m.wat",
+        r#"(module (memory 1)
+            (func $malloc (param i32) (result i32) (i32.const 1024))
+            (func (export "_start") (i32.store (call $malloc (i32.const 3)) (i32.const 1))))"#,
+    );
+    sandbox.run("run m.wat").success();
+    let found = match cfg!(feature = "wmemcheck") {
+        true => "wmemcheck: invalid store of 4 bytes at 0x400",
+        // The library may have the feature for other packages.
+        false => "wmemcheck",
+    };
+    sandbox.run("run -W wmemcheck m.wat").failure(1, &[found]);
 }
 
 #[test]
