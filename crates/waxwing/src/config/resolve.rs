@@ -1,7 +1,7 @@
 //! From options to what the compiler and the runtime are given: checks that need more than one
 //! option.
 
-use super::{Config, ProfilingStrategy, WasmBacktraceDetails};
+use super::{Config, ProfilingStrategy, SIGNALS_BASED_TRAPS, WasmBacktraceDetails};
 use crate::Result;
 use anyhow::{Context, ensure};
 use waxwing_environ::Tunables;
@@ -54,6 +54,10 @@ impl Config {
                 || !cfg!(feature = "runtime")
                 || self.wasm_backtrace_details != WasmBacktraceDetails::Enable,
             "`Config::wasm_backtrace_details` needs the Cargo feature `addr2line` of this crate"
+        );
+        ensure!(
+            SIGNALS_BASED_TRAPS || !self.signals_based_traps,
+            "`Config::signals_based_traps(true)` needs the Cargo feature `signals-based-traps` of this crate"
         );
         ensure!(
             !self.debug.adapter_modules,

@@ -24,8 +24,10 @@ use std::sync::{Arc, Weak};
 use waxwing_environ::Tunables;
 #[cfg(feature = "cranelift")]
 use waxwing_environ::compile::Compiler;
+#[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
+use waxwing_vm::traps::ProcessHandlers;
 #[cfg(feature = "runtime")]
-use waxwing_vm::{Allocator, TypeRegistry, traps::ProcessHandlers};
+use waxwing_vm::{Allocator, TypeRegistry};
 
 /// Where modules are compiled, and the settings with which they are compiled and run.
 ///
@@ -63,7 +65,7 @@ struct EngineInner {
     /// it is first needed.
     #[cfg(all(feature = "runtime", feature = "cranelift"))]
     host_mismatch: OnceLock<Option<String>>,
-    #[cfg(feature = "runtime")]
+    #[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
     process_handlers: Option<ProcessHandlers>,
     #[cfg(feature = "runtime")]
     epoch: Arc<AtomicU64>,
@@ -119,7 +121,7 @@ impl Engine {
             type_registry: Arc::new(TypeRegistry::new()),
             #[cfg(all(feature = "runtime", feature = "cranelift"))]
             host_mismatch: OnceLock::new(),
-            #[cfg(feature = "runtime")]
+            #[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
             process_handlers: if config.uses_signals() {
                 Some(ProcessHandlers::install()?)
             } else {
@@ -223,7 +225,7 @@ impl Engine {
     /// # Safety
     ///
     /// No thread runs WebAssembly code of any engine, and no code relies on the handlers.
-    #[cfg(feature = "runtime")]
+    #[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
     pub unsafe fn unload_process_handlers(self) {
         let inner = Arc::into_inner(self.inner)
             .expect("an engine that is still in use keeps the handlers of hardware faults");
