@@ -97,6 +97,7 @@
 //! - `memory-protection-keys`: `PoolingAllocationConfig::memory_protection_keys`, by which keys of the CPU protect memories from
 //!   each other.
 //! - `call-hook`: `Store::call_hook`, which is told of each transition between the host and WebAssembly.
+//! - `wmemcheck`: finding memory errors of programs in their heap, by [`Config::wmemcheck`].
 
 #![warn(missing_docs)]
 

@@ -101,6 +101,7 @@ impl FuncTranslator<'_, '_> {
             Operator::Return => {
                 let results = self.control[0].results.len();
                 let results = self.peek_canonical(results);
+                self.leave_known_function(&results);
                 self.ins().return_(&results);
                 self.set_unreachable();
             }
@@ -325,6 +326,7 @@ impl FuncTranslator<'_, '_> {
             self.flush_branch();
             self.settle();
             let results = self.pop_canonical(frame.results.len());
+            self.leave_known_function(&results);
             self.ins().return_(&results);
             self.reachable = false;
         }

@@ -22,6 +22,7 @@ mod simd;
 mod stack;
 mod table;
 mod variable;
+mod wmemcheck;
 
 use crate::abi::{self, POINTER};
 use crate::compiler::{CraneliftCompiler, Scratch, external_name, host_call_name};
@@ -190,6 +191,8 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     interruption: Interruption,
     /// Where the frame keeps what debuggers ask for, if they may.
     slots: Option<FrameSlots>,
+    /// What is checked of accesses to memory.
+    heap_checks: wmemcheck::HeapChecks,
 }
 
 /// Validates `body` and builds the function in `scratch`. With `is_copy` it is to be inlined in others, which look whether there is
@@ -243,6 +246,7 @@ pub(crate) fn translate(
         tracks: gc::needs_stack_maps(translation.tunables.collector),
         interruption: Interruption::default(),
         slots: None,
+        heap_checks: wmemcheck::HeapChecks::new(translation, func_index),
     };
     if t.tracks {
         t.builder
@@ -270,6 +274,7 @@ pub(crate) fn translate(
     t.declare_locals(&body)?;
     // Variables from here on are no locals.
     t.check_at_entry(index, &body);
+    t.tell_of_entry(entry);
     t.push_function_frame(ty);
 
     let reader = body.get_binary_reader_for_operators()?;
@@ -304,6 +309,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             self.flush_branch();
         }
         self.count(op);
+        let operands = self.operands_to_check(op);
         let handled = self.variable_operator(op)?
             || self.control_operator(op)?
             || self.numeric_operator(op)
@@ -317,6 +323,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             || self.relaxed_operator(op)?
             || self.atomic_operator(op)?;
         if handled {
+            self.check_operands(operands);
             return Ok(());
         }
         // `Debug` of an operator is its name, then its immediates.

@@ -63,6 +63,10 @@ impl Config {
             !self.debug.adapter_modules,
             "`Config::debug_adapter_modules(true)`: this crate has no components, and no modules that adapt them"
         );
+        ensure!(
+            cfg!(feature = "wmemcheck") || !self.debug.wmemcheck,
+            "`Config::wmemcheck(true)` needs the Cargo feature `wmemcheck` of this crate"
+        );
         #[cfg(feature = "async")]
         self.asynchronous.check(self.max_wasm_stack)?;
         ensure!(
@@ -116,6 +120,7 @@ impl Config {
             inlining: self.inlining(),
             // No debugger knows bytecode.
             debug_info: self.debug.debug_info && !self.is_bytecode(),
+            wmemcheck: self.debug.wmemcheck,
         })
     }
 

@@ -281,6 +281,7 @@ impl Engine {
             epoch_interruption,
             inlining: _,
             debug_info: _,
+            wmemcheck,
         } = self.tunables();
         macro_rules! check {
             ($($field:ident)*) => {$(
@@ -296,7 +297,7 @@ impl Engine {
         check! {
             memory_reservation memory_guard_size memory_reservation_for_growth memory_may_move
             guard_before_linear_memory memory_init_cow table_lazy_init generate_address_map
-            signals_based_traps relaxed_simd_deterministic consume_fuel epoch_interruption
+            signals_based_traps relaxed_simd_deterministic consume_fuel epoch_interruption wmemcheck
         }
         ensure!(
             found.collector == *collector,
