@@ -20,6 +20,8 @@ pub enum Group {
     Gc,
     /// What it takes that code can be interrupted.
     Interrupt,
+    /// Calls between the host and WebAssembly, and within WebAssembly.
+    Calls,
     /// Making instances.
     Start,
     /// Loading artifacts.
@@ -34,6 +36,7 @@ impl Group {
             Group::Cold => "cold",
             Group::Gc => "gc",
             Group::Interrupt => "interrupt",
+            Group::Calls => "calls",
             Group::Start => "start",
             Group::Artifact => "artifact",
         }
@@ -51,7 +54,7 @@ impl Group {
             Group::Run => (7, 1.5),
             Group::Compile => (7, 4.0),
             Group::Cold => (9, 5.0),
-            Group::Gc | Group::Interrupt | Group::Start | Group::Artifact => (15, 3.0),
+            _ => (15, 3.0),
         }
     }
 }
@@ -84,6 +87,8 @@ pub enum Work {
         threads: u32,
         argument: i32,
     },
+    /// The time of [`CALLS_TIMED_TOGETHER`] calls, on average over so many.
+    Cross { crossing: Crossing, count: u32 },
     /// The time to make an instance in a store of its own, and to drop both: `count` times in each of as many threads at
     /// once. With `touch`, each instance also writes to a page of its image, by `touch(i32) -> i64`.
     Start {
@@ -159,6 +164,45 @@ pub enum Place {
     Repository,
 }
 
+/// A call takes a few nanoseconds.
+pub const CALLS_TIMED_TOGETHER: u32 = 1000;
+
+/// Who calls whom.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Crossing {
+    /// The host calls a function whose type it knows when it is compiled, as with all below of which nothing else is said.
+    Typed,
+    /// The same, without parameters and results.
+    TypedNop,
+    /// The host calls a function whose type it knows at run time.
+    Untyped,
+    /// WebAssembly calls a function of the host.
+    Wrapped,
+    /// The same; the function uses its store's data.
+    WrappedWithCaller,
+    /// WebAssembly calls a function of the host whose type the host knows at run time.
+    Dynamic,
+    /// A function of the program that makes as many calls as its argument says.
+    Within(&'static str),
+    AcrossInstances,
+    /// The host calls a function that might wait.
+    Async,
+    /// WebAssembly calls a function of the host that might wait, and does not.
+    AsyncReady,
+    /// The same; the function waits once.
+    AsyncSuspends,
+}
+
+impl Crossing {
+    pub fn is_async(self) -> bool {
+        matches!(
+            self,
+            Crossing::Async | Crossing::AsyncReady | Crossing::AsyncSuspends
+        )
+    }
+}
+
 /// What a benchmark asks of the collector, and so with which collectors it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -216,6 +260,24 @@ const fn interrupt(
         program,
         work: call("run", argument),
         checksum,
+        heap: Heap::Untouched,
+    }
+}
+
+const fn calls(
+    name: &'static str,
+    what: &'static str,
+    program: &'static str,
+    crossing: Crossing,
+    count: u32,
+) -> Benchmark {
+    Benchmark {
+        name,
+        group: Group::Calls,
+        what,
+        program,
+        work: Work::Cross { crossing, count },
+        checksum: count as i64,
         heap: Heap::Untouched,
     }
 }
@@ -386,6 +448,20 @@ pub const BENCHMARKS: &[Benchmark] = &[
     interrupt("quicksort", "short loops and recursion", "interrupt/quicksort.wat", 400_000, -7_930_499_496_305_007_070),
     interrupt("words", "a call for each byte", "interrupt/words.wat", 8, 1_278_744),
     interrupt("nbody", "floating point in a memory, and calls", "interrupt/nbody.wat", 200_000, -44_783_393),
+    calls("typed", "the host calls WebAssembly", "calls/exports.wat", Crossing::Typed, 100_000),
+    calls("typed, nothing passed", "the host calls WebAssembly", "calls/exports.wat", Crossing::TypedNop, 100_000),
+    calls("untyped", "the host calls WebAssembly", "calls/exports.wat", Crossing::Untyped, 100_000),
+    calls("wrapped", "WebAssembly calls the host", "calls/imports.wat", Crossing::Wrapped, 100_000),
+    calls("wrapped, with caller", "WebAssembly calls the host", "calls/imports.wat", Crossing::WrappedWithCaller, 100_000),
+    calls("dynamic", "WebAssembly calls the host", "calls/imports.wat", Crossing::Dynamic, 100_000),
+    calls("direct", "within a module", "calls/exports.wat", Crossing::Within("direct"), 500_000),
+    calls("recursive", "within a module, a hundred deep", "calls/exports.wat", Crossing::Within("recursive"), 500_000),
+    calls("call_indirect", "within a module, of two functions in turn", "calls/exports.wat", Crossing::Within("call_indirect"), 500_000),
+    calls("call_ref", "within a module", "calls/exports.wat", Crossing::Within("call_ref"), 500_000),
+    calls("across instances", "WebAssembly calls another instance", "calls/imports.wat", Crossing::AcrossInstances, 500_000),
+    calls("async", "the host calls WebAssembly on a stack of its own", "calls/exports.wat", Crossing::Async, 20_000),
+    calls("async, host ready", "WebAssembly calls an asynchronous function of the host", "calls/imports.wat", Crossing::AsyncReady, 20_000),
+    calls("async, host waits", "WebAssembly calls the host, and is suspended", "calls/imports.wat", Crossing::AsyncSuspends, 20_000),
     start("none", "no image", 0, 1, false),
     start("none, 4 threads", "no image", 0, 4, false),
     start("64 KiB", "an image of 64 KiB", 64 * KIB, 1, false),

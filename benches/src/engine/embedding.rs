@@ -1,5 +1,8 @@
 //! An engine that is a crate with wasmtime's interface, which the parent module names `api`.
 
+#[path = "embedding/calls.rs"]
+mod calls;
+
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -149,7 +152,7 @@ impl engine::Engine for Embedding {
                 benchmark.heap != Heap::Untouched || matches!(collector, Collector::Copying)
             }
             (Group::Start, Setting::Plain | Setting::Pooling) => true,
-            (Group::Artifact, Setting::Plain) => true,
+            (Group::Artifact | Group::Calls, Setting::Plain) => true,
             (Group::Interrupt, Setting::Plain | Setting::Epochs | Setting::Fuel) => true,
             _ => false,
         }
@@ -173,10 +176,15 @@ impl engine::Engine for Embedding {
             Setting::Epochs => _ = config.epoch_interruption(true),
             Setting::Fuel => _ = config.consume_fuel(true),
         }
+        if let Work::Cross { crossing, .. } = benchmark.work {
+            calls::configure(&mut config, crossing);
+        }
         (self.configure)(&mut config);
         if let Work::Compile { threads, .. } = benchmark.work {
             config.parallel_compilation(threads == benchmarks::Threads::All);
-            config.wasm_gc(true).wasm_exceptions(true);
+            if benchmark.heap != Heap::Untouched {
+                config.wasm_gc(true).wasm_exceptions(true);
+            }
             return Ok(Box::new(Compile {
                 engine: Engine::new(&config).map_err(error)?,
                 wasm: wasm.to_vec(),
@@ -199,6 +207,9 @@ impl engine::Engine for Embedding {
                 threads,
                 argument,
             } => Box::new(Threads::new(module, worker, threads, argument)?),
+            Work::Cross { crossing, count } => {
+                Box::new(calls::Crossings::new(&module, crossing, count)?)
+            }
             Work::Load { mib, .. } => Box::new(Load::new(&module, mib)?),
             Work::Run { n, .. } => Box::new(Run::new(&module, n)?),
             Work::Compile { .. } | Work::Command { .. } => bail!("this is not done in a process"),
