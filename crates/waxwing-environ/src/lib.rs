@@ -29,6 +29,7 @@ mod trap;
 mod tunables;
 mod types;
 mod vm_offsets;
+mod wmemcheck;
 
 pub use builtins::{BuiltinFunctionIndex, BuiltinResult, BuiltinType, UNINTERRUPTED_BYTES};
 pub use const_expr::{ConstExpr, ConstOp};
@@ -46,5 +47,6 @@ pub use vm_offsets::{
     HostFuncContextOffsets, PtrSize, StoreContextOffsets, VMCONTEXT_MAGIC, VMHOSTFUNC_MAGIC,
     VMOffsets,
 };
+pub use wmemcheck::KnownFunction;
 
 pub use cranelift_entity::{EntityRef, PrimaryMap, SecondaryMap, packed_option::ReservedValue};

@@ -60,6 +60,8 @@ pub struct Tunables {
     pub inlining: Inlining,
     /// Whether the artifact describes its code to native debuggers, and code keeps in its frames what they ask for.
     pub debug_info: bool,
+    /// Whether code tells the runtime of accesses to memory, and of calls of the program's allocator, to find memory errors.
+    pub wmemcheck: bool,
 }
 
 impl Default for Tunables {
@@ -82,6 +84,7 @@ impl Default for Tunables {
             epoch_interruption: false,
             inlining: Inlining::Yes,
             debug_info: false,
+            wmemcheck: false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -20,6 +20,7 @@ use crate::allocator::Pool;
 use crate::code_memory::CodeMemory;
 use crate::gc::GcType;
 use crate::instance::is_gc_type;
+use crate::memory::{self, MemoryKey};
 use crate::memory_image::MemoryImage;
 use crate::type_registry::{RegisteredModuleTypes, RegisteredType, TypeRegistry};
 use crate::vmcontext::VMWasmCode;
@@ -73,6 +74,8 @@ pub struct LoadedModule {
     id: u64,
     /// The pool that may have memory mapped for the module.
     pool: OnceLock<Weak<Pool>>,
+    /// Whether mappings of memories may have been kept for the module.
+    may_have_spares: AtomicBool,
     /// Nothing for modules that the store makes up for items of the host.
     code: Option<Arc<CodeMemory>>,
     module: Module,
@@ -180,6 +183,7 @@ impl LoadedModule {
         Ok(Arc::new(LoadedModule {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             pool: OnceLock::new(),
+            may_have_spares: AtomicBool::new(false),
             offsets: VMOffsets::new(HOST_PTR, &module),
             code,
             module,
@@ -203,6 +207,18 @@ impl LoadedModule {
     /// The pool is going to keep memory mapped for the module.
     pub(crate) fn remember_pool(&self, pool: &Arc<Pool>) {
         self.pool.get_or_init(|| Arc::downgrade(pool));
+    }
+
+    /// What memories of the module that come and go can be told from others by. From now on there may be spare ones. `None`
+    /// if the module is one that a store made up, which makes one instance alone.
+    pub(crate) fn memory_key(&self, index: DefinedMemoryIndex) -> Option<MemoryKey> {
+        self.has_code().then(|| {
+            self.may_have_spares.store(true, Ordering::Relaxed);
+            MemoryKey {
+                module: self.id,
+                index: index.as_u32(),
+            }
+        })
     }
 
     /// The facts of the module. References to types in it are to the module's own.
@@ -483,6 +499,9 @@ impl Drop for LoadedModule {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.get().and_then(Weak::upgrade) {
             pool.forget_module(self.id, self.module.num_defined_memories() as u32);
+        }
+        if *self.may_have_spares.get_mut() {
+            memory::forget_module(self.id);
         }
     }
 }

@@ -205,19 +205,36 @@ impl FuncTranslator<'_, '_> {
         let ty = self.translation.types.func(ty);
         self.check_simd(ty.params().iter().chain(ty.results()))?;
         let params = self.pop_canonical(ty.params().len());
+        self.check_used(&params);
         let (Callee::Direct(_, vmctx) | Callee::Indirect(_, _, vmctx)) = callee;
         let mut args = Arguments::from_slice(&[vmctx, self.vmctx]);
         args.extend(params);
-        let code = match callee {
-            Callee::Direct(callee, _) => Code::Direct(callee),
-            Callee::Indirect(signature, code, _) => Code::Indirect(signature, code),
+        let (code, may_be_host) = match callee {
+            Callee::Direct(callee, _) => (Code::Direct(callee), false),
+            Callee::Indirect(signature, code, _) => (Code::Indirect(signature, code), true),
         };
         if !is_tail {
             let results = self.call_code(code, &args)?;
+            if may_be_host {
+                args.extend(results.iter().copied());
+                self.tell_of_host_call(vmctx, &args[2..]);
+            }
             let n = results.len();
             self.stack.extend(results);
             self.track(n);
             return Ok(());
+        }
+        if self.heap_checks.is_known_function() {
+            let handlers = std::mem::take(&mut self.handlers);
+            let results = self.call_code(code, &args)?;
+            self.handlers = handlers;
+            self.leave_known_function(&results);
+            self.ins().return_(&results);
+            self.set_unreachable();
+            return Ok(());
+        }
+        if may_be_host {
+            self.tell_of_host_call(vmctx, &args[2..]);
         }
         // Exceptions are not handled by a frame that is gone.
         match code {

@@ -136,19 +136,19 @@ impl FuncTranslator<'_, '_> {
         let (definition, offset) = self.table_definition(index);
         let offset = offset + self.offsets.ptr.table_definition_base() as i32;
         let flags = self.flags(Region::Context);
-        let flags = if self.is_fixed(index) {
-            flags.with_readonly().with_can_move()
+        if self.is_fixed(index) {
+            let flags = flags.with_readonly().with_can_move();
+            self.load_pointer_once(flags, definition, offset)
         } else {
-            flags
-        };
-        self.load_word(flags, definition, offset)
+            self.load_word(flags, definition, offset)
+        }
     }
 
     /// The number of elements.
     fn table_length(&mut self, index: TableIndex) -> Value {
         if self.is_fixed(index) {
             let min = self.table(index).limits.min;
-            return self.ins().iconst(POINTER, min.cast_signed());
+            return self.int_constant(POINTER, min.cast_signed());
         }
         let (definition, offset) = self.table_definition(index);
         let offset = offset + self.offsets.ptr.table_definition_current_elements() as i32;
@@ -185,7 +185,7 @@ impl FuncTranslator<'_, '_> {
             return (address, flags, index);
         }
         // Out of bounds, even in speculation, there is only address zero, where accesses trap.
-        let null = self.ins().iconst(POINTER, 0);
+        let null = self.int_constant(POINTER, 0);
         let address = self.ins().select_spectre_guard(is_out, null, address);
         let flags = if signals {
             flags.with_trap_code(Some(trap_code(Trap::TableOutOfBounds)))
@@ -245,21 +245,21 @@ impl FuncTranslator<'_, '_> {
         if !self.is_lazy(table) {
             return value;
         }
-        let masked = self.ins().band_imm_s(value, !INITIALIZED);
         let uninitialized = self.block_as_cold(true);
         let next = self.block_as_cold(false);
         let result = self.builder.append_block_param(next, POINTER);
         self.ins()
-            .brif(value, next, &[masked.into()], uninitialized, &[]);
+            .brif(value, next, &[value.into()], uninitialized, &[]);
         self.builder.seal_block(uninitialized);
         self.builder.switch_to_block(uninitialized);
         let table = self.index_constant(table.as_u32());
-        let builtin = BuiltinFunctionIndex::table_get_lazy_init_func_ref;
-        let value = self.call_builtin_value(builtin, &[table, index]);
+        let builtin = BuiltinFunctionIndex::table_lazy_init_func_ref;
+        self.call_builtin(builtin, &[table, index]);
+        let value = self.load_word(flags, address, 0);
         self.ins().jump(next, &[value.into()]);
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
-        result
+        self.ins().band_imm_s(result, !INITIALIZED)
     }
 
     fn table_set(&mut self, table: TableIndex, index: Value, value: Value) {

@@ -93,6 +93,8 @@ impl InstanceHandle {
             passive_elements: HashMap::new(),
             dropped_elements: EntitySet::new(),
             dropped_data: EntitySet::new(),
+            #[cfg(feature = "wmemcheck")]
+            heap_checks: Default::default(),
             _permit: permit,
         };
         // SAFETY: both records fit the new allocation at these places, see `layout`.
