@@ -9,10 +9,10 @@ use crate::translate::{self, TranslateScratch};
 use crate::traps::trap_of;
 use crate::{debug, flags, unwind};
 use cranelift_codegen::binemit::{CodeOffset, Reloc};
-use cranelift_codegen::ir::UserStackMap;
-use cranelift_codegen::ir::{ExternalName, UserExternalName, UserFuncName};
 #[cfg(feature = "incremental-cache")]
 use cranelift_codegen::incremental_cache;
+use cranelift_codegen::ir::UserStackMap;
+use cranelift_codegen::ir::{ExternalName, UserExternalName, UserFuncName};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::OptLevel;
 use cranelift_codegen::{
@@ -144,7 +144,10 @@ impl CraneliftCompiler {
             if self.isa.flags().opt_level() != OptLevel::None && !self.is_bytecode() {
                 let is_x64 = self.isa.triple().architecture == Architecture::X86_64;
                 let late = &mut scratch.late;
-                late::improve(&mut context.func, &context.loop_analysis, is_x64, late);
+                // Branches were optimized.
+                context.compute_loop_analysis();
+                let (domtree, loops) = (&context.domtree, &context.loop_analysis);
+                late::improve(&mut context.func, domtree, loops, is_x64, late);
                 context.verify_if(self.isa())?;
             }
             let registers = &mut scratch.registers;
@@ -225,7 +228,9 @@ impl CraneliftCompiler {
         if self.isa.pointer_type() != abi::POINTER {
             narrow_addresses(&mut scratch.codegen.func, self.isa.pointer_type());
         }
-        let clif = self.emit_clif.then(|| scratch.codegen.func.display().to_string());
+        let clif = self
+            .emit_clif
+            .then(|| scratch.codegen.func.display().to_string());
         let code = self.compile(scratch)?;
         let buffer = &code.buffer;
         let alignment = self.isa.function_alignment();

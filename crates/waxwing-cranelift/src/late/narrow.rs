@@ -4,7 +4,9 @@
 use super::{constant, definition};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Function, Inst, InstBuilder, InstructionData, Opcode, Type, Value, types};
+use cranelift_codegen::ir::{
+    Function, Inst, InstBuilder, InstructionData, Opcode, Type, Value, types,
+};
 use cranelift_entity::SecondaryMap;
 
 pub(super) fn rewrite(func: &mut Function, uses: &mut SecondaryMap<Value, u32>) {
@@ -19,7 +21,9 @@ pub(super) fn rewrite(func: &mut Function, uses: &mut SecondaryMap<Value, u32>) 
                     opcode: Opcode::Band,
                     args: [x, y],
                 } => mask_to_extension(func, at, x, y, uses),
-                InstructionData::IntCompare { args: [x, y], cond, .. } => {
+                InstructionData::IntCompare {
+                    args: [x, y], cond, ..
+                } => {
                     narrow_compare(func, at, x, y, cond, uses);
                 }
                 _ => {}

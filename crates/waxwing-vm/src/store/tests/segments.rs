@@ -86,7 +86,10 @@ fn elements_are_made_by_the_owner_of_a_table() {
     assert_eq!(word(&mut store, owner, 1), Some(expected));
     // SAFETY: as above.
     unsafe { (BUILTINS.table_lazy_init_func_ref)(vmctx, 0, 0) };
-    assert_eq!(word(&mut store, owner, 0), Some(TableElement::FuncRef(None)));
+    assert_eq!(
+        word(&mut store, owner, 0),
+        Some(TableElement::FuncRef(None))
+    );
 
     // Copies take what the source would have become.
     let ty = table_type(WasmRefType::FUNCREF, 2, None);
