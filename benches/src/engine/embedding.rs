@@ -1,19 +1,21 @@
 //! An engine that is a crate with wasmtime's interface, which the parent module names `api`.
 
-use std::path::PathBuf;
+#[path = "embedding/calls.rs"]
+mod calls;
+
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 
 use super::api::{
     Collector, Config, Engine, Instance, InstanceAllocationStrategy, InstancePre, Linker,
     MemoryType, Module, OptLevel, PoolingAllocationConfig, SharedMemory, Store, TypedFunc,
 };
 use super::{Role, api};
-use crate::benchmarks::{Benchmark, Group, Heap, Work};
+use crate::benchmarks::{self, Benchmark, Group, Heap, Size, Work};
+use crate::engine::process::Scratch;
 use crate::engine::{self, Sample, Session, locked_version};
 
 /// One engine for each collector: copying, deferred reference counting, and none.
@@ -64,6 +66,22 @@ pub fn settings(package: &str, role: Role) -> Vec<Box<dyn engine::Engine>> {
         .collect()
 }
 
+/// An engine that compiles fast rather than well, which is compared where code is compiled and run.
+pub fn baseline(
+    package: &str,
+    name: &str,
+    role: Role,
+    configure: fn(&mut Config),
+) -> Box<dyn engine::Engine> {
+    Box::new(Embedding {
+        name: format!("{package} {name}"),
+        version: locked_version(package),
+        role,
+        setting: Setting::Baseline,
+        configure,
+    })
+}
+
 /// What is special about an engine.
 #[derive(Clone, Copy)]
 enum Setting {
@@ -72,6 +90,7 @@ enum Setting {
     Pooling,
     Epochs,
     Fuel,
+    Baseline,
 }
 
 struct Embedding {
@@ -113,12 +132,27 @@ impl engine::Engine for Embedding {
     }
 
     fn takes(&self, benchmark: &Benchmark) -> bool {
+        if let Work::Run {
+            size, tail_calls, ..
+        } = benchmark.work
+        {
+            return match self.setting {
+                Setting::Plain => size == Size::Full || self.role == Role::Subject,
+                // A peer compiles with a compiler of its own, which cannot do all.
+                Setting::Baseline => size == Size::Full && !(tail_calls && self.role == Role::Peer),
+                _ => false,
+            };
+        }
         match (benchmark.group, self.setting) {
+            (Group::Compile, Setting::Plain) => true,
+            (Group::Compile, Setting::Baseline) => {
+                benchmark.heap == Heap::Untouched || self.role != Role::Peer
+            }
             (Group::Gc, Setting::Collector(collector)) => {
                 benchmark.heap != Heap::Untouched || matches!(collector, Collector::Copying)
             }
             (Group::Start, Setting::Plain | Setting::Pooling) => true,
-            (Group::Artifact, Setting::Plain) => true,
+            (Group::Artifact | Group::Calls, Setting::Plain) => true,
             (Group::Interrupt, Setting::Plain | Setting::Epochs | Setting::Fuel) => true,
             _ => false,
         }
@@ -137,12 +171,25 @@ impl engine::Engine for Embedding {
                     .wasm_threads(true)
                     .collector(collector)
             }
-            Setting::Plain => {}
+            Setting::Plain | Setting::Baseline => {}
             Setting::Pooling => _ = config.allocation_strategy(pooling()),
             Setting::Epochs => _ = config.epoch_interruption(true),
             Setting::Fuel => _ = config.consume_fuel(true),
         }
+        if let Work::Cross { crossing, .. } = benchmark.work {
+            calls::configure(&mut config, crossing);
+        }
         (self.configure)(&mut config);
+        if let Work::Compile { threads, .. } = benchmark.work {
+            config.parallel_compilation(threads == benchmarks::Threads::All);
+            if benchmark.heap != Heap::Untouched {
+                config.wasm_gc(true).wasm_exceptions(true);
+            }
+            return Ok(Box::new(Compile {
+                engine: Engine::new(&config).map_err(error)?,
+                wasm: wasm.to_vec(),
+            }));
+        }
         let engine = Engine::new(&config).map_err(error)?;
         let module = Module::new(&engine, wasm).map_err(error)?;
         Ok(match benchmark.work {
@@ -160,7 +207,12 @@ impl engine::Engine for Embedding {
                 threads,
                 argument,
             } => Box::new(Threads::new(module, worker, threads, argument)?),
+            Work::Cross { crossing, count } => {
+                Box::new(calls::Crossings::new(&module, crossing, count)?)
+            }
             Work::Load { mib, .. } => Box::new(Load::new(&module, mib)?),
+            Work::Run { n, .. } => Box::new(Run::new(&module, n)?),
+            Work::Compile { .. } | Work::Command { .. } => bail!("this is not done in a process"),
             Work::Start {
                 threads,
                 touch,
@@ -212,7 +264,7 @@ impl Session for Call {
         if self.keep {
             self.instance = Some((store, run));
         }
-        Ok(Sample { time, checksum })
+        Ok(Sample::new(time, checksum))
     }
 }
 
@@ -284,7 +336,7 @@ impl Session for Threads {
                 ensure!(result.is_ok(), "a thread panicked");
                 result.unwrap_or(Ok(()))?;
             }
-            Ok(Sample { time, checksum })
+            Ok(Sample::new(time, checksum))
         })
     }
 }
@@ -337,42 +389,28 @@ impl Session for Starts {
             let times = times.collect::<Result<Vec<_>>>()?;
             Ok::<_, anyhow::Error>(times.into_iter().max().unwrap_or_default())
         })?;
-        Ok(Sample {
-            time,
-            checksum: self.start(true)?,
-        })
+        Ok(Sample::new(time, self.start(true)?))
     }
 }
 
 /// An artifact in a file.
 struct Load {
     engine: Engine,
-    path: PathBuf,
+    file: Scratch,
 }
 
 impl Load {
     fn new(module: &Module, mib: u32) -> Result<Load> {
-        static COUNTER: AtomicUsize = AtomicUsize::new(0);
         ensure!(
             module.text().len() >= (mib as usize) << 20,
             "{} bytes of machine code are too few",
             module.text().len()
         );
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{}-{number}.cwasm", module_path!(), std::process::id());
-        let load = Load {
+        let artifact = module.serialize().map_err(error)?;
+        Ok(Load {
             engine: module.engine().clone(),
-            path: std::env::temp_dir().join(name.replace("::", "-")),
-        };
-        std::fs::write(&load.path, module.serialize().map_err(error)?)?;
-        Ok(load)
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        // It is in a folder for temporary files.
-        let _ = std::fs::remove_file(&self.path);
+            file: Scratch::write("cwasm", &artifact)?,
+        })
     }
 }
 
@@ -380,9 +418,49 @@ impl Session for Load {
     fn sample(&mut self) -> Result<Sample> {
         let start = Instant::now();
         // SAFETY: the engine made the file, and nobody changes it.
-        let module = unsafe { Module::deserialize_file(&self.engine, &self.path) };
+        let module = unsafe { Module::deserialize_file(&self.engine, &self.file.0) };
         let time = start.elapsed();
         let checksum = module.map_err(error)?.exports().len() as i64;
-        Ok(Sample { time, checksum })
+        Ok(Sample::new(time, checksum))
+    }
+}
+
+struct Run {
+    store: Store<()>,
+    run: TypedFunc<i32, i64>,
+    n: i32,
+}
+
+impl Run {
+    fn new(module: &Module, n: i32) -> Result<Run> {
+        let mut store = Store::new(module.engine(), ());
+        let instance = Instance::new(&mut store, module, &[]).map_err(error)?;
+        if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut store, "_initialize") {
+            initialize.call(&mut store, ()).map_err(error)?;
+        }
+        let run = instance.get_typed_func(&mut store, "run").map_err(error)?;
+        Ok(Run { store, run, n })
+    }
+}
+
+impl Session for Run {
+    fn sample(&mut self) -> Result<Sample> {
+        let start = Instant::now();
+        let checksum = self.run.call(&mut self.store, self.n).map_err(error)?;
+        Ok(Sample::new(start.elapsed(), checksum))
+    }
+}
+
+struct Compile {
+    engine: Engine,
+    wasm: Vec<u8>,
+}
+
+impl Session for Compile {
+    fn sample(&mut self) -> Result<Sample> {
+        let start = Instant::now();
+        let module = Module::new(&self.engine, &self.wasm).map_err(error)?;
+        let time = start.elapsed();
+        Ok(Sample::new(time, module.exports().len() as i64))
     }
 }

@@ -1,6 +1,7 @@
 //! The compiler: contexts, code generation and what becomes of its results.
 
 use crate::abi;
+use crate::inline::{Locations, inline_calls};
 use crate::late::{self, LateScratch};
 use crate::narrow::narrow_addresses;
 use crate::text::{TextBuilder, relocation_kind};
@@ -12,7 +13,7 @@ use cranelift_codegen::binemit::{CodeOffset, Reloc};
 #[cfg(feature = "incremental-cache")]
 use cranelift_codegen::incremental_cache;
 use cranelift_codegen::ir::UserStackMap;
-use cranelift_codegen::ir::{ExternalName, UserExternalName, UserFuncName};
+use cranelift_codegen::ir::{ExternalName, FuncRef, Function, UserExternalName, UserFuncName};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::OptLevel;
 use cranelift_codegen::{
@@ -73,6 +74,17 @@ fn reloc_target(name: &UserExternalName) -> Option<RelocTarget> {
     }
 }
 
+/// The function of the module that a reference in code refers to, if it does to one.
+pub(crate) fn called_function(func: &Function, callee: FuncRef) -> Option<DefinedFuncIndex> {
+    let ExternalName::User(name) = func.dfg.ext_funcs[callee].name else {
+        return None;
+    };
+    match reloc_target(&func.params.user_named_funcs()[name])? {
+        RelocTarget::Function(index) => Some(index),
+        RelocTarget::Builtin(_) => None,
+    }
+}
+
 /// Everything that is allocated once and used for one function after another.
 pub(crate) struct Scratch {
     pub(crate) codegen: Context,
@@ -80,6 +92,7 @@ pub(crate) struct Scratch {
     pub(crate) translate: TranslateScratch,
     late: LateScratch,
     registers: regalloc2::Ctx,
+    pub(crate) locations: Locations,
 }
 
 impl Scratch {
@@ -90,6 +103,7 @@ impl Scratch {
             translate: TranslateScratch::default(),
             late: LateScratch::default(),
             registers: regalloc2::Ctx::default(),
+            locations: Locations::default(),
         })
     }
 }
@@ -100,6 +114,7 @@ pub(crate) struct CraneliftCompiler {
     tunables: Tunables,
     emit_clif: bool,
     has_simd: bool,
+    optimizes: bool,
     #[cfg(feature = "incremental-cache")]
     cache: Option<std::sync::Arc<dyn waxwing_environ::compile::CacheStore>>,
     pool: Mutex<Vec<Box<Scratch>>>,
@@ -114,11 +129,13 @@ impl CraneliftCompiler {
                 .any(|flag| flag.name == "has_v" && flag.as_bool() == Some(true)),
             _ => true,
         };
+        let optimizes = isa.flags().opt_level() != OptLevel::None;
         CraneliftCompiler {
             isa,
             tunables,
             emit_clif,
             has_simd,
+            optimizes,
             #[cfg(feature = "incremental-cache")]
             cache: None,
             pool: Mutex::default(),
@@ -141,7 +158,7 @@ impl CraneliftCompiler {
             let mut control = ControlPlane::default();
             let context = &mut scratch.codegen;
             context.optimize(self.isa(), &mut control)?;
-            if self.isa.flags().opt_level() != OptLevel::None && !self.is_bytecode() {
+            if self.optimizes && !self.is_bytecode() {
                 let is_x64 = self.isa.triple().architecture == Architecture::X86_64;
                 let late = &mut scratch.late;
                 // Branches were optimized.
@@ -185,6 +202,11 @@ impl CraneliftCompiler {
         self.has_simd
     }
 
+    /// Whether code is optimised.
+    pub(crate) fn optimizes(&self) -> bool {
+        self.optimizes
+    }
+
     /// Whether the code is bytecode, which an interpreter executes.
     pub(crate) fn is_bytecode(&self) -> bool {
         is_bytecode(self.isa.triple())
@@ -204,19 +226,35 @@ impl CraneliftCompiler {
         name: UserFuncName,
         build: impl FnOnce(&mut Scratch) -> Result<Option<Range<u64>>, CompileError>,
     ) -> Result<CompiledFunction, CompileError> {
-        let pool = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut scratch = pool().pop().unwrap_or_else(Scratch::new);
+        let mut scratch = self.take();
+        scratch.codegen.func.name = name;
+        let body = build(&mut scratch)?;
+        let compiled = self.generate(&mut scratch, tunables, body)?;
+        self.give_back(scratch);
+        Ok(compiled)
+    }
+
+    /// A scratch space of the pool.
+    pub(crate) fn take(&self) -> Box<Scratch> {
+        let pooled = self
+            .pool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let mut scratch = pooled.unwrap_or_else(Scratch::new);
         scratch.codegen.clear();
         // Cranelift leaves these where they are. They would be part of the next function, and of its key in a store
         // of functions.
         scratch.codegen.func.dfg.exception_tables.clear();
-        scratch.codegen.func.name = name;
-        // A scratch space in which building or code generation failed may be in any state: it
-        // does not go back.
-        let body = build(&mut scratch)?;
-        let compiled = self.generate(&mut scratch, tunables, body)?;
-        pool().push(scratch);
-        Ok(compiled)
+        scratch.locations.clear(0, 0);
+        scratch
+    }
+
+    /// Gives a scratch space back to the pool. One in which building or code generation failed may be in any state, and
+    /// does not go back.
+    pub(crate) fn give_back(&self, scratch: Box<Scratch>) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.push(scratch);
     }
 
     fn generate(
@@ -270,11 +308,11 @@ impl CraneliftCompiler {
             .as_ref()
             .and_then(|body| u32::try_from(body.start).ok());
         let start = start.unwrap_or(NO_WASM_OFFSET);
-        let address_map = if tunables.generate_address_map || tunables.debug_info {
-            address_map(start, buffer.get_srclocs_sorted(), buffer.total_size())
-        } else {
-            Vec::new()
-        };
+        let mut address_map = address_map(start, buffer.get_srclocs_sorted(), buffer.total_size());
+        let inlined = scratch.locations.resolve(&mut address_map);
+        if !tunables.generate_address_map && !tunables.debug_info {
+            address_map.clear();
+        }
         let stack_maps = buffer.user_stack_maps().iter().map(stack_map).collect();
         let handlers = buffer
             .call_sites()
@@ -295,6 +333,7 @@ impl CraneliftCompiler {
             traps,
             stack_maps,
             handlers,
+            inlined,
             unwind,
             variables: debug::frame_variables(self.isa(), buffer, start, &address_map),
             address_map,
@@ -430,7 +469,8 @@ impl Compiler for CraneliftCompiler {
         let name = UserFuncName::User(external_name(RelocTarget::Function(index)));
         self.compile_with(&translation.tunables, name, |scratch| {
             let range = body.body.range();
-            translate::translate(self, translation, index, body, scratch)?;
+            translate::translate(self, translation, index, body, false, scratch)?;
+            inline_calls(self, translation, index, false, scratch)?;
             Ok(Some(range))
         })
     }

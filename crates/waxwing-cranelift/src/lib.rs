@@ -13,6 +13,7 @@ mod builder;
 mod compiler;
 mod debug;
 mod flags;
+mod inline;
 mod late;
 mod narrow;
 mod text;

@@ -141,6 +141,20 @@ macro_rules! for_each_builtin {
             new_epoch(vmctx: vmctx) -> bool;
             /// Sets all `len` elements of a new array, which has been paid for; the value as for `array_fill`.
             array_fill_new(vmctx: vmctx, array: i32, low: i64, high: i64, len: i32) -> bool;
+            /// `Tunables::wmemcheck`: checks a load from the first memory. 1 if none of the bytes was ever written, otherwise 0.
+            wmemcheck_load(vmctx: vmctx, address: i64, len: i64) -> trap i32;
+            /// `Tunables::wmemcheck`: checks a store to the first memory, of bytes that were never written if `undefined` is not 0.
+            wmemcheck_store(vmctx: vmctx, address: i64, len: i64, undefined: i32) -> bool;
+            /// `Tunables::wmemcheck`: checks a copy within the first memory.
+            wmemcheck_copy(vmctx: vmctx, dst: i64, src: i64, len: i64) -> bool;
+            /// `Tunables::wmemcheck`: fails, as bytes of the first memory that were never written, and were loaded, are used.
+            wmemcheck_undefined(vmctx: vmctx, address: i64, len: i64) -> bool;
+            /// `Tunables::wmemcheck`: a `KnownFunction` begins, with arguments.
+            wmemcheck_enter(vmctx: vmctx, function: i32, first: i64, second: i64, third: i64) -> bool;
+            /// `Tunables::wmemcheck`: the `KnownFunction` that began last returns.
+            wmemcheck_exit(vmctx: vmctx, result: i64);
+            /// `Tunables::wmemcheck`: the host, which may have written to the first memory, passes or was passed what may be a pointer.
+            wmemcheck_host(vmctx: vmctx, argument: i64);
         }
     };
 }

@@ -5,7 +5,11 @@
 //! finds the instance, records failures and panics with the current activation, and tells generated
 //! code by its result that it has to unwind.
 
+#[cfg(not(feature = "wmemcheck"))]
+mod no_wmemcheck;
 mod objects;
+#[cfg(feature = "wmemcheck")]
+mod wmemcheck;
 mod work;
 
 use std::ffi::c_void;
@@ -28,7 +32,11 @@ use crate::traps::{self, Landing, Thrower, TrapReason};
 use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
 #[cfg(feature = "pulley")]
 pub(crate) use bytecode::call_builtin;
+#[cfg(not(feature = "wmemcheck"))]
+use no_wmemcheck::*;
 use objects::*;
+#[cfg(feature = "wmemcheck")]
+use wmemcheck::*;
 use work::at;
 
 /// The address that stands for -1: an instruction that fails without trapping.
