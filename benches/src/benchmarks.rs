@@ -1,12 +1,21 @@
 //! The table of benchmarks.
 
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is measured and reported together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
+    /// Programs with real inner loops.
+    Run,
+    /// Compiling modules.
+    Compile,
+    /// Commands, from a module to its output.
+    Cold,
     /// Garbage collection, exceptions and threads.
     Gc,
     /// What it takes that code can be interrupted.
@@ -17,26 +26,52 @@ pub enum Group {
     Start,
     /// Loading artifacts.
     Artifact,
+    /// Many instances, and many threads.
+    Scale,
 }
 
 impl Group {
     pub fn name(self) -> &'static str {
         match self {
+            Group::Run => "run",
+            Group::Compile => "compile",
+            Group::Cold => "cold",
             Group::Gc => "gc",
             Group::Interrupt => "interrupt",
             Group::Calls => "calls",
             Group::Start => "start",
             Group::Artifact => "artifact",
+            Group::Scale => "scale",
+        }
+    }
+
+    /// Whether each engine has a process of its own, which is where it does not matter that engines disagree about who handles
+    /// signals, and where the memory that an engine takes is its own.
+    pub fn apart(self) -> bool {
+        matches!(self, Group::Run | Group::Compile | Group::Scale)
+    }
+
+    /// How many samples are taken, and after how many seconds no more, if the command's options do not say.
+    pub fn effort(self) -> (usize, f64) {
+        match self {
+            Group::Run => (7, 1.5),
+            Group::Compile => (7, 4.0),
+            Group::Cold => (9, 5.0),
+            Group::Scale => (9, 4.0),
+            Group::Gc | Group::Interrupt | Group::Calls | Group::Start | Group::Artifact => {
+                (15, 3.0)
+            }
         }
     }
 }
 
+#[derive(Clone)]
 pub struct Benchmark {
     pub name: &'static str,
     pub group: Group,
     /// What it stands for, in a few words.
     pub what: &'static str,
-    /// The file under `programs/`.
+    /// The file: under `programs/`, or where the work says.
     pub program: &'static str,
     pub work: Work,
     /// What the timed function returns.
@@ -68,9 +103,84 @@ pub enum Work {
         touch: bool,
         count: u32,
     },
+    /// The time to drop an instance and its store, on average over so many that were made, and wrote to a page, before.
+    Drop { image: usize, count: u32 },
+    /// The memory that an instance takes which does nothing, on average over so many at the same time; and the time to make
+    /// one. With `touch`, each has written to a page of its image.
+    Idle {
+        image: usize,
+        instances: u32,
+        touch: bool,
+    },
     /// The time to load from a file the artifact of a module that has the program, a function, as many times. It is
     /// at least so many MiB of machine code. The result is the number of exports.
     Load { copies: u32, mib: u32 },
+    /// The time of a call of `run(n) -> i64`, of a program of `programs/run`.
+    Run { n: i32, size: Size },
+    /// The time to compile, in a process that has done nothing else. The result is the number of exports.
+    Compile { threads: Threads, from: Place },
+    /// The time to compile on so many threads. The result is the number of exports.
+    CompileOn { threads: usize, from: Place },
+    /// The time of a process that runs a command line program, whose output is what the table says.
+    Command {
+        from: Place,
+        /// Whether the module is compiled beforehand.
+        precompiled: bool,
+        job: Job,
+    },
+}
+
+/// What a command line program is to do.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Job {
+    pub arguments: &'static [&'static str],
+    /// The file under `programs/` that it finds in its root.
+    pub input: Option<&'static str>,
+    /// What must be in its output.
+    pub output: &'static str,
+}
+
+impl Work {
+    /// The length of the image of a program that has one of any length.
+    pub fn image(self) -> Option<usize> {
+        match self {
+            Work::Start { image, .. } | Work::Drop { image, .. } | Work::Idle { image, .. } => {
+                Some(image)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How much a program does in a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Size {
+    /// A good part of a second in machine code.
+    Full,
+    /// What an interpreter does in such a time.
+    Small,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Threads {
+    One,
+    All,
+}
+
+/// Where a module comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// `target/programs`, where `programs/run/build` leaves it.
+    Built,
+    /// The folder of modules that `programs/compile/fetch` fetches.
+    Fetched,
+    /// `programs/`, as text.
+    Text,
+    /// The root of the repository.
+    Repository,
 }
 
 /// A call takes a few nanoseconds.
@@ -113,7 +223,7 @@ impl Crossing {
 }
 
 /// What a benchmark asks of the collector, and so with which collectors it is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Heap {
     /// Nothing: run with the engine's default alone.
@@ -217,6 +327,48 @@ const fn start(
     }
 }
 
+const fn dropped(name: &'static str, what: &'static str, image: usize) -> Benchmark {
+    Benchmark {
+        work: Work::Drop { image, count: 50 },
+        ..start(name, what, image, 1, true)
+    }
+}
+
+/// The same as of [`start`], to see how it scales.
+const fn starts(name: &'static str, what: &'static str, threads: usize) -> Benchmark {
+    Benchmark {
+        group: Group::Scale,
+        ..start(name, what, 64 * KIB, threads, true)
+    }
+}
+
+const fn idle(name: &'static str, what: &'static str, touch: bool) -> Benchmark {
+    Benchmark {
+        group: Group::Scale,
+        work: Work::Idle {
+            image: 64 * KIB,
+            instances: 2000,
+            touch,
+        },
+        ..start(name, what, 64 * KIB, 1, touch)
+    }
+}
+
+const fn compile_on(name: &'static str, what: &'static str, threads: usize) -> Benchmark {
+    Benchmark {
+        name,
+        group: Group::Scale,
+        what,
+        program: LUA,
+        work: Work::CompileOn {
+            threads,
+            from: Place::Repository,
+        },
+        checksum: 3,
+        heap: Heap::Untouched,
+    }
+}
+
 const fn load(name: &'static str, what: &'static str, copies: u32, mib: u32) -> Benchmark {
     Benchmark {
         name,
@@ -228,6 +380,72 @@ const fn load(name: &'static str, what: &'static str, copies: u32, mib: u32) -> 
         heap: Heap::Untouched,
     }
 }
+
+const fn compile(
+    name: &'static str,
+    what: &'static str,
+    from: Place,
+    program: &'static str,
+    threads: Threads,
+    exports: i64,
+) -> Benchmark {
+    Benchmark {
+        name,
+        group: Group::Compile,
+        what,
+        program,
+        work: Work::Compile { threads, from },
+        checksum: exports,
+        heap: Heap::Untouched,
+    }
+}
+
+/// A program that is run by a command, compiled beforehand or not.
+const fn cold(
+    name: &'static str,
+    what: &'static str,
+    from: Place,
+    program: &'static str,
+    precompiled: bool,
+    job: Job,
+) -> Benchmark {
+    Benchmark {
+        name,
+        group: Group::Cold,
+        what,
+        program,
+        work: Work::Command {
+            from,
+            precompiled,
+            job,
+        },
+        checksum: 0,
+        heap: Heap::Untouched,
+    }
+}
+
+const LUA: &str = "tests/fixtures/lua/lua.wasm";
+const HELLO: &str = "tests/fixtures/wasi/hello.wasm";
+
+const NOTHING: Job = Job {
+    arguments: &[],
+    input: None,
+    output: "",
+};
+const GREETING: Job = Job {
+    output: "ello",
+    ..NOTHING
+};
+const SCRIPT: Job = Job {
+    arguments: &["/fib.lua"],
+    input: Some("cold/fib.lua"),
+    output: "1 1 2 3 5 8 13 21 34 55 89 144 233 377 610 987 1597 2584 4181 6765",
+};
+const BUNDLE: Job = Job {
+    arguments: &["/shapes.ts", "--bundle"],
+    input: Some("cold/shapes.ts"),
+    output: "new Circle(1)",
+};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -281,6 +499,113 @@ pub const BENCHMARKS: &[Benchmark] = &[
     start("1 MiB, called", "an image of 1 MiB, of which a page is written to", MIB, 1, true),
     start("1 MiB, called, 2 threads", "an image of 1 MiB, of which a page is written to", MIB, 2, true),
     start("1 MiB, called, 4 threads", "an image of 1 MiB, of which a page is written to", MIB, 4, true),
+    start("16 MiB", "an image of 16 MiB", 16 * MIB, 1, false),
+    start("16 MiB, called", "an image of 16 MiB, of which a page is written to", 16 * MIB, 1, true),
+    dropped("64 KiB, dropped", "an instance that has written to a page, dropped with its store", 64 * KIB),
+    dropped("1 MiB, dropped", "an instance that has written to a page, dropped with its store", MIB),
+    idle("idle", "2,000 instances that have not run", false),
+    idle("idle, called", "2,000 instances that have written to a page", true),
+    starts("instances, 1 thread", "an image of 64 KiB, of which a page is written to", 1),
+    starts("instances, 2 threads", "an image of 64 KiB, of which a page is written to", 2),
+    starts("instances, 4 threads", "an image of 64 KiB, of which a page is written to", 4),
+    compile_on("compile, 1 thread", "the Lua interpreter", 1),
+    compile_on("compile, 2 threads", "the Lua interpreter", 2),
+    compile_on("compile, 4 threads", "the Lua interpreter", 4),
     load("10 functions", "a small artifact, from a file", 10, 0),
     load("10 MiB of code", "an artifact of 10 MiB of code, from a file", 55_000, 10),
+    compile("json", "a small program in C", Place::Built, "json.wasm", Threads::All, 0),
+    compile("json, 1 thread", "a small program in C", Place::Built, "json.wasm", Threads::One, 0),
+    compile("lua", "an interpreter in C", Place::Repository, LUA, Threads::All, 0),
+    compile("lua, 1 thread", "an interpreter in C", Place::Repository, LUA, Threads::One, 0),
+    compile("rollup", "a program in Rust", Place::Fetched, "rollup.wasm", Threads::All, 0),
+    compile("rollup, 1 thread", "a program in Rust", Place::Fetched, "rollup.wasm", Threads::One, 0),
+    compile("sqlite", "a library in C", Place::Built, "sqlite.wasm", Threads::All, 0),
+    compile("sqlite, 1 thread", "a library in C", Place::Built, "sqlite.wasm", Threads::One, 0),
+    compile("ocamlc", "a program in OCaml, with garbage collection", Place::Fetched, "ocamlc.wasm", Threads::All, 0),
+    compile("ocamlc, 1 thread", "a program in OCaml, with garbage collection", Place::Fetched, "ocamlc.wasm", Threads::One, 0),
+    compile("canvaskit", "a library in C++", Place::Fetched, "canvaskit.wasm", Threads::All, 0),
+    compile("canvaskit, 1 thread", "a library in C++", Place::Fetched, "canvaskit.wasm", Threads::One, 0),
+    compile("swc", "a program in Rust", Place::Fetched, "swc.wasm", Threads::All, 0),
+    compile("esbuild", "a program in Go", Place::Fetched, "esbuild.wasm", Threads::All, 0),
+    compile("esbuild, 1 thread", "a program in Go", Place::Fetched, "esbuild.wasm", Threads::One, 0),
+    cold("no-op", "a function that returns", Place::Text, "cold/noop.wat", false, NOTHING),
+    cold("no-op, precompiled", "a function that returns", Place::Text, "cold/noop.wat", true, NOTHING),
+    cold("hello", "a line of output", Place::Repository, HELLO, false, GREETING),
+    cold("hello, precompiled", "a line of output", Place::Repository, HELLO, true, GREETING),
+    cold("lua", "a script in an interpreter in C", Place::Repository, LUA, false, SCRIPT),
+    cold("lua, precompiled", "a script in an interpreter in C", Place::Repository, LUA, true, SCRIPT),
+    cold("esbuild", "a file bundled by a program of 20 MB in Go", Place::Fetched, "esbuild.wasm", false, BUNDLE),
+    cold("esbuild, precompiled", "a file bundled by a program of 20 MB in Go", Place::Fetched, "esbuild.wasm", true, BUNDLE),
 ];
+
+/// Where the modules are that come from a place.
+pub fn folder(place: Place) -> PathBuf {
+    let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match place {
+        Place::Built => benches.join("target/programs"),
+        Place::Fetched => benches.join("target/modules"),
+        Place::Text => benches.join("programs"),
+        Place::Repository => benches.join(".."),
+    }
+}
+
+/// All of them, in the order of the groups.
+pub fn all() -> &'static [Benchmark] {
+    static ALL: LazyLock<Vec<Benchmark>> = LazyLock::new(|| {
+        let mut all: Vec<Benchmark> = BENCHMARKS.to_vec();
+        all.extend(programs());
+        all.sort_by_key(|it| it.group);
+        all
+    });
+    &ALL
+}
+
+/// `programs/run/table.toml`, as far as it is of interest here.
+#[derive(Deserialize)]
+struct Table {
+    program: Vec<Program>,
+}
+
+#[derive(Deserialize)]
+struct Program {
+    name: String,
+    what: String,
+    language: String,
+    n: i32,
+    checksum: i64,
+    n_small: i32,
+    checksum_small: i64,
+}
+
+/// The benchmarks of the programs of `programs/run`, each of which is one of each size.
+fn programs() -> Vec<Benchmark> {
+    let table: Table = toml::from_str(include_str!("../programs/run/table.toml"))
+        .expect("table.toml is as the programs' README says");
+    let mut programs = Vec::new();
+    for program in table.program {
+        let what = format!("{} ({})", program.what, program.language).leak();
+        let file = format!("{}.wasm", program.name).leak();
+        let small = format!("{}, small", program.name).leak();
+        let sizes = [
+            (
+                &*program.name.leak(),
+                Size::Full,
+                program.n,
+                program.checksum,
+            ),
+            (small, Size::Small, program.n_small, program.checksum_small),
+        ];
+        for (name, size, n, checksum) in sizes {
+            programs.push(Benchmark {
+                name,
+                group: Group::Run,
+                what,
+                program: file,
+                work: Work::Run { n, size },
+                checksum,
+                heap: Heap::Untouched,
+            });
+        }
+    }
+    programs
+}

@@ -3,50 +3,58 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 
-use crate::benchmarks::Benchmark;
-use crate::engine::{Engine, Session};
+use crate::benchmarks::{Benchmark, Group};
+use crate::engine::{Engine, Sample, Session};
 use crate::statistics::Summary;
 
 /// How much is measured.
 pub struct Effort {
     rounds: usize,
     budget: Duration,
+    /// Samples that are taken even when the budget is spent.
+    fewest: usize,
+    /// The time for which an engine is warmed up, if it is: V8 compiles anew what is called often.
+    warm_up: Option<Duration>,
 }
 
-/// The time for which an engine is warmed up: V8 compiles anew what is called often.
-const WARM_UP: Duration = Duration::from_millis(500);
-/// Samples that are taken even when the budget is spent.
-const FEWEST: usize = 3;
-
 impl Effort {
-    /// `budget` is in seconds. One that is no time means without limit.
-    pub fn new(rounds: usize, budget: f64) -> Effort {
-        let budget = Duration::try_from_secs_f64(budget).unwrap_or(Duration::MAX);
+    /// What a group needs, but for what is given. `budget` is in seconds. One that is no time means without limit.
+    pub fn new(group: Group, rounds: Option<usize>, budget: Option<f64>) -> Effort {
+        let (usual_rounds, usual_budget) = group.effort();
+        let budget = Duration::try_from_secs_f64(budget.unwrap_or(usual_budget));
         Effort {
-            rounds: rounds.max(1),
-            budget,
+            rounds: rounds.unwrap_or(usual_rounds).max(1),
+            budget: budget.unwrap_or(Duration::MAX),
+            fewest: if group == Group::Compile { 2 } else { 3 },
+            warm_up: match group {
+                Group::Compile => None,
+                Group::Run | Group::Cold | Group::Scale => Some(Duration::from_millis(100)),
+                _ => Some(Duration::from_millis(500)),
+            },
         }
     }
 }
 
 /// What became of a benchmark in an engine.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Outcome {
     Measured(Summary),
-    /// It is not for this engine.
-    Skipped,
-    Failed(String),
+    Failed { error: String },
 }
 
 /// One engine's part in a benchmark.
 struct Turn<'e> {
     session: Box<dyn Session + 'e>,
     samples: Vec<Duration>,
+    memory: Vec<u64>,
     spent: Duration,
 }
 
 impl Turn<'_> {
-    fn sample(&mut self, benchmark: &Benchmark) -> Result<Duration> {
+    fn sample(&mut self, benchmark: &Benchmark) -> Result<Sample> {
         let start = Instant::now();
         let sample = self.session.sample()?;
         self.spent += start.elapsed();
@@ -57,13 +65,13 @@ impl Turn<'_> {
                 benchmark.checksum
             );
         }
-        Ok(sample.time)
+        Ok(sample)
     }
 
-    fn warm_up(&mut self, benchmark: &Benchmark) -> Result<()> {
+    fn warm_up(&mut self, benchmark: &Benchmark, time: Duration) -> Result<()> {
         for count in 1.. {
             self.sample(benchmark)?;
-            if self.spent >= WARM_UP * 2 || self.spent >= WARM_UP && count >= 2 {
+            if self.spent >= time * 2 || self.spent >= time && count >= 2 {
                 break;
             }
         }
@@ -72,30 +80,51 @@ impl Turn<'_> {
     }
 }
 
-/// The outcomes in the order of the engines.
+fn failed(error: anyhow::Error) -> Outcome {
+    Outcome::Failed {
+        error: format!("{error:#}"),
+    }
+}
+
+/// Compiles, instantiates and warms up.
+fn start<'e>(
+    benchmark: &Benchmark,
+    wasm: &[u8],
+    engine: &'e dyn Engine,
+    effort: &Effort,
+) -> Result<Turn<'e>> {
+    let session = if benchmark.group.apart() {
+        engine.session_apart(benchmark, wasm)
+    } else {
+        engine.session(benchmark, wasm)
+    };
+    let mut turn = Turn {
+        session: session?,
+        samples: Vec::new(),
+        memory: Vec::new(),
+        spent: Duration::ZERO,
+    };
+    if let Some(time) = effort.warm_up {
+        turn.warm_up(benchmark, time)?;
+    }
+    eprint!(".");
+    Ok(turn)
+}
+
+/// The outcomes in the order of the engines; `None` where a benchmark is not for an engine.
 pub fn measure(
     benchmark: &Benchmark,
     wasm: &[u8],
     engines: &[&dyn Engine],
     effort: &Effort,
-) -> Vec<Outcome> {
-    let mut turns: Vec<Result<Turn<'_>, Outcome>> = engines
+) -> Vec<Option<Outcome>> {
+    let mut turns: Vec<Result<Turn<'_>, Option<Outcome>>> = engines
         .iter()
         .map(|engine| {
             if !engine.takes(benchmark) {
-                return Err(Outcome::Skipped);
+                return Err(None);
             }
-            let turn = engine.session(benchmark, wasm).and_then(|session| {
-                let mut turn = Turn {
-                    session,
-                    samples: Vec::new(),
-                    spent: Duration::ZERO,
-                };
-                turn.warm_up(benchmark)?;
-                eprint!(".");
-                Ok(turn)
-            });
-            turn.map_err(|error| Outcome::Failed(format!("{error:#}")))
+            start(benchmark, wasm, *engine, effort).map_err(|error| Some(failed(error)))
         })
         .collect();
 
@@ -104,12 +133,15 @@ pub fn measure(
         for place in 0..count {
             let slot = &mut turns[(round + place) % count];
             let Ok(turn) = slot else { continue };
-            if turn.samples.len() >= FEWEST && turn.spent >= effort.budget {
+            if turn.samples.len() >= effort.fewest && turn.spent >= effort.budget {
                 continue;
             }
             match turn.sample(benchmark) {
-                Ok(time) => turn.samples.push(time),
-                Err(error) => *slot = Err(Outcome::Failed(format!("{error:#}"))),
+                Ok(sample) => {
+                    turn.samples.push(sample.time);
+                    turn.memory.extend(sample.memory);
+                }
+                Err(error) => *slot = Err(Some(failed(error))),
             }
         }
         eprint!(".");
@@ -118,9 +150,11 @@ pub fn measure(
     turns
         .into_iter()
         .map(|turn| match turn {
-            Ok(turn) => Outcome::Measured(
-                Summary::new(&turn.samples).expect("each engine has a turn in the first round"),
-            ),
+            Ok(turn) => {
+                let summary = Summary::new(&turn.samples);
+                let summary = summary.expect("each engine has a turn in the first round");
+                Some(Outcome::Measured(summary.with_memory(&turn.memory)))
+            }
             Err(outcome) => outcome,
         })
         .collect()

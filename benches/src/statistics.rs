@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// Seconds, in the order in which they were taken.
     pub samples: Vec<f64>,
@@ -13,6 +13,9 @@ pub struct Summary {
     pub minimum: f64,
     pub first_quartile: f64,
     pub third_quartile: f64,
+    /// The median of the most memory that the processes had, in bytes, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<f64>,
 }
 
 impl Summary {
@@ -28,7 +31,16 @@ impl Summary {
             minimum,
             first_quartile: quantile(&sorted, 0.25),
             third_quartile: quantile(&sorted, 0.75),
+            memory: None,
         })
+    }
+
+    /// The same with what the processes took, in bytes.
+    pub fn with_memory(mut self, memory: &[u64]) -> Summary {
+        let mut sorted: Vec<f64> = memory.iter().map(|&bytes| bytes as f64).collect();
+        sorted.sort_by(f64::total_cmp);
+        self.memory = (!sorted.is_empty()).then(|| quantile(&sorted, 0.5));
+        self
     }
 
     /// The distance between the quartiles as a part of the median.
@@ -70,6 +82,8 @@ mod tests {
         assert_eq!(summary(&[1, 2]).median, 1.5);
         assert_eq!(summary(&[4]).spread(), 0.0);
         assert!(Summary::new(&[]).is_none());
+        assert_eq!(summary(&[4]).with_memory(&[1, 9, 2]).memory, Some(2.0));
+        assert_eq!(summary(&[4]).with_memory(&[]).memory, None);
     }
 
     #[test]

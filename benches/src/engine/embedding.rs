@@ -2,21 +2,22 @@
 
 #[path = "embedding/calls.rs"]
 mod calls;
+#[path = "embedding/scale.rs"]
+mod scale;
 
-use std::path::PathBuf;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 
 use super::api::{
     Collector, Config, Engine, Instance, InstanceAllocationStrategy, InstancePre, Linker,
     MemoryType, Module, OptLevel, PoolingAllocationConfig, SharedMemory, Store, TypedFunc,
 };
 use super::{Role, api};
-use crate::benchmarks::{Benchmark, Group, Heap, Work};
+use crate::benchmarks::{self, Benchmark, Group, Heap, Size, Work};
+use crate::engine::process::Scratch;
 use crate::engine::{self, Sample, Session, locked_version};
 
 /// One engine for each collector: copying, deferred reference counting, and none.
@@ -67,6 +68,22 @@ pub fn settings(package: &str, role: Role) -> Vec<Box<dyn engine::Engine>> {
         .collect()
 }
 
+/// An engine that compiles fast rather than well, which is compared where code is compiled and run.
+pub fn baseline(
+    package: &str,
+    name: &str,
+    role: Role,
+    configure: fn(&mut Config),
+) -> Box<dyn engine::Engine> {
+    Box::new(Embedding {
+        name: format!("{package} {name}"),
+        version: locked_version(package),
+        role,
+        setting: Setting::Baseline,
+        configure,
+    })
+}
+
 /// What is special about an engine.
 #[derive(Clone, Copy)]
 enum Setting {
@@ -75,6 +92,7 @@ enum Setting {
     Pooling,
     Epochs,
     Fuel,
+    Baseline,
 }
 
 struct Embedding {
@@ -85,13 +103,13 @@ struct Embedding {
     configure: fn(&mut Config),
 }
 
-/// A pool for a few instances at a time, whose memories and tables are as those of most programs.
-fn pooling() -> InstanceAllocationStrategy {
+/// A pool for so many instances at a time, whose memories and tables are as those of most programs.
+fn pooling(instances: u32) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_core_instances(64)
-        .total_memories(64)
-        .total_tables(64)
-        .max_memory_size(16 << 20)
+    pool.total_core_instances(instances)
+        .total_memories(instances)
+        .total_tables(instances)
+        .max_memory_size(32 << 20)
         .table_elements(1000)
         .max_unused_warm_slots(64);
     InstanceAllocationStrategy::Pooling(pool)
@@ -116,11 +134,19 @@ impl engine::Engine for Embedding {
     }
 
     fn takes(&self, benchmark: &Benchmark) -> bool {
+        if let Work::Run {
+            size: Size::Small, ..
+        } = benchmark.work
+        {
+            return matches!(self.setting, Setting::Plain) && self.role == Role::Subject;
+        }
         match (benchmark.group, self.setting) {
+            (Group::Run | Group::Compile, Setting::Plain | Setting::Baseline) => true,
             (Group::Gc, Setting::Collector(collector)) => {
                 benchmark.heap != Heap::Untouched || matches!(collector, Collector::Copying)
             }
-            (Group::Start, Setting::Plain | Setting::Pooling) => true,
+            (Group::Scale, Setting::Pooling) => !matches!(benchmark.work, Work::CompileOn { .. }),
+            (Group::Start | Group::Scale, Setting::Plain | Setting::Pooling) => true,
             (Group::Artifact | Group::Calls, Setting::Plain) => true,
             (Group::Interrupt, Setting::Plain | Setting::Epochs | Setting::Fuel) => true,
             _ => false,
@@ -140,8 +166,14 @@ impl engine::Engine for Embedding {
                     .wasm_threads(true)
                     .collector(collector)
             }
-            Setting::Plain => {}
-            Setting::Pooling => _ = config.allocation_strategy(pooling()),
+            Setting::Plain | Setting::Baseline => {}
+            Setting::Pooling => {
+                let instances = match benchmark.work {
+                    Work::Idle { instances, .. } => instances,
+                    _ => 64,
+                };
+                config.allocation_strategy(pooling(instances));
+            }
             Setting::Epochs => _ = config.epoch_interruption(true),
             Setting::Fuel => _ = config.consume_fuel(true),
         }
@@ -149,7 +181,18 @@ impl engine::Engine for Embedding {
             calls::configure(&mut config, crossing);
         }
         (self.configure)(&mut config);
+        if let Work::Compile { threads, .. } = benchmark.work {
+            config.parallel_compilation(threads == benchmarks::Threads::All);
+            config.wasm_gc(true).wasm_exceptions(true);
+            return Ok(Box::new(Compile {
+                engine: Engine::new(&config).map_err(error)?,
+                wasm: wasm.to_vec(),
+            }));
+        }
         let engine = Engine::new(&config).map_err(error)?;
+        if let Work::CompileOn { threads, .. } = benchmark.work {
+            return Ok(Box::new(scale::CompileOn::new(engine, wasm, threads)?));
+        }
         let module = Module::new(&engine, wasm).map_err(error)?;
         Ok(match benchmark.work {
             Work::Call { export, argument } => Box::new(Call {
@@ -170,6 +213,22 @@ impl engine::Engine for Embedding {
                 Box::new(calls::Crossings::new(&module, crossing, count)?)
             }
             Work::Load { mib, .. } => Box::new(Load::new(&module, mib)?),
+            Work::Run { n, .. } => Box::new(Run::new(&module, n)?),
+            Work::Compile { .. } | Work::CompileOn { .. } | Work::Command { .. } => {
+                bail!("this is not done in a process")
+            }
+            Work::Idle {
+                instances, touch, ..
+            } => {
+                let linker = Linker::new(&engine);
+                let instance = linker.instantiate_pre(&module).map_err(error)?;
+                Box::new(scale::Idle::new(instance, instances, touch))
+            }
+            Work::Drop { count, .. } => {
+                let linker = Linker::new(&engine);
+                let instance = linker.instantiate_pre(&module).map_err(error)?;
+                Box::new(scale::Drops::new(instance, count))
+            }
             Work::Start {
                 threads,
                 touch,
@@ -221,7 +280,7 @@ impl Session for Call {
         if self.keep {
             self.instance = Some((store, run));
         }
-        Ok(Sample { time, checksum })
+        Ok(Sample::new(time, checksum))
     }
 }
 
@@ -293,7 +352,7 @@ impl Session for Threads {
                 ensure!(result.is_ok(), "a thread panicked");
                 result.unwrap_or(Ok(()))?;
             }
-            Ok(Sample { time, checksum })
+            Ok(Sample::new(time, checksum))
         })
     }
 }
@@ -308,27 +367,28 @@ struct Starts {
 /// Where the image begins.
 const IMAGE: i32 = 0x1_0000;
 
-impl Starts {
-    /// Makes an instance, and uses it if it is to be.
-    fn start(&self, touch: bool) -> Result<i64> {
-        let mut store = Store::new(self.instance.module().engine(), ());
-        let instance = self.instance.instantiate(&mut store).map_err(error)?;
-        if !touch {
-            return Ok(0);
-        }
-        let touch = instance.get_typed_func::<i32, i64>(&mut store, "touch");
-        let touch = touch.map_err(error)?;
-        touch.call(&mut store, IMAGE).map_err(error)
+/// Makes an instance in a store of its own, and uses it if it is to be.
+fn start(instance: &InstancePre<()>, touch: bool) -> Result<(Store<()>, i64)> {
+    let mut store = Store::new(instance.module().engine(), ());
+    let instance = instance.instantiate(&mut store).map_err(error)?;
+    if !touch {
+        return Ok((store, 0));
     }
+    let touch = instance.get_typed_func::<i32, i64>(&mut store, "touch");
+    let touch = touch.map_err(error)?;
+    let found = touch.call(&mut store, IMAGE).map_err(error)?;
+    Ok((store, found))
+}
 
+impl Starts {
     /// The time for each instance, on one thread of those that wait for each other.
     fn starts(&self, together: &Barrier) -> Result<Duration> {
         together.wait();
-        let start = Instant::now();
+        let clock = Instant::now();
         for _ in 0..self.count {
-            self.start(self.touch)?;
+            start(&self.instance, self.touch)?;
         }
-        Ok(start.elapsed() / self.count)
+        Ok(clock.elapsed() / self.count)
     }
 }
 
@@ -346,42 +406,28 @@ impl Session for Starts {
             let times = times.collect::<Result<Vec<_>>>()?;
             Ok::<_, anyhow::Error>(times.into_iter().max().unwrap_or_default())
         })?;
-        Ok(Sample {
-            time,
-            checksum: self.start(true)?,
-        })
+        Ok(Sample::new(time, start(&self.instance, true)?.1))
     }
 }
 
 /// An artifact in a file.
 struct Load {
     engine: Engine,
-    path: PathBuf,
+    file: Scratch,
 }
 
 impl Load {
     fn new(module: &Module, mib: u32) -> Result<Load> {
-        static COUNTER: AtomicUsize = AtomicUsize::new(0);
         ensure!(
             module.text().len() >= (mib as usize) << 20,
             "{} bytes of machine code are too few",
             module.text().len()
         );
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{}-{number}.cwasm", module_path!(), std::process::id());
-        let load = Load {
+        let artifact = module.serialize().map_err(error)?;
+        Ok(Load {
             engine: module.engine().clone(),
-            path: std::env::temp_dir().join(name.replace("::", "-")),
-        };
-        std::fs::write(&load.path, module.serialize().map_err(error)?)?;
-        Ok(load)
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        // It is in a folder for temporary files.
-        let _ = std::fs::remove_file(&self.path);
+            file: Scratch::write("cwasm", &artifact)?,
+        })
     }
 }
 
@@ -389,9 +435,49 @@ impl Session for Load {
     fn sample(&mut self) -> Result<Sample> {
         let start = Instant::now();
         // SAFETY: the engine made the file, and nobody changes it.
-        let module = unsafe { Module::deserialize_file(&self.engine, &self.path) };
+        let module = unsafe { Module::deserialize_file(&self.engine, &self.file.0) };
         let time = start.elapsed();
         let checksum = module.map_err(error)?.exports().len() as i64;
-        Ok(Sample { time, checksum })
+        Ok(Sample::new(time, checksum))
+    }
+}
+
+struct Run {
+    store: Store<()>,
+    run: TypedFunc<i32, i64>,
+    n: i32,
+}
+
+impl Run {
+    fn new(module: &Module, n: i32) -> Result<Run> {
+        let mut store = Store::new(module.engine(), ());
+        let instance = Instance::new(&mut store, module, &[]).map_err(error)?;
+        if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut store, "_initialize") {
+            initialize.call(&mut store, ()).map_err(error)?;
+        }
+        let run = instance.get_typed_func(&mut store, "run").map_err(error)?;
+        Ok(Run { store, run, n })
+    }
+}
+
+impl Session for Run {
+    fn sample(&mut self) -> Result<Sample> {
+        let start = Instant::now();
+        let checksum = self.run.call(&mut self.store, self.n).map_err(error)?;
+        Ok(Sample::new(start.elapsed(), checksum))
+    }
+}
+
+struct Compile {
+    engine: Engine,
+    wasm: Vec<u8>,
+}
+
+impl Session for Compile {
+    fn sample(&mut self) -> Result<Sample> {
+        let start = Instant::now();
+        let module = Module::new(&self.engine, &self.wasm).map_err(error)?;
+        let time = start.elapsed();
+        Ok(Sample::new(time, module.exports().len() as i64))
     }
 }

@@ -15,5 +15,13 @@ pub fn all() -> Vec<Box<dyn Engine>> {
         config.shared_memory(true);
     });
     engines.extend(embedding::settings("wasmtime", Role::Rival));
+    engines.push(embedding::baseline(
+        "wasmtime",
+        "winch",
+        Role::Peer,
+        |config| {
+            config.strategy(api::Strategy::Winch);
+        },
+    ));
     engines
 }

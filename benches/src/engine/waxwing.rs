@@ -16,5 +16,15 @@ pub fn all() -> Vec<Box<dyn Engine>> {
     let roles = [Role::Subject, Role::Variant, Role::Variant];
     let mut engines = embedding::collectors("waxwing", roles, |_| {});
     engines.extend(embedding::settings("waxwing", Role::Subject));
+    engines.push(embedding::baseline(
+        "waxwing",
+        "fast",
+        Role::Variant,
+        |config| {
+            config
+                .cranelift_opt_level(api::OptLevel::None)
+                .cranelift_regalloc_algorithm(api::RegallocAlgorithm::SinglePass);
+        },
+    ));
     engines
 }

@@ -96,7 +96,7 @@ impl Session for Crossings {
         let start = Instant::now();
         let checksum = (self.calls)(self.count)?;
         let time = start.elapsed() / (self.count / CALLS_TIMED_TOGETHER);
-        Ok(Sample { time, checksum })
+        Ok(Sample::new(time, checksum))
     }
 }
 

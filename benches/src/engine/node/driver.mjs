@@ -1,4 +1,4 @@
-// Answers the requests of `mod.rs`: a line of JSON for each line of JSON.
+// Answers the requests of `../process.rs`: a line of JSON for each line of JSON.
 
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -6,12 +6,27 @@ import { Worker, isMainThread, parentPort, workerData } from "node:worker_thread
 
 /** What a session of each kind of work does for a sample, timing what counts. */
 const sessions = {
-  async call(module, { export: name, argument }) {
-    const { exports } = new WebAssembly.Instance(module);
+  async call(bytes, { export: name, argument }) {
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes));
     return () => timed(() => exports[name](argument));
   },
 
-  async threads(module, { worker, threads, argument }) {
+  async run(bytes, { n }) {
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes));
+    exports._initialize?.();
+    return () => timed(() => exports.run(n));
+  },
+
+  async compile(bytes) {
+    let module;
+    return () => {
+      const { sample } = timed(() => (module = new WebAssembly.Module(bytes)));
+      return { sample: { ...sample, checksum: String(WebAssembly.Module.exports(module).length) } };
+    };
+  },
+
+  async threads(bytes, { worker, threads, argument }) {
+    const module = new WebAssembly.Module(bytes);
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
     const leader = new WebAssembly.Instance(module, { env: { memory } }).exports;
     const workers = await Promise.all(
@@ -45,8 +60,7 @@ function startWorker(data) {
 async function answer(line, state) {
   const request = JSON.parse(line);
   if (request.request === "sample") return state.sample();
-  const module = new WebAssembly.Module(readFileSync(request.file));
-  state.sample = await sessions[request.work.kind](module, request.work);
+  state.sample = await sessions[request.work.kind](readFileSync(request.file), request.work);
   return "loaded";
 }
 

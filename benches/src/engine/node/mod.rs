@@ -1,40 +1,61 @@
-//! V8, as node has it: a process for each session, spoken to in lines of JSON.
+//! V8, as node has it: a process for each session.
 
 use std::env::consts::{ARCH, OS};
-use std::io::{BufRead, BufReader, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
-use std::{fs, process};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, Result, ensure};
 
-use super::{Engine, Role, Sample, Session};
-use crate::benchmarks::{Benchmark, Group, Work};
-
-pub const NAME: &str = "v8";
+use super::process::Remote;
+use super::{Engine, Role, Session};
+use crate::benchmarks::{Benchmark, Group, Size, Threads, Work};
 
 /// The release of node that npm is asked for.
 const NODE: &str = "26.10.0";
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Both of its compilers, as they come.
+    Plain,
+    /// The one that optimizes alone, for all functions at once, as the other engines' compilers do.
+    TurboFan,
+    /// The other one alone.
+    Liftoff,
+}
+
+/// Each mode, with its name.
+pub const MODES: [(Mode, &str); 3] = [
+    (Mode::Plain, "v8"),
+    (Mode::TurboFan, "v8 turbofan"),
+    (Mode::Liftoff, "v8 liftoff"),
+];
+
 pub struct Node {
+    mode: Mode,
+    name: &'static str,
     command: PathBuf,
     version: String,
 }
 
+/// `command`, or else the one under `target/`, which npm installs there if there is none.
+pub fn find(command: Option<&Path>) -> Result<PathBuf> {
+    match command {
+        Some(command) => Ok(command.to_path_buf()),
+        None => installed(),
+    }
+}
+
 impl Node {
-    /// `command`, or else the one under `target/`, which npm installs there if there is none.
-    pub fn find(command: Option<&Path>) -> Result<Node> {
-        let command = match command {
-            Some(command) => command.to_path_buf(),
-            None => installed()?,
-        };
+    pub fn new(mode: Mode, name: &'static str, command: Option<&Path>) -> Result<Node> {
+        let command = find(command)?;
         let versions = output(Command::new(&command).args([
             "-p",
             "`${process.versions.v8} (node ${process.versions.node})`",
         ]))?;
         Ok(Node {
+            mode,
+            name,
             command,
             version: versions.trim().to_string(),
         })
@@ -88,7 +109,7 @@ fn output(command: &mut Command) -> Result<String> {
 
 impl Engine for Node {
     fn name(&self) -> &str {
-        NAME
+        self.name
     }
 
     fn version(&self) -> &str {
@@ -96,107 +117,52 @@ impl Engine for Node {
     }
 
     fn role(&self) -> Role {
-        Role::Standard
+        match self.mode {
+            Mode::Plain => Role::Standard,
+            Mode::TurboFan | Mode::Liftoff => Role::Peer,
+        }
     }
 
     fn takes(&self, benchmark: &Benchmark) -> bool {
-        benchmark.group == Group::Gc
+        match (benchmark.group, benchmark.work) {
+            (Group::Gc, _) => self.mode == Mode::Plain,
+            (_, Work::Run { size, .. }) => self.mode == Mode::Plain && size == Size::Full,
+            (_, Work::Compile { .. }) => self.mode != Mode::Plain,
+            _ => false,
+        }
     }
 
     fn session<'e>(&'e self, benchmark: &Benchmark, wasm: &[u8]) -> Result<Box<dyn Session + 'e>> {
-        let file = std::env::temp_dir().join(format!("waxwing-bench-{}.wasm", process::id()));
-        fs::write(&file, wasm).with_context(|| format!("cannot write {}", file.display()))?;
-        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine/node/driver.mjs");
-        let mut child = Command::new(&self.command)
-            .arg(driver)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot run {}", self.command.display()))?;
-        let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
-            bail!("{} has no pipes", self.command.display());
-        };
-        let mut process = Process {
-            child,
-            requests,
-            replies: BufReader::new(replies),
-        };
-        let loaded = process.ask(&Request::Load {
-            file: &file,
-            work: benchmark.work,
-        });
-        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
-        loaded?;
-        Ok(Box::new(process))
-    }
-}
-
-#[derive(Serialize)]
-#[serde(tag = "request", rename_all = "snake_case")]
-enum Request<'r> {
-    Load { file: &'r Path, work: Work },
-    Sample,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Reply {
-    Loaded,
-    /// JSON has no 64-bit integers: `checksum` is decimal digits.
-    Sample {
-        nanoseconds: f64,
-        checksum: String,
-    },
-    Error(String),
-}
-
-struct Process {
-    child: Child,
-    requests: ChildStdin,
-    replies: BufReader<ChildStdout>,
-}
-
-impl Process {
-    fn ask(&mut self, request: &Request<'_>) -> Result<Reply> {
-        writeln!(self.requests, "{}", serde_json::to_string(request)?)
-            .context("cannot ask node")?;
-        let mut line = String::new();
-        self.replies
-            .read_line(&mut line)
-            .context("cannot hear node")?;
-        ensure!(
-            !line.is_empty(),
-            "node has ended: {:?}",
-            self.child.try_wait()
+        let one_thread = matches!(
+            benchmark.work,
+            Work::Compile {
+                threads: Threads::One,
+                ..
+            }
         );
-        match serde_json::from_str(&line).with_context(|| format!("node says {line:?}"))? {
-            Reply::Error(error) => Err(anyhow!("in node: {error}")),
-            reply => Ok(reply),
-        }
+        let flags: &[&str] = match self.mode {
+            Mode::Plain => &[],
+            Mode::TurboFan => &["--no-liftoff", "--no-wasm-lazy-compilation"],
+            Mode::Liftoff => &["--liftoff-only", "--no-wasm-lazy-compilation"],
+        };
+        let command = move || {
+            let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine/node/driver.mjs");
+            let mut command = Command::new(&self.command);
+            command.args(flags);
+            if one_thread {
+                command.arg("--single-threaded");
+            }
+            command.arg(driver);
+            command
+        };
+        Ok(Box::new(Remote::new(command, self.name, benchmark, wasm)?))
     }
-}
 
-impl Session for Process {
-    fn sample(&mut self) -> Result<Sample> {
-        match self.ask(&Request::Sample)? {
-            Reply::Sample {
-                nanoseconds,
-                checksum,
-            } => Ok(Sample {
-                time: Duration::from_nanos(nanoseconds as u64),
-                checksum: checksum
-                    .parse()
-                    .with_context(|| format!("{checksum:?} is no checksum"))?,
-            }),
-            _ => bail!("node has no sample"),
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Errors mean that it has ended, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn session_apart<'e>(
+        &'e self,
+        benchmark: &Benchmark,
+        wasm: &[u8],
+    ) -> Result<Box<dyn Session + 'e>> {
+        self.session(benchmark, wasm)
     }
 }
