@@ -169,7 +169,8 @@ impl engine::Engine for Embedding {
             Setting::Plain | Setting::Baseline => {}
             Setting::Pooling => {
                 let instances = match benchmark.work {
-                    Work::Idle { instances, .. } => instances,
+                    // One more is made before they are.
+                    Work::Idle { instances, .. } => instances + 1,
                     _ => 64,
                 };
                 config.allocation_strategy(pooling(instances));

@@ -56,6 +56,7 @@ impl Session for Idle {
         if !self.touch {
             checksum = start(&self.instance, true)?.1;
         }
+        drop(instances);
         Ok(Sample {
             time,
             checksum,
