@@ -15,12 +15,13 @@ use waxwing_environ::address_map::AddressMap;
 use waxwing_environ::artifact::debug_object::DebugObject;
 use waxwing_environ::artifact::{
     ELF_ABI_VERSION, ELF_FLAGS_COMPONENT, ELF_FLAGS_MODULE, ELF_MACHINE_BYTECODE, ELF_OS_ABI,
-    FunctionLoc, FunctionTable, SECTION_ADDRESS_MAP, SECTION_DATA, SECTION_DEBUG_OBJECT,
-    SECTION_EH_FRAME, SECTION_ENGINE, SECTION_FUNCTIONS, SECTION_HANDLERS, SECTION_INFO,
-    SECTION_NAMES, SECTION_STACK_MAPS, SECTION_TEXT, SECTION_TRAPS,
+    FunctionLoc, FunctionTable, SECTION_ADDRESS_MAP, SECTION_CHECK, SECTION_DATA,
+    SECTION_DEBUG_OBJECT, SECTION_EH_FRAME, SECTION_ENGINE, SECTION_FUNCTIONS, SECTION_HANDLERS,
+    SECTION_INFO, SECTION_INLINED, SECTION_NAMES, SECTION_STACK_MAPS, SECTION_TEXT, SECTION_TRAPS,
+    checksum,
 };
 use waxwing_environ::call_sites::{Handlers, StackMaps};
-use waxwing_environ::{FunctionNames, Trap, TrapTable};
+use waxwing_environ::{FunctionNames, InlinedFunctions, Trap, TrapTable};
 
 use crate::code_registry;
 use crate::memory_image::ImageSource;
@@ -49,11 +50,13 @@ struct Sections {
     text: Range<usize>,
     engine: Range<usize>,
     info: Range<usize>,
+    check: Range<usize>,
     functions: Range<usize>,
     traps: Range<usize>,
     address_map: Range<usize>,
     stack_maps: Range<usize>,
     handlers: Range<usize>,
+    inlined: Range<usize>,
     names: Range<usize>,
     data: Range<usize>,
     eh_frame: Range<usize>,
@@ -156,10 +159,15 @@ impl CodeMemory {
         // The compiler fills the text's last page of its own page size. On a host with larger pages,
         // data of the same artifact may become executable with it; all of it stays unwritable.
         let end = round_up_to_host_pages(text.end)?.min(self.mmap.len());
+        // Before the text there is mostly nothing but the header of the ELF file. A range that begins with the mapping is
+        // made executable in less time.
+        let start = match text.start == host_page_size() {
+            true => 0,
+            false => text.start,
+        };
         // SAFETY: the range is readable and nobody writes to it any more.
         unsafe {
-            self.mmap
-                .make_executable(text.start..end, branch_protection)?;
+            self.mmap.make_executable(start..end, branch_protection)?;
             self.mmap.synchronize_instructions(text)?;
         }
         if !self.sections.eh_frame.is_empty() {
@@ -233,6 +241,20 @@ impl CodeMemory {
         self.bytes(&self.sections.info)
     }
 
+    /// Whether what is relied upon at run time, apart from the code, is as it was made: it has the checksum that the artifact
+    /// says.
+    pub fn is_intact(&self) -> bool {
+        let sections = &self.sections;
+        let checked = [
+            &sections.engine,
+            &sections.info,
+            &sections.functions,
+            &sections.eh_frame,
+        ];
+        let found = checksum(&checked.map(|section| self.bytes(section)));
+        self.bytes(&sections.check) == found.to_le_bytes()
+    }
+
     /// Where the functions and trampolines are.
     pub fn functions(&self) -> FunctionTable<'_> {
         FunctionTable::new(self.bytes(&self.sections.functions))
@@ -264,6 +286,11 @@ impl CodeMemory {
     /// The handlers of exceptions, if there are any.
     pub fn handlers(&self) -> Option<Handlers<'_>> {
         Handlers::new(self.bytes(&self.sections.handlers))
+    }
+
+    /// Which code is that of inlined functions, if there is any.
+    pub fn inlined_functions(&self) -> Option<InlinedFunctions<'_>> {
+        InlinedFunctions::new(self.bytes(&self.sections.inlined))
     }
 
     /// The names of functions, if the artifact tells.
@@ -390,9 +417,11 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, bool, Sections)> {
         (SECTION_INFO, &mut sections.info, false),
         (SECTION_FUNCTIONS, &mut sections.functions, false),
         (SECTION_TRAPS, &mut sections.traps, false),
+        (SECTION_CHECK, &mut sections.check, false),
         (SECTION_ADDRESS_MAP, &mut sections.address_map, false),
         (SECTION_STACK_MAPS, &mut sections.stack_maps, false),
         (SECTION_HANDLERS, &mut sections.handlers, false),
+        (SECTION_INLINED, &mut sections.inlined, false),
         (SECTION_NAMES, &mut sections.names, false),
         (SECTION_DATA, &mut sections.data, false),
         (SECTION_EH_FRAME, &mut sections.eh_frame, false),
@@ -439,6 +468,9 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, bool, Sections)> {
     })?;
     table_fits(SECTION_HANDLERS, &sections.handlers, |bytes| {
         bytes.is_empty() || Handlers::new(bytes).is_some()
+    })?;
+    table_fits(SECTION_INLINED, &sections.inlined, |bytes| {
+        bytes.is_empty() || InlinedFunctions::new(bytes).is_some()
     })?;
     table_fits(SECTION_NAMES, &sections.names, |bytes| {
         bytes.is_empty() || FunctionNames::new(bytes).is_some()

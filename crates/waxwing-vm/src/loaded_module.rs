@@ -3,23 +3,24 @@
 use std::fmt;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use waxwing_environ::artifact::{ArtifactInfo, FunctionLoc, FunctionTable, TrampolineKind};
 use waxwing_environ::{
     DefinedFuncIndex, DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex, ElementSegment,
-    EngineTypeIndex, EntityIndex, EntityRef, EntityType, FuncIndex, Global, GlobalIndex, Memory,
-    MemoryImageFacts, MemoryIndex, MemoryInitialization, Module, ModuleTypeIndex, ModuleTypes,
-    PrimaryMap, PtrSize, Table, TableIndex, Tag, TagIndex, TypeRef, VMOffsets, WasmRefType,
-    WasmSubType, WasmValType,
+    EngineTypeIndex, EntityIndex, EntityRef, EntityType, FuncIndex, Global, GlobalIndex,
+    InlinedFunction, Memory, MemoryImageFacts, MemoryIndex, MemoryInitialization, Module,
+    ModuleTypeIndex, ModuleTypes, PrimaryMap, PtrSize, Table, TableIndex, Tag, TagIndex, TypeRef,
+    VMOffsets, WasmRefType, WasmSubType, WasmValType,
 };
 
 use crate::allocator::Pool;
 use crate::code_memory::CodeMemory;
 use crate::gc::GcType;
 use crate::instance::is_gc_type;
+use crate::memory::{self, MemoryKey};
 use crate::memory_image::MemoryImage;
 use crate::type_registry::{RegisteredModuleTypes, RegisteredType, TypeRegistry};
 use crate::vmcontext::VMWasmCode;
@@ -73,9 +74,13 @@ pub struct LoadedModule {
     id: u64,
     /// The pool that may have memory mapped for the module.
     pool: OnceLock<Weak<Pool>>,
+    /// Whether mappings of memories may have been kept for the module.
+    may_have_spares: AtomicBool,
     /// Nothing for modules that the store makes up for items of the host.
     code: Option<Arc<CodeMemory>>,
     module: Module,
+    /// The addresses of dispatch tables.
+    dispatch_tables: Box<[(DefinedTableIndex, usize)]>,
     types: ModuleTypes,
     offsets: VMOffsets,
     registered: RegisteredModuleTypes,
@@ -103,14 +108,36 @@ impl LoadedModule {
         registry: &Arc<TypeRegistry>,
         copy_images: bool,
     ) -> Result<Arc<LoadedModule>> {
-        let ArtifactInfo { module, types } = info;
+        let ArtifactInfo {
+            module,
+            types,
+            dispatch_tables,
+        } = info;
         let functions = code.functions();
         ensure!(
             functions.num_functions() == module.num_functions
                 && functions.num_defined() == module.num_defined_functions(),
             "the artifact's function table is not the one of its module; compile the module again"
         );
-        LoadedModule::build(Some(code), module, types, registry, Vec::new(), copy_images)
+        let text = code.text_range();
+        let dispatch_tables = dispatch_tables
+            .into_iter()
+            .map(|(table, offset)| {
+                let address = text.start + offset as usize;
+                let is_there = table.index() < module.num_defined_tables() && text.contains(&address);
+                is_there.then_some((table, address))
+            })
+            .collect::<Option<_>>()
+            .context("the artifact has a dispatch table of no table, or where no code is; compile the module again")?;
+        LoadedModule::build(
+            Some(code),
+            module,
+            types,
+            registry,
+            Vec::new(),
+            copy_images,
+            dispatch_tables,
+        )
     }
 
     /// A module without code, for items that the host makes. `foreign_types` are those of the engine
@@ -127,6 +154,7 @@ impl LoadedModule {
             registry,
             foreign_types,
             false,
+            Box::default(),
         )
     }
 
@@ -137,6 +165,7 @@ impl LoadedModule {
         registry: &Arc<TypeRegistry>,
         foreign_types: Vec<RegisteredType>,
         copy_images: bool,
+        dispatch_tables: Box<[(DefinedTableIndex, usize)]>,
     ) -> Result<Arc<LoadedModule>> {
         let registered = registry.register_module_types(&types)?;
         let mut by_engine_type: Box<[_]> = registered
@@ -154,9 +183,11 @@ impl LoadedModule {
         Ok(Arc::new(LoadedModule {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             pool: OnceLock::new(),
+            may_have_spares: AtomicBool::new(false),
             offsets: VMOffsets::new(HOST_PTR, &module),
             code,
             module,
+            dispatch_tables,
             types,
             registered,
             _foreign_types: foreign_types,
@@ -178,6 +209,18 @@ impl LoadedModule {
         self.pool.get_or_init(|| Arc::downgrade(pool));
     }
 
+    /// What memories of the module that come and go can be told from others by. From now on there may be spare ones. `None`
+    /// if the module is one that a store made up, which makes one instance alone.
+    pub(crate) fn memory_key(&self, index: DefinedMemoryIndex) -> Option<MemoryKey> {
+        self.has_code().then(|| {
+            self.may_have_spares.store(true, Ordering::Relaxed);
+            MemoryKey {
+                module: self.id,
+                index: index.as_u32(),
+            }
+        })
+    }
+
     /// The facts of the module. References to types in it are to the module's own.
     #[inline]
     pub fn module(&self) -> &Module {
@@ -193,6 +236,11 @@ impl LoadedModule {
     #[inline]
     pub fn offsets(&self) -> &VMOffsets {
         &self.offsets
+    }
+
+    /// The tables of which there is a copy for dispatch, and where in the code it is.
+    pub(crate) fn dispatch_tables(&self) -> &[(DefinedTableIndex, usize)] {
+        &self.dispatch_tables
     }
 
     /// The artifact.
@@ -428,6 +476,14 @@ impl LoadedModule {
         self.code.as_ref()?.address_map()?.lookup(text_offset)
     }
 
+    /// The inlined functions that the code at `text_offset` belongs to, the innermost first.
+    pub fn inlined_at(&self, text_offset: u32) -> impl Iterator<Item = InlinedFunction> {
+        let inlined = self.code.as_ref().and_then(|code| code.inlined_functions());
+        inlined
+            .into_iter()
+            .flat_map(move |inlined| inlined.at(text_offset))
+    }
+
     /// The defined function whose code contains the address `pc`, the offset of `pc` in the text
     /// section, and where the function's code is there.
     pub fn lookup_pc(&self, pc: usize) -> Option<(DefinedFuncIndex, u32, FunctionLoc)> {
@@ -443,6 +499,9 @@ impl Drop for LoadedModule {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.get().and_then(Weak::upgrade) {
             pool.forget_module(self.id, self.module.num_defined_memories() as u32);
+        }
+        if *self.may_have_spares.get_mut() {
+            memory::forget_module(self.id);
         }
     }
 }

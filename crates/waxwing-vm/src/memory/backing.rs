@@ -2,12 +2,16 @@
 
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::host::HostMemory;
+use super::spares::{self, MemoryKey, Origin};
 use crate::allocator::{Allocator, MemorySlot};
+use crate::memory_image::MemoryImage;
 use crate::mmap::{Mmap, round_up_to_host_pages};
+use crate::sys::vm;
 
 /// What a new memory needs, in bytes. All but the first two are whole pages of the host.
 #[derive(Copy, Clone, Debug)]
@@ -42,16 +46,43 @@ pub(super) enum Backing {
 }
 
 impl Backing {
-    /// Bytes for a new memory, all zeros.
+    /// Bytes for a new memory, zeros but for the image. If there is a `key`, they may be those of a memory with the same one,
+    /// and may be used again when this memory is gone.
     ///
     /// # Errors
     ///
-    /// Fails if there is no such address space or memory.
-    pub(super) fn new(allocator: &Allocator, plan: &Plan<'_>) -> Result<Backing> {
-        Ok(match allocator.host_memories() {
-            Some(creator) => Backing::Host(HostMemory::new(&**creator, plan)?),
-            None => Backing::Own(OwnMapping::new(plan)?),
-        })
+    /// Fails if there is no such address space or memory, or the image cannot be mapped.
+    pub(super) fn new(
+        allocator: &Allocator,
+        plan: &Plan<'_>,
+        key: Option<MemoryKey>,
+        image: Option<&Arc<MemoryImage>>,
+    ) -> Result<Backing> {
+        if let Some(creator) = allocator.host_memories() {
+            let memory = HostMemory::new(&**creator, plan)?;
+            if let Some(image) = image {
+                // SAFETY: the image lies within the new memory, see `Plan::accessible`, which nobody uses.
+                unsafe { image.map_at(memory.base().as_ptr())? };
+            }
+            return Ok(Backing::Host(memory));
+        }
+        let key = key.filter(|_| vm::DISCARD_KEEPS_MAPPINGS && !plan.ty.shared);
+        if let Some((origin, mut mapping)) = key.and_then(|key| spares::take(key, plan, image)) {
+            mapping.origin = Some(origin);
+            return Ok(Backing::Own(mapping));
+        }
+        let mapping = match OwnMapping::new(plan, image) {
+            // Perhaps it is the spare ones that take the address space.
+            Err(_) if spares::release_all() => OwnMapping::new(plan, image),
+            result => result,
+        };
+        let mut mapping = mapping?;
+        mapping.origin = key.map(|key| Origin {
+            key,
+            image: image.cloned(),
+            accessible: plan.accessible,
+        });
+        Ok(Backing::Own(mapping))
     }
 
     /// The address of the first byte.
@@ -126,10 +157,12 @@ pub(super) struct OwnMapping {
     /// Bytes from the base that are accessible, in host pages.
     accessible: usize,
     room_for_growth: usize,
+    /// What the mapping can be used for when its memory is gone, if anything. Nothing is if there is no memory in it.
+    origin: Option<Origin>,
 }
 
 impl OwnMapping {
-    fn new(plan: &Plan<'_>) -> Result<OwnMapping> {
+    fn new(plan: &Plan<'_>, image: Option<&Arc<MemoryImage>>) -> Result<OwnMapping> {
         let mut new = OwnMapping {
             mapping: Mmap::empty(),
             pre_guard: plan.pre_guard,
@@ -137,9 +170,42 @@ impl OwnMapping {
             reserved: plan.reserved,
             accessible: plan.accessible,
             room_for_growth: plan.room_for_growth,
+            origin: None,
         };
         new.mapping = new.reserve()?;
+        if let Some(image) = image {
+            // SAFETY: the image lies within the accessible bytes, see `Plan::accessible`, which nobody uses.
+            unsafe { image.map_at(new.base().as_ptr())? };
+        }
         Ok(new)
+    }
+
+    /// Whether this is what the plan would make.
+    pub(super) fn fits(&self, plan: &Plan<'_>) -> bool {
+        self.pre_guard == plan.pre_guard
+            && self.guard == plan.guard
+            && self.reserved == plan.reserved
+            && self.accessible == plan.accessible
+            && self.room_for_growth == plan.room_for_growth
+    }
+
+    /// The length in bytes, with all that is reserved.
+    pub(super) fn address_space(&self) -> usize {
+        self.mapping.len()
+    }
+
+    /// Makes all as when it was new, with the first `accessible` bytes being so.
+    fn reset(&mut self, accessible: usize) -> Result<()> {
+        let start = self.pre_guard;
+        // SAFETY: whose memory this was is gone.
+        unsafe {
+            if self.accessible > accessible {
+                let rest = start + accessible..start + self.accessible;
+                self.mapping.make_inaccessible(rest)?;
+                self.accessible = accessible;
+            }
+            self.mapping.discard(start..start + accessible)
+        }
     }
 
     /// Reserves address space for the reserved bytes and the guards, with the accessible ones being zeros.
@@ -187,6 +253,8 @@ impl OwnMapping {
             mapping: Mmap::empty(),
             reserved,
             accessible,
+            // There is no new memory that begins there.
+            origin: None,
             ..*self
         };
         new.mapping = new.reserve()?;
@@ -197,5 +265,21 @@ impl OwnMapping {
         }
         *self = new;
         Ok(())
+    }
+}
+
+impl Drop for OwnMapping {
+    fn drop(&mut self) {
+        let Some(origin) = self.origin.take() else {
+            return;
+        };
+        let mut spare = OwnMapping {
+            mapping: std::mem::replace(&mut self.mapping, Mmap::empty()),
+            origin: None,
+            ..*self
+        };
+        if spare.reset(origin.accessible).is_ok() {
+            spares::keep(origin, spare);
+        }
     }
 }

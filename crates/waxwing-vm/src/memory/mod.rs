@@ -5,6 +5,7 @@ mod host;
 mod parking_lot;
 mod racy;
 mod shared;
+mod spares;
 mod storage;
 
 use std::ops::Range;
@@ -21,6 +22,7 @@ pub(crate) use parking_lot::notify;
 pub(crate) use racy::{copy as racy_copy, fill as racy_fill, write as racy_write};
 pub use shared::SharedMemory;
 pub(crate) use shared::{wait32, wait64};
+pub(crate) use spares::{MemoryKey, forget_module};
 pub(crate) use storage::InitialContents;
 pub use storage::Storage;
 
@@ -45,7 +47,8 @@ pub enum Memory {
 }
 
 impl Memory {
-    /// A memory of type `ty`, of its minimal size.
+    /// A memory of type `ty`, of its minimal size. If there is a `key`, the module and its engine's settings are those of
+    /// all memories with the same one.
     ///
     /// # Errors
     ///
@@ -54,9 +57,10 @@ impl Memory {
         allocator: &Allocator,
         ty: &waxwing_environ::Memory,
         tunables: &Tunables,
+        key: Option<MemoryKey>,
         contents: InitialContents<'_>,
     ) -> Result<Memory> {
-        let storage = Storage::new(allocator, ty, tunables, contents)?;
+        let storage = Storage::new(allocator, ty, tunables, key, contents)?;
         Ok(if ty.shared {
             Memory::Shared(SharedMemory::from_storage(storage))
         } else {

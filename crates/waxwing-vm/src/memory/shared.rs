@@ -58,7 +58,7 @@ impl SharedMemory {
         tunables: &Tunables,
     ) -> Result<SharedMemory> {
         ensure!(ty.shared, "the memory's type is not a shared one");
-        let storage = Storage::new(allocator, ty, tunables, InitialContents::Zeros)?;
+        let storage = Storage::new(allocator, ty, tunables, None, InitialContents::Zeros)?;
         Ok(SharedMemory::from_storage(storage))
     }
 

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use waxwing_environ::{MemoryImageFacts, Tunables};
 
 use super::backing::{Backing, Plan};
+use super::spares::MemoryKey;
 use crate::allocator::{Affinity, Allocator, MemoryRequest, Pool, StoreKey, keys};
 use crate::memory_image::MemoryImage;
 use crate::mmap::round_up_to_host_pages;
@@ -66,7 +67,8 @@ fn minimal_size(ty: &waxwing_environ::Memory) -> Result<usize> {
 }
 
 impl Storage {
-    /// A memory of type `ty`, of its minimal size.
+    /// A memory of type `ty`, of its minimal size. If there is a `key`, the module and its engine's settings are those of
+    /// all memories with the same one.
     ///
     /// # Errors
     ///
@@ -75,6 +77,7 @@ impl Storage {
         allocator: &Allocator,
         ty: &waxwing_environ::Memory,
         tunables: &Tunables,
+        key: Option<MemoryKey>,
         contents: InitialContents<'_>,
     ) -> Result<Storage> {
         let size = minimal_size(ty)?;
@@ -105,7 +108,11 @@ impl Storage {
                 tunables.memory_reservation_for_growth,
             )?)?,
         };
-        let backing = reserve(allocator, plan)?;
+        let image = match contents {
+            InitialContents::Image(image) => Some(image),
+            InitialContents::Zeros | InitialContents::Copy(..) => None,
+        };
+        let backing = reserve(allocator, plan, key, image)?;
         let mut memory = Storage {
             ty: *ty,
             base: backing.base(),
@@ -114,11 +121,8 @@ impl Storage {
             may_move: tunables.memory_may_move && !ty.shared,
             rights: 0,
         };
-        match contents {
-            InitialContents::Zeros => {}
-            // SAFETY: the image lies within the new reservation, see `accessible`, which nobody uses.
-            InitialContents::Image(image) => unsafe { image.map_at(memory.base().as_ptr())? },
-            InitialContents::Copy(facts, bytes) => memory.copy_contents(facts, bytes)?,
+        if let InitialContents::Copy(facts, bytes) = contents {
+            memory.copy_contents(facts, bytes)?;
         }
         Ok(memory)
     }
@@ -230,11 +234,16 @@ impl Storage {
 
 /// Reserves address space for a new memory: all that a shared one, which cannot move, may ever need, if there
 /// is so much; room for growth for one that would have to move.
-fn reserve(allocator: &Allocator, mut plan: Plan<'_>) -> Result<Backing> {
+fn reserve(
+    allocator: &Allocator,
+    mut plan: Plan<'_>,
+    key: Option<MemoryKey>,
+    image: Option<&Arc<MemoryImage>>,
+) -> Result<Backing> {
     if plan.ty.shared {
         let whole = to_usize(plan.ty.maximum_byte_size()).and_then(round_up_to_host_pages);
         let reserved = whole.unwrap_or(usize::MAX).max(plan.reserved);
-        if let Ok(backing) = Backing::new(allocator, &Plan { reserved, ..plan }) {
+        if let Ok(backing) = Backing::new(allocator, &Plan { reserved, ..plan }, None, image) {
             return Ok(backing);
         }
     }
@@ -242,7 +251,7 @@ fn reserve(allocator: &Allocator, mut plan: Plan<'_>) -> Result<Backing> {
         let with_room = plan.accessible.saturating_add(plan.room_for_growth);
         plan.reserved = plan.reserved.max(with_room);
     }
-    Backing::new(allocator, &plan)
+    Backing::new(allocator, &plan, key, image)
 }
 
 #[cfg(test)]
@@ -306,6 +315,7 @@ mod tests {
             &Allocator::default(),
             &ty,
             &Tunables::default(),
+            None,
             InitialContents::Zeros,
         )
         .unwrap();
@@ -329,6 +339,7 @@ mod tests {
             &Allocator::default(),
             &ty,
             &moving_tunables(),
+            None,
             InitialContents::Zeros,
         )
         .unwrap();
@@ -349,8 +360,14 @@ mod tests {
             memory_may_move: false,
             ..moving_tunables()
         };
-        let mut memory =
-            Storage::new(&Allocator::default(), &ty, &fixed, InitialContents::Zeros).unwrap();
+        let mut memory = Storage::new(
+            &Allocator::default(),
+            &ty,
+            &fixed,
+            None,
+            InitialContents::Zeros,
+        )
+        .unwrap();
         let error = memory.grow_to(0x2_0000).unwrap_err();
         assert!(error.to_string().contains("memory_may_move"), "{error}");
         assert_eq!(memory.byte_size(), 0x1_0000);
@@ -366,6 +383,7 @@ mod tests {
             &Allocator::default(),
             &ty,
             &moving_tunables(),
+            None,
             InitialContents::Zeros,
         )
         .unwrap();
@@ -385,8 +403,14 @@ mod tests {
             guard_before_linear_memory: false,
             ..moving_tunables()
         };
-        let memory =
-            Storage::new(&Allocator::default(), &ty, &bare, InitialContents::Zeros).unwrap();
+        let memory = Storage::new(
+            &Allocator::default(),
+            &ty,
+            &bare,
+            None,
+            InitialContents::Zeros,
+        )
+        .unwrap();
         assert_eq!(memory.byte_size(), 0);
         assert!(memory.range(0, 0).is_ok());
         assert!(memory.range(0, 1).is_err());
@@ -396,7 +420,14 @@ mod tests {
                 ..memory_type(min, None)
             };
             assert!(
-                Storage::new(&Allocator::default(), &ty, &bare, InitialContents::Zeros).is_err()
+                Storage::new(
+                    &Allocator::default(),
+                    &ty,
+                    &bare,
+                    None,
+                    InitialContents::Zeros
+                )
+                .is_err()
             );
         }
     }
@@ -412,6 +443,7 @@ mod tests {
             &Allocator::default(),
             &shared(1, 16),
             &tunables,
+            None,
             InitialContents::Zeros,
         )
         .unwrap();
@@ -428,6 +460,7 @@ mod tests {
             &Allocator::default(),
             &ty,
             &tunables,
+            None,
             InitialContents::Zeros,
         )
         .unwrap();
@@ -450,8 +483,14 @@ mod tests {
         };
         let bytes: Vec<u8> = (1..=16).collect();
         let contents = InitialContents::Copy(&facts, &bytes);
-        let memory =
-            Storage::new(&Allocator::default(), &ty, &moving_tunables(), contents).unwrap();
+        let memory = Storage::new(
+            &Allocator::default(),
+            &ty,
+            &moving_tunables(),
+            None,
+            contents,
+        )
+        .unwrap();
         assert_eq!((read(&memory, 0), read(&memory, 9)), (1, 10));
     }
 
@@ -467,6 +506,7 @@ mod tests {
             &Allocator::default(),
             &memory_type(1, None),
             &moving_tunables(),
+            None,
             contents,
         )
         .unwrap();
@@ -474,6 +514,7 @@ mod tests {
             &Allocator::default(),
             &memory_type(1, None),
             &moving_tunables(),
+            None,
             contents,
         )
         .unwrap();
@@ -489,9 +530,69 @@ mod tests {
             page_size_log2: 0,
             ..memory_type(100, None)
         };
-        let memory =
-            Storage::new(&Allocator::default(), &ty, &moving_tunables(), contents).unwrap();
+        let memory = Storage::new(
+            &Allocator::default(),
+            &ty,
+            &moving_tunables(),
+            None,
+            contents,
+        )
+        .unwrap();
         assert_eq!(read(&memory, 99), 5);
         assert!(memory.range(100, 1).is_err());
+    }
+
+    /// A memory that there are others like.
+    #[cfg(target_os = "linux")]
+    fn one_of_many(module: u64, contents: InitialContents<'_>) -> Storage {
+        let key = Some(MemoryKey { module, index: 0 });
+        let (allocator, ty) = (Allocator::default(), memory_type(1, None));
+        Storage::new(&allocator, &ty, &moving_tunables(), key, contents).unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn spares_are_as_good_as_new() {
+        use crate::memory_image::ImageSource;
+        let bytes = [5u8; 0x1000];
+        let image = || {
+            let image = MemoryImage::new(ImageSource::Bytes(&bytes), bytes.len(), 0x1000).unwrap();
+            Arc::new(image.expect("this system maps images"))
+        };
+        let (image, other) = (image(), image());
+        let module = u64::MAX;
+        let mut memory = one_of_many(module, InitialContents::Image(&image));
+        let base = memory.base();
+        memory.grow_to(0x2_0000).unwrap();
+        for at in [0, 0x1000, 0xffff, 0x1_ffff] {
+            write(&memory, at, 7);
+        }
+        drop(memory);
+
+        // Neither is like the first one.
+        let others = [
+            one_of_many(module - 1, InitialContents::Image(&image)),
+            one_of_many(module, InitialContents::Image(&other)),
+        ];
+        assert!(others.iter().all(|other| other.base() != base));
+
+        let mut memory = one_of_many(module, InitialContents::Image(&image));
+        assert_eq!(memory.base(), base);
+        assert_eq!(memory.byte_size(), 0x1_0000);
+        memory.grow_to(0x2_0000).unwrap();
+        let found =
+            [0, 0xfff, 0x1000, 0x1fff, 0x2000, 0xffff, 0x1_ffff].map(|at| read(&memory, at));
+        assert_eq!(found, [0, 0, 5, 5, 0, 0, 0]);
+
+        // One that has moved leaves a spare behind.
+        write(&memory, 3, 9);
+        memory.grow_to(0x10_0000).unwrap();
+        assert_ne!(memory.base(), base);
+        let next = one_of_many(module, InitialContents::Image(&image));
+        assert_eq!((next.base(), read(&next, 3)), (base, 0));
+        drop((memory, next));
+
+        crate::memory::forget_module(module);
+        assert!(!crate::memory::spares::has(module));
     }
 }

@@ -179,7 +179,10 @@ fn make_memory(
     };
     let memory = match pool {
         Some(pool) => core.pooled_memory(pool, module, index, contents),
-        None => memory::Memory::new(core.allocator(), ty, core.tunables(), contents),
+        None => {
+            let key = module.memory_key(index);
+            memory::Memory::new(core.allocator(), ty, core.tunables(), key, contents)
+        }
     };
     memory.with_context(|| format!("failed to create a memory of {} pages", ty.limits.min))
 }

@@ -162,6 +162,20 @@ impl Engine {
     }
 }
 
+/// The header of an artifact that an engine can run.
+#[cfg(feature = "runtime")]
+pub(super) struct AcceptedHeader {
+    bytes: Box<[u8]>,
+    has_landing_pads: bool,
+}
+
+/// Whether indirect branches in code that is compiled with these flags land on instructions that allow it.
+#[cfg(feature = "runtime")]
+pub(crate) fn has_landing_pads(isa_flags: &[(String, FlagValue)]) -> bool {
+    let mut flags = isa_flags.iter();
+    flags.any(|(name, value)| name == "use_bti" && *value == FlagValue::Bool(true))
+}
+
 /// How to speak of a collector, or of its absence.
 #[cfg(feature = "runtime")]
 fn collector_name(collector: Option<GcCollector>) -> &'static str {
@@ -183,9 +197,26 @@ impl Engine {
         host::check_isa_flags(flags, self.config().detect_host_feature)
     }
 
-    /// Fails unless this engine can run the artifact whose encoded header this is. The header is
-    /// returned.
-    pub(crate) fn check_artifact_header(&self, bytes: &[u8]) -> Result<ArtifactHeader> {
+    /// Fails unless this engine can run the artifact whose encoded header this is. Returns whether its code has
+    /// [landing pads](has_landing_pads).
+    pub(crate) fn check_artifact_header(&self, bytes: &[u8]) -> Result<bool> {
+        let accepted = &self.inner.accepted_header;
+        match accepted.get() {
+            // What was checked once need not be again: headers of artifacts of one engine are the same.
+            Some(accepted) if *accepted.bytes == *bytes => Ok(accepted.has_landing_pads),
+            _ => {
+                let header = self.decode_artifact_header(bytes)?;
+                let has_landing_pads = has_landing_pads(&header.isa_flags);
+                accepted.get_or_init(|| AcceptedHeader {
+                    bytes: bytes.into(),
+                    has_landing_pads,
+                });
+                Ok(has_landing_pads)
+            }
+        }
+    }
+
+    fn decode_artifact_header(&self, bytes: &[u8]) -> Result<ArtifactHeader> {
         let damaged = |_| anyhow!("the artifact's description of itself is damaged");
         // The version comes first, so that it can be told apart even if all else is different.
         let (version, _) = postcard::take_from_bytes::<&str>(bytes).map_err(damaged)?;
@@ -230,8 +261,8 @@ impl Engine {
 
     fn check_tunables(&self, found: &Tunables) -> Result<()> {
         // Every field, so that none can be forgotten. Images are checked as sections are: the
-        // size up to which they are dense is of no concern at run time. Nor is whether artifacts
-        // describe themselves to debuggers.
+        // size up to which they are dense is of no concern at run time. Nor is which calls were inlined, or
+        // whether artifacts describe themselves to debuggers.
         let Tunables {
             memory_reservation,
             memory_guard_size,
@@ -248,7 +279,9 @@ impl Engine {
             collector,
             consume_fuel,
             epoch_interruption,
+            inlining: _,
             debug_info: _,
+            wmemcheck,
         } = self.tunables();
         macro_rules! check {
             ($($field:ident)*) => {$(
@@ -264,7 +297,7 @@ impl Engine {
         check! {
             memory_reservation memory_guard_size memory_reservation_for_growth memory_may_move
             guard_before_linear_memory memory_init_cow table_lazy_init generate_address_map
-            signals_based_traps relaxed_simd_deterministic consume_fuel epoch_interruption
+            signals_based_traps relaxed_simd_deterministic consume_fuel epoch_interruption wmemcheck
         }
         ensure!(
             found.collector == *collector,

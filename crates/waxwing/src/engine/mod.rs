@@ -9,6 +9,8 @@ mod pooling;
 mod tests;
 
 pub use artifact::Precompiled;
+#[cfg(all(feature = "runtime", feature = "cranelift"))]
+pub(crate) use artifact::has_landing_pads;
 #[cfg(feature = "runtime")]
 pub(crate) use host::detect_host_feature;
 #[cfg(feature = "pooling-allocator")]
@@ -16,7 +18,7 @@ pub use pooling::PoolingAllocatorMetrics;
 
 use crate::config::Proposals;
 use crate::{Config, Result};
-#[cfg(all(feature = "runtime", feature = "cranelift"))]
+#[cfg(feature = "runtime")]
 use std::sync::OnceLock;
 #[cfg(feature = "runtime")]
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,8 +26,10 @@ use std::sync::{Arc, Weak};
 use waxwing_environ::Tunables;
 #[cfg(feature = "cranelift")]
 use waxwing_environ::compile::Compiler;
+#[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
+use waxwing_vm::traps::ProcessHandlers;
 #[cfg(feature = "runtime")]
-use waxwing_vm::{Allocator, TypeRegistry, traps::ProcessHandlers};
+use waxwing_vm::{Allocator, TypeRegistry};
 
 /// Where modules are compiled, and the settings with which they are compiled and run.
 ///
@@ -63,7 +67,10 @@ struct EngineInner {
     /// it is first needed.
     #[cfg(all(feature = "runtime", feature = "cranelift"))]
     host_mismatch: OnceLock<Option<String>>,
+    /// The header of the first artifact that was loaded, encoded.
     #[cfg(feature = "runtime")]
+    accepted_header: OnceLock<artifact::AcceptedHeader>,
+    #[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
     process_handlers: Option<ProcessHandlers>,
     #[cfg(feature = "runtime")]
     epoch: Arc<AtomicU64>,
@@ -120,6 +127,8 @@ impl Engine {
             #[cfg(all(feature = "runtime", feature = "cranelift"))]
             host_mismatch: OnceLock::new(),
             #[cfg(feature = "runtime")]
+            accepted_header: OnceLock::new(),
+            #[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
             process_handlers: if config.uses_signals() {
                 Some(ProcessHandlers::install()?)
             } else {
@@ -223,7 +232,7 @@ impl Engine {
     /// # Safety
     ///
     /// No thread runs WebAssembly code of any engine, and no code relies on the handlers.
-    #[cfg(feature = "runtime")]
+    #[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
     pub unsafe fn unload_process_handlers(self) {
         let inner = Arc::into_inner(self.inner)
             .expect("an engine that is still in use keeps the handlers of hardware faults");

@@ -1,15 +1,14 @@
 //! How modules come to be: by compiling, or by loading an artifact.
 
 use super::{Module, ModuleInner};
+#[cfg(feature = "cranelift")]
+use crate::engine::has_landing_pads;
 use crate::{Engine, Result};
 use anyhow::{Context, bail, ensure};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use waxwing_environ::artifact::{
-    ArtifactHeader, ArtifactInfo, FlagValue, SECTION_CHECK, SECTION_EH_FRAME, SECTION_FUNCTIONS,
-    checksum,
-};
+use waxwing_environ::artifact::ArtifactInfo;
 use waxwing_vm::{ArtifactKind, CodeMemory, LoadedModule};
 
 #[cfg(feature = "cranelift")]
@@ -104,9 +103,9 @@ impl Module {
         let artifact_len = bytes.len();
         let code = CodeMemory::from_bytes(&bytes)?;
         drop(bytes);
-        let header = engine.artifact_header();
+        let has_landing_pads = has_landing_pads(&engine.compiler().isa_flags());
         // SAFETY: the artifact was made by this engine's compiler, for this host.
-        unsafe { Module::load(engine, code, artifact_len, &header, info) }
+        unsafe { Module::load(engine, code, artifact_len, has_landing_pads, info) }
     }
 }
 
@@ -197,8 +196,11 @@ impl Module {
         if code.kind() != ArtifactKind::Module {
             bail!("the artifact is a component's, not a module's");
         }
-        let header = engine.check_artifact_header(code.engine())?;
-        check_for_damage(&code)?;
+        let has_landing_pads = engine.check_artifact_header(code.engine())?;
+        ensure!(
+            code.is_intact(),
+            "the artifact is damaged: its checksum does not fit; compile the module again"
+        );
         let (info, rest) = postcard::take_from_bytes::<ArtifactInfo>(code.info())
             .context("the artifact's description of the module is damaged")?;
         ensure!(
@@ -206,7 +208,7 @@ impl Module {
             "the artifact's description of the module is damaged"
         );
         // SAFETY: the artifact suits the engine, and the caller guarantees the rest.
-        unsafe { Module::load(engine, code, artifact_len, &header, info) }
+        unsafe { Module::load(engine, code, artifact_len, has_landing_pads, info) }
     }
 
     /// # Safety
@@ -216,13 +218,9 @@ impl Module {
         engine: &Engine,
         code: CodeMemory,
         artifact_len: usize,
-        header: &ArtifactHeader,
+        has_landing_pads: bool,
         info: ArtifactInfo,
     ) -> Result<Module> {
-        let has_landing_pads = header
-            .isa_flags
-            .iter()
-            .any(|(name, value)| name == "use_bti" && *value == FlagValue::Bool(true));
         // SAFETY: the caller guarantees that the artifact is fit to run.
         let code = unsafe { code.publish(has_landing_pads)? };
         let copy_images = engine.config().memory.force_init_memfd;
@@ -243,20 +241,4 @@ impl Module {
         }
         Ok(module)
     }
-}
-
-/// Fails unless what is relied upon at run time, apart from the code, is as it was made.
-fn check_for_damage(code: &CodeMemory) -> Result<()> {
-    let section = |name| code.section(name).unwrap_or_default();
-    let found = checksum(&[
-        code.engine(),
-        code.info(),
-        section(SECTION_FUNCTIONS),
-        section(SECTION_EH_FRAME),
-    ]);
-    ensure!(
-        code.section(SECTION_CHECK) == Some(&found.to_le_bytes()),
-        "the artifact is damaged: its checksum does not fit; compile the module again"
-    );
-    Ok(())
 }

@@ -4,6 +4,7 @@ use super::profile::{self, Profile};
 use super::{Job, Preload};
 use crate::{output, values};
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -63,14 +64,6 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         coredump,
         profile,
     } = job;
-    let mut linker = Linker::new(engine);
-    if host.wasi.is_some() {
-        preview1::add_to_linker_sync(&mut linker, |host: &mut Host| {
-            host.wasi
-                .as_mut()
-                .expect("WASI is linked only where there is a context")
-        })?;
-    }
     let module = source.into_module(engine, &file, allow_precompiled)?;
     let preloads = preloads
         .into_iter()
@@ -79,7 +72,17 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
             Ok((name, file, module))
         })
         .collect::<Result<Vec<_>>>()?;
-    let mut store = Store::new(engine, host);
+    // The process ends when the guest has, and what it had is gone at once. Freeing it piece by piece takes longer.
+    let mut linker = ManuallyDrop::new(Linker::new(engine));
+    let imports = module.imports().len() > 0 || !preloads.is_empty();
+    if imports && host.wasi.is_some() {
+        preview1::add_to_linker_sync(&mut linker, |host: &mut Host| {
+            host.wasi
+                .as_mut()
+                .expect("WASI is linked only where there is a context")
+        })?;
+    }
+    let mut store = ManuallyDrop::new(Store::new(engine, host));
     store.limiter(|host| &mut host.limits);
     if let Some(fuel) = fuel {
         store.set_fuel(fuel)?;
@@ -112,7 +115,7 @@ pub fn run(engine: &Engine, job: Job, host: Host) -> Result<ExitCode> {
         invoke,
         coredump,
     };
-    let ended = program.run(&mut store, linker);
+    let ended = program.run(&mut store, &mut linker);
     if let Some(profile) = profile {
         profile.finish(&mut store)?;
     }
@@ -132,7 +135,7 @@ struct Program {
 }
 
 impl Program {
-    fn run(self, store: &mut Store<Host>, mut linker: Linker<Host>) -> Result<ExitCode> {
+    fn run(self, store: &mut Store<Host>, linker: &mut Linker<Host>) -> Result<ExitCode> {
         let Program {
             file,
             module,
@@ -142,7 +145,7 @@ impl Program {
             coredump,
         } = self;
         for (name, file, module) in preloads {
-            let instance = match instantiate(store, &linker, &module, &file)? {
+            let instance = match instantiate(store, linker, &module, &file)? {
                 Ok(instance) => instance,
                 Err(ended) => return finish(store, ended, &file, coredump.as_deref()),
             };
@@ -158,7 +161,7 @@ impl Program {
         // Before the guest runs, so that mistakes in the arguments have no effects.
         let values = entry.arguments(&module, &arguments, &file)?;
 
-        let instance = match instantiate(store, &linker, &module, &file)? {
+        let instance = match instantiate(store, linker, &module, &file)? {
             Ok(instance) => instance,
             Err(ended) => return finish(store, ended, &file, coredump.as_deref()),
         };

@@ -29,6 +29,15 @@ pub(crate) fn reserve(len: usize) -> io::Result<NonNull<u8>> {
     Ok(NonNull::new(ptr.cast()).expect("mmap never returns the null page unasked"))
 }
 
+/// What makes all pages of a small mapping of a file be there at once, rather than when they are used.
+fn populate(len: usize) -> MapFlags {
+    #[cfg(target_os = "linux")]
+    if len <= 64 << 10 {
+        return MapFlags::POPULATE;
+    }
+    MapFlags::empty()
+}
+
 /// Maps the first `len` bytes of `file` privately, readable.
 pub(crate) fn map_file(file: &File, len: usize) -> io::Result<NonNull<u8>> {
     // SAFETY: the address is left to the kernel, so that no existing mapping is replaced.
@@ -37,7 +46,7 @@ pub(crate) fn map_file(file: &File, len: usize) -> io::Result<NonNull<u8>> {
             ptr::null_mut(),
             len,
             ProtFlags::READ,
-            MapFlags::PRIVATE,
+            MapFlags::PRIVATE | populate(len),
             file,
             0,
         )?
@@ -157,7 +166,6 @@ pub(crate) unsafe fn forbid(ptr: *mut u8, len: usize) -> io::Result<()> {
 
 /// Whether [`discard`] leaves pages of a file that is mapped privately with the contents of the file, rather than zeros, and
 /// may be used on pages that are not accessible.
-#[cfg(feature = "pooling-allocator")]
 pub(crate) const DISCARD_KEEPS_MAPPINGS: bool = cfg!(target_os = "linux");
 
 /// [`discard`]s many ranges, by one system call where there is such a call, and says of each whether that succeeded.

@@ -147,7 +147,6 @@ pub(crate) unsafe fn forbid(ptr: *mut u8, len: usize) -> io::Result<()> {
 
 /// Whether [`discard`] leaves pages of a file that is mapped privately with the contents of the file, rather than zeros, and
 /// may be used on pages that are not accessible.
-#[cfg(feature = "pooling-allocator")]
 pub(crate) const DISCARD_KEEPS_MAPPINGS: bool = false;
 
 /// [`discard`]s many ranges, and says of each whether that succeeded.
