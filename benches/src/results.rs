@@ -144,7 +144,7 @@ fn markdown(reports: &[Report], links: &str) -> String {
         let group = report.group.name();
         let _ = write!(
             text,
-            "\n## {}\n\n{}\n\n![the ratios as bars]({links}/{group}.svg)\n\nAll samples: [{group}.json]({links}/{group}.json).\n\n",
+            "\n## {}\n\n{}\n\n![a chart of the ratios]({links}/{group}.svg)\n\nAll samples: [{group}.json]({links}/{group}.json).\n\n",
             heading(report.group),
             report.machine.line(),
         );
