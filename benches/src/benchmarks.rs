@@ -58,9 +58,7 @@ impl Group {
             Group::Compile => (7, 4.0),
             Group::Cold => (9, 5.0),
             Group::Scale => (9, 4.0),
-            Group::Gc | Group::Interrupt | Group::Calls | Group::Start | Group::Artifact => {
-                (15, 3.0)
-            }
+            _ => (15, 3.0),
         }
     }
 }
@@ -116,9 +114,19 @@ pub enum Work {
     /// at least so many MiB of machine code. The result is the number of exports.
     Load { copies: u32, mib: u32 },
     /// The time of a call of `run(n) -> i64`, of a program of `programs/run`.
-    Run { n: i32, size: Size },
+    Run {
+        n: i32,
+        size: Size,
+        /// Whether it makes tail calls, which not all engines can.
+        tail_calls: bool,
+    },
     /// The time to compile, in a process that has done nothing else. The result is the number of exports.
-    Compile { threads: Threads, from: Place },
+    Compile {
+        threads: Threads,
+        from: Place,
+        /// Whether it takes so long that it is left to fewer engines: the rival, and those that compile fast.
+        long: bool,
+    },
     /// The time to compile on so many threads. The result is the number of exports.
     CompileOn { threads: usize, from: Place },
     /// The time of a process that runs a command line program, whose output is what the table says.
@@ -394,7 +402,41 @@ const fn compile(
         group: Group::Compile,
         what,
         program,
-        work: Work::Compile { threads, from },
+        work: Work::Compile {
+            threads,
+            from,
+            long: false,
+        },
+        checksum: exports,
+        heap: Heap::Untouched,
+    }
+}
+
+/// The same where the module has garbage collection.
+const fn with_gc(benchmark: Benchmark) -> Benchmark {
+    Benchmark {
+        heap: Heap::Read,
+        ..benchmark
+    }
+}
+
+/// The same on one thread, of a large module.
+const fn long(
+    name: &'static str,
+    what: &'static str,
+    program: &'static str,
+    exports: i64,
+) -> Benchmark {
+    Benchmark {
+        name,
+        group: Group::Compile,
+        what,
+        program,
+        work: Work::Compile {
+            threads: Threads::One,
+            from: Place::Fetched,
+            long: true,
+        },
         checksum: exports,
         heap: Heap::Untouched,
     }
@@ -513,21 +555,21 @@ pub const BENCHMARKS: &[Benchmark] = &[
     compile_on("compile, 4 threads", "the Lua interpreter", 4),
     load("10 functions", "a small artifact, from a file", 10, 0),
     load("10 MiB of code", "an artifact of 10 MiB of code, from a file", 55_000, 10),
-    compile("json", "a small program in C", Place::Built, "json.wasm", Threads::All, 0),
-    compile("json, 1 thread", "a small program in C", Place::Built, "json.wasm", Threads::One, 0),
-    compile("lua", "an interpreter in C", Place::Repository, LUA, Threads::All, 0),
-    compile("lua, 1 thread", "an interpreter in C", Place::Repository, LUA, Threads::One, 0),
-    compile("rollup", "a program in Rust", Place::Fetched, "rollup.wasm", Threads::All, 0),
-    compile("rollup, 1 thread", "a program in Rust", Place::Fetched, "rollup.wasm", Threads::One, 0),
-    compile("sqlite", "a library in C", Place::Built, "sqlite.wasm", Threads::All, 0),
-    compile("sqlite, 1 thread", "a library in C", Place::Built, "sqlite.wasm", Threads::One, 0),
-    compile("ocamlc", "a program in OCaml, with garbage collection", Place::Fetched, "ocamlc.wasm", Threads::All, 0),
-    compile("ocamlc, 1 thread", "a program in OCaml, with garbage collection", Place::Fetched, "ocamlc.wasm", Threads::One, 0),
-    compile("canvaskit", "a library in C++", Place::Fetched, "canvaskit.wasm", Threads::All, 0),
-    compile("canvaskit, 1 thread", "a library in C++", Place::Fetched, "canvaskit.wasm", Threads::One, 0),
-    compile("swc", "a program in Rust", Place::Fetched, "swc.wasm", Threads::All, 0),
-    compile("esbuild", "a program in Go", Place::Fetched, "esbuild.wasm", Threads::All, 0),
-    compile("esbuild, 1 thread", "a program in Go", Place::Fetched, "esbuild.wasm", Threads::One, 0),
+    compile("json", "a small program in C", Place::Built, "json.wasm", Threads::All, 2),
+    compile("json, 1 thread", "a small program in C", Place::Built, "json.wasm", Threads::One, 2),
+    compile("lua", "an interpreter in C", Place::Repository, LUA, Threads::All, 2),
+    compile("lua, 1 thread", "an interpreter in C", Place::Repository, LUA, Threads::One, 2),
+    compile("rollup", "a program in Rust", Place::Fetched, "rollup.wasm", Threads::All, 13),
+    compile("rollup, 1 thread", "a program in Rust", Place::Fetched, "rollup.wasm", Threads::One, 13),
+    compile("sqlite", "a library in C", Place::Built, "sqlite.wasm", Threads::All, 3),
+    compile("sqlite, 1 thread", "a library in C", Place::Built, "sqlite.wasm", Threads::One, 3),
+    with_gc(compile("ocamlc", "a program in OCaml, with garbage collection", Place::Fetched, "ocamlc.wasm", Threads::All, 2)),
+    with_gc(compile("ocamlc, 1 thread", "a program in OCaml, with garbage collection", Place::Fetched, "ocamlc.wasm", Threads::One, 2)),
+    compile("canvaskit", "a library in C++", Place::Fetched, "canvaskit.wasm", Threads::All, 9),
+    long("canvaskit, 1 thread", "a library in C++", "canvaskit.wasm", 9),
+    compile("swc", "a program in Rust", Place::Fetched, "swc.wasm", Threads::All, 17),
+    compile("esbuild", "a program in Go", Place::Fetched, "esbuild.wasm", Threads::All, 2),
+    long("esbuild, 1 thread", "a program in Go", "esbuild.wasm", 2),
     cold("no-op", "a function that returns", Place::Text, "cold/noop.wat", false, NOTHING),
     cold("no-op, precompiled", "a function that returns", Place::Text, "cold/noop.wat", true, NOTHING),
     cold("hello", "a line of output", Place::Repository, HELLO, false, GREETING),
@@ -571,6 +613,8 @@ struct Program {
     name: String,
     what: String,
     language: String,
+    #[serde(default)]
+    features: Vec<String>,
     n: i32,
     checksum: i64,
     n_small: i32,
@@ -586,6 +630,7 @@ fn programs() -> Vec<Benchmark> {
         let what = format!("{} ({})", program.what, program.language).leak();
         let file = format!("{}.wasm", program.name).leak();
         let small = format!("{}, small", program.name).leak();
+        let tail_calls = program.features.iter().any(|it| it == "tail_call");
         let sizes = [
             (
                 &*program.name.leak(),
@@ -601,7 +646,11 @@ fn programs() -> Vec<Benchmark> {
                 group: Group::Run,
                 what,
                 program: file,
-                work: Work::Run { n, size },
+                work: Work::Run {
+                    n,
+                    size,
+                    tail_calls,
+                },
                 checksum,
                 heap: Heap::Untouched,
             });

@@ -25,10 +25,10 @@ use crate::report::Report;
 struct Options {
     /// Groups of benchmarks; all of them when none is named.
     groups: Vec<Group>,
-    /// Only benchmarks whose name contains TEXT; may be repeated.
+    /// Only benchmarks whose name contains TEXT, or is NAME when TEXT is `=NAME`; may be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// Only engines whose name contains TEXT; may be repeated.
+    /// Only engines whose name contains TEXT, or is NAME when TEXT is `=NAME`; may be repeated.
     #[arg(long, value_name = "TEXT")]
     engine: Vec<String>,
     /// Samples of each benchmark in each engine; by default, as many as are usual in the group.
@@ -56,7 +56,11 @@ struct Options {
 }
 
 fn selected(name: &str, filters: &[String]) -> bool {
-    filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
+    let accepts = |filter: &String| match filter.strip_prefix('=') {
+        Some(exact) => name == exact,
+        None => name.contains(filter.as_str()),
+    };
+    filters.is_empty() || filters.iter().any(accepts)
 }
 
 fn main() -> Result<()> {

@@ -87,6 +87,14 @@ const GOALS: &[Goal] = &[
         pairs: STRATEGIES,
     },
     Goal {
+        group: Group::Calls,
+        what: "each kind of call",
+        limit: 1.00,
+        measure: Measure::Each,
+        counts: |_| true,
+        pairs: PLAIN,
+    },
+    Goal {
         group: Group::Cold,
         what: "the command, doing nothing",
         limit: 0.50,
@@ -144,7 +152,7 @@ fn markdown(reports: &[Report], links: &str) -> String {
         let group = report.group.name();
         let _ = write!(
             text,
-            "\n## {}\n\n{}\n\n![the ratios as bars]({links}/{group}.svg)\n\nAll samples: [{group}.json]({links}/{group}.json).\n\n",
+            "\n## {}\n\n{}\n\n![a chart of the ratios]({links}/{group}.svg)\n\nAll samples: [{group}.json]({links}/{group}.json).\n\n",
             heading(report.group),
             report.machine.line(),
         );

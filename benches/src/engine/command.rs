@@ -28,6 +28,9 @@ pub fn all(node: Option<&Path>, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Box
                 "opt-level=none",
                 "-C",
                 "regalloc-algorithm=single-pass",
+                // Its frames are larger.
+                "-W",
+                "max-wasm-stack=4M",
             ],
         ),
         Tool::new("wasmtime command", Role::Rival, Kind::Wasmtime, &[]),
@@ -103,17 +106,21 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// wasmtime's command of the release that is asked for: the one found, or else the one under `target/`, which is
-/// installed there if there is none.
-fn wasmtime() -> Result<PathBuf> {
-    if let Some(command) = found("WASMTIME", "wasmtime") {
-        return Ok(command);
-    }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+/// wasmtime's command of the release that is asked for: the one found, or else the one under `target/`.
+fn wasmtime() -> PathBuf {
+    found("WASMTIME", "wasmtime").unwrap_or_else(|| wasmtime_folder().join("bin/wasmtime"))
+}
+
+fn wasmtime_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("target")
-        .join(format!("wasmtime-{WASMTIME}"));
-    let command = folder.join("bin/wasmtime");
-    if !command.exists() {
+        .join(format!("wasmtime-{WASMTIME}"))
+}
+
+/// Installs wasmtime's command unless it is there.
+fn install_wasmtime() -> Result<()> {
+    let folder = wasmtime_folder();
+    if !wasmtime().exists() {
         eprintln!(
             "installing wasmtime-cli {WASMTIME} from crates.io into {}",
             folder.display()
@@ -126,7 +133,7 @@ fn wasmtime() -> Result<PathBuf> {
                 .arg(&folder),
         )?;
     }
-    Ok(command)
+    Ok(())
 }
 
 /// `WAXWING`, or else what `benches/run` has built.
@@ -161,7 +168,7 @@ impl Tool {
         }
         let command = match self.kind {
             Kind::Waxwing => waxwing()?,
-            Kind::Wasmtime => wasmtime()?,
+            Kind::Wasmtime => wasmtime(),
             Kind::Node => node::find(self.node.as_deref())?,
             Kind::Wasmer => bail!("there is no command"),
         };
@@ -203,6 +210,9 @@ impl Engine for Tool {
         else {
             bail!("this is not done by a command");
         };
+        if self.kind == Kind::Wasmtime {
+            install_wasmtime()?;
+        }
         let folder = Folder::new()?;
         let mut module = folder.0.0.join("program.wasm");
         fs::write(&module, wasm)?;

@@ -135,13 +135,21 @@ impl engine::Engine for Embedding {
 
     fn takes(&self, benchmark: &Benchmark) -> bool {
         if let Work::Run {
-            size: Size::Small, ..
+            size, tail_calls, ..
         } = benchmark.work
         {
-            return matches!(self.setting, Setting::Plain) && self.role == Role::Subject;
+            return match self.setting {
+                Setting::Plain => size == Size::Full || self.role == Role::Subject,
+                // A peer compiles with a compiler of its own, which cannot do all.
+                Setting::Baseline => size == Size::Full && !(tail_calls && self.role == Role::Peer),
+                _ => false,
+            };
         }
         match (benchmark.group, self.setting) {
-            (Group::Run | Group::Compile, Setting::Plain | Setting::Baseline) => true,
+            (Group::Compile, Setting::Plain) => true,
+            (Group::Compile, Setting::Baseline) => {
+                benchmark.heap == Heap::Untouched || self.role != Role::Peer
+            }
             (Group::Gc, Setting::Collector(collector)) => {
                 benchmark.heap != Heap::Untouched || matches!(collector, Collector::Copying)
             }
@@ -184,7 +192,9 @@ impl engine::Engine for Embedding {
         (self.configure)(&mut config);
         if let Work::Compile { threads, .. } = benchmark.work {
             config.parallel_compilation(threads == benchmarks::Threads::All);
-            config.wasm_gc(true).wasm_exceptions(true);
+            if benchmark.heap != Heap::Untouched {
+                config.wasm_gc(true).wasm_exceptions(true);
+            }
             return Ok(Box::new(Compile {
                 engine: Engine::new(&config).map_err(error)?,
                 wasm: wasm.to_vec(),

@@ -9,7 +9,7 @@ use wasmer::sys::{Cranelift, CraneliftOptLevel, EngineBuilder, Singlepass};
 use wasmer::{Instance, Module, Store, TypedFunction, imports};
 
 use super::{Engine, Role, Sample, Session, locked_version};
-use crate::benchmarks::{Benchmark, Group, Size, Threads, Work};
+use crate::benchmarks::{Benchmark, Heap, Size, Threads, Work};
 
 pub fn all() -> Vec<Box<dyn Engine>> {
     let compilers = [Compiler::Cranelift, Compiler::Singlepass];
@@ -64,8 +64,13 @@ impl Engine for Wasmer {
 
     fn takes(&self, benchmark: &Benchmark) -> bool {
         match benchmark.work {
-            Work::Run { size, .. } => size == Size::Full,
-            _ => benchmark.group == Group::Compile,
+            Work::Run {
+                size, tail_calls, ..
+            } => size == Size::Full && !tail_calls,
+            Work::Compile { long, .. } => {
+                benchmark.heap == Heap::Untouched && !(long && self.compiler == Compiler::Cranelift)
+            }
+            _ => false,
         }
     }
 

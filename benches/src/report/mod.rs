@@ -74,6 +74,11 @@ impl Row {
         Some(self.median(engine)? / self.median(peer)?)
     }
 
+    /// Whether it is a program with less to do than another line has for it.
+    pub fn is_small(&self) -> bool {
+        self.work["size"] == "small"
+    }
+
     /// Whether the spread of one of the two makes their ratio meaningless.
     pub fn is_doubtful(&self, engine: &str, peer: &str) -> bool {
         [engine, peer]
@@ -218,6 +223,15 @@ impl Report {
 
     /// All tables of the group.
     pub fn tables(&self, text: &mut String) {
+        if matches!(
+            self.group,
+            Group::Run | Group::Compile | Group::Calls | Group::Cold
+        ) {
+            text.push_str(
+                "Ratios are of the time of the first engine to that of the one above them: below 1.00, the first is faster. `?` is where \
+                 the quartiles of one of the two are more than 10 % apart: the ratio says little.\n\n",
+            );
+        }
         match self.group {
             Group::Run => self.programs(text),
             Group::Compile => {
@@ -225,6 +239,7 @@ impl Report {
                 text.push_str("\nThe most memory that the process had, in MB, and what was compiled in a second, in MB:\n\n");
                 self.memory(text);
             }
+            Group::Calls => self.side_by_side(text, "waxwing", |_| true),
             Group::Cold => self.side_by_side(text, "waxwing command", |_| true),
             Group::Gc => {
                 self.times(text);
@@ -306,11 +321,8 @@ impl Report {
             .filter(|it| *it != subject)
             .filter(|it| rows.iter().any(|row| row.engines.contains_key(*it)))
             .collect();
-        text.push_str(
-            "Ratios are of the time of the first engine to that of the one above them: below 1.00, the first is faster. `?` is where the \
-             quartiles of one of the two are more than 10 % apart: the ratio says little.\n\n",
-        );
         let mut table = Table::new(["benchmark", "what", subject, "spread"]);
+        table.texts = 2;
         table.rows[0].extend(others.iter().map(|it| format!("/ {it}")));
         let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); others.len()];
         for row in rows {
@@ -356,12 +368,11 @@ impl Report {
 
     /// The programs, and those that an interpreter runs with less to do.
     fn programs(&self, text: &mut String) {
-        let is_small = |row: &Row| row.work["size"] == "small";
-        self.side_by_side(text, "waxwing", |row| !is_small(row));
+        self.side_by_side(text, "waxwing", |row| !row.is_small());
         text.push_str(
             "\nWith the smaller of the two sizes that each program has, for an interpreter:\n\n",
         );
-        self.side_by_side(text, "waxwing", is_small);
+        self.side_by_side(text, "waxwing", Row::is_small);
     }
 
     fn memory(&self, text: &mut String) {

@@ -34,6 +34,7 @@ fn each_group_lists_its_keys() {
                 "max-wasm-stack",
                 "all-proposals",
                 "fuel=N",
+                "wmemcheck",
                 "timeout=N",
             ],
         ),
@@ -58,6 +59,25 @@ fn each_group_lists_its_keys() {
             }
             assert!(help.contains("(default: "), "{help}");
         }
+    }
+}
+
+#[test]
+fn memory_errors_are_looked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "m.wat",
+        r#"(module (memory 1)
+            (func $malloc (param i32) (result i32) (i32.const 1024))
+            (func (export "_start") (i32.store (call $malloc (i32.const 3)) (i32.const 1))))"#,
+    );
+    sandbox.run("run m.wat").success();
+    let ran = sandbox.run("run -W wmemcheck m.wat");
+    // The library may have the feature for other packages, when the command does not say so.
+    if ran.stderr.contains("Cargo feature") && !cfg!(feature = "wmemcheck") {
+        ran.failure(1, &["`Config::wmemcheck(true)` needs the Cargo feature"]);
+    } else {
+        ran.failure(134, &["wmemcheck: invalid store of 4 bytes at 0x400"]);
     }
 }
 

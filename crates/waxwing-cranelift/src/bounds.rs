@@ -4,7 +4,9 @@ use crate::abi::POINTER;
 use crate::translate::{FuncTranslator, Region};
 use crate::traps::trap_code;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{
+    Endianness, InstBuilder, InstructionData, MemFlagsData, Value, ValueDef, types,
+};
 use waxwing_environ::{IndexType, Memory, MemoryIndex, Trap};
 
 /// Where and how to access a linear memory.
@@ -29,7 +31,6 @@ impl FuncTranslator<'_, '_> {
         size: u8,
     ) -> HeapAddress {
         let memory = self.translation.module.memories[index];
-        let position = self.extend_index(position, memory.idx_type);
         // No access reaches 2^64: an offset that does is out of bounds anyway.
         let reach = offset.saturating_add(u64::from(size));
         let trap = Some(trap_code(Trap::MemoryOutOfBounds));
@@ -40,8 +41,22 @@ impl FuncTranslator<'_, '_> {
             .with_trap_code(trap);
 
         if memory.can_elide_bounds_check(self.tunables(), reach) {
-            let start = self.memory_base(index);
-            let base = self.ins().iadd(start, position);
+            if let Some(constant) = self.constant_position(position, memory.idx_type)
+                && let Some(offset) = constant.checked_add(offset)
+                && let Ok(offset) = i32::try_from(offset)
+            {
+                return HeapAddress {
+                    base: self.memory_base(index),
+                    offset,
+                    flags,
+                };
+            }
+            let base = match memory.never_moves(self.tunables()) {
+                true => {
+                    self.address_once(index, position, |t| t.unchecked_address(index, position))
+                }
+                false => self.unchecked_address(index, position),
+            };
             return match i32::try_from(offset) {
                 Ok(offset) => HeapAddress {
                     base,
@@ -56,13 +71,14 @@ impl FuncTranslator<'_, '_> {
             };
         }
 
+        let position = self.extend_index(position, memory.idx_type);
         let is_out = self.is_out_of_bounds(index, &memory, position, reach);
         if self.compiler.is_bytecode() {
             let start = self.memory_base(index);
             let base = self.ins().iadd(start, position);
             let base = self.add_offset(base, offset);
             let base = if self.has_checked_access(index, &memory, offset, reach) {
-                let null = self.ins().iconst(POINTER, 0);
+                let null = self.int_constant(POINTER, 0);
                 self.ins().select(is_out, null, base)
             } else {
                 self.trapnz(is_out, Trap::MemoryOutOfBounds);
@@ -86,7 +102,7 @@ impl FuncTranslator<'_, '_> {
         let base = if spectre {
             // Out of bounds, even in speculation, there is only address zero, where accesses
             // trap.
-            let null = self.ins().iconst(POINTER, 0);
+            let null = self.int_constant(POINTER, 0);
             self.ins().select_spectre_guard(is_out, null, base)
         } else {
             base
@@ -96,6 +112,33 @@ impl FuncTranslator<'_, '_> {
             offset: 0,
             flags,
         }
+    }
+
+    /// The position in a memory that is a constant, if it is.
+    fn constant_position(&self, position: Value, ty: IndexType) -> Option<u64> {
+        let dfg = &self.builder.func.dfg;
+        let ValueDef::Result(inst, _) = dfg.value_def(position) else {
+            return None;
+        };
+        match (&dfg.insts[inst], ty) {
+            (InstructionData::UnaryImm { imm, .. }, IndexType::I32) => {
+                Some(u64::from(imm.bits() as u32))
+            }
+            (InstructionData::UnaryImm { imm, .. }, IndexType::I64) => {
+                Some(imm.bits().cast_unsigned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The address of the byte at a position of a memory.
+    fn unchecked_address(&mut self, index: MemoryIndex, position: Value) -> Value {
+        let position = match self.translation.module.memories[index].idx_type {
+            IndexType::I32 => self.extend_once(position),
+            IndexType::I64 => position,
+        };
+        let start = self.memory_base(index);
+        self.ins().iadd(start, position)
     }
 
     /// Whether Pulley has an instruction that checks the bounds of an access and does it. It is found by
@@ -125,7 +168,7 @@ impl FuncTranslator<'_, '_> {
     ) -> Value {
         let tunables = self.tunables();
         if reach > memory.maximum_byte_size() {
-            return self.ins().iconst(types::I8, 1);
+            return self.int_constant(types::I8, 1);
         }
         let length = self.memory_length(index);
         // The memory ends at a page of the host, and inaccessible pages follow.
@@ -159,7 +202,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     fn constant(&mut self, value: u64) -> Value {
-        self.ins().iconst(POINTER, value.cast_signed())
+        self.int_constant(POINTER, value.cast_signed())
     }
 
     fn add_offset(&mut self, base: Value, offset: u64) -> Value {
@@ -208,12 +251,12 @@ impl FuncTranslator<'_, '_> {
         let (definition, offset) = self.memory_definition(index);
         let offset = offset + self.offsets.ptr.memory_definition_base() as i32;
         let flags = self.flags(Region::Context);
-        let flags = if self.translation.module.memories[index].never_moves(self.tunables()) {
-            flags.with_readonly().with_can_move()
+        if self.translation.module.memories[index].never_moves(self.tunables()) {
+            let flags = flags.with_readonly().with_can_move();
+            self.load_pointer_once(flags, definition, offset)
         } else {
-            flags
-        };
-        self.load_word(flags, definition, offset)
+            self.load_word(flags, definition, offset)
+        }
     }
 
     /// The length of a memory in bytes, to check bounds with.

@@ -1,6 +1,8 @@
 //! The compiler: contexts, code generation and what becomes of its results.
 
 use crate::abi;
+use crate::inline::{Locations, inline_calls};
+use crate::late::{self, LateScratch};
 use crate::narrow::narrow_addresses;
 use crate::text::{TextBuilder, relocation_kind};
 use crate::trampolines;
@@ -8,11 +10,14 @@ use crate::translate::{self, TranslateScratch};
 use crate::traps::trap_of;
 use crate::{debug, flags, unwind};
 use cranelift_codegen::binemit::{CodeOffset, Reloc};
+#[cfg(feature = "incremental-cache")]
+use cranelift_codegen::incremental_cache;
 use cranelift_codegen::ir::UserStackMap;
-use cranelift_codegen::ir::{ExternalName, UserExternalName, UserFuncName};
+use cranelift_codegen::ir::{ExternalName, FuncRef, Function, UserExternalName, UserFuncName};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
+use cranelift_codegen::settings::OptLevel;
 use cranelift_codegen::{
-    CodegenError, Context, ExceptionContextLoc, FinalizedMachCallSite,
+    CodegenError, CodegenResult, CompiledCode, Context, ExceptionContextLoc, FinalizedMachCallSite,
     FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachSrcLoc,
 };
 use cranelift_control::ControlPlane;
@@ -69,11 +74,25 @@ fn reloc_target(name: &UserExternalName) -> Option<RelocTarget> {
     }
 }
 
+/// The function of the module that a reference in code refers to, if it does to one.
+pub(crate) fn called_function(func: &Function, callee: FuncRef) -> Option<DefinedFuncIndex> {
+    let ExternalName::User(name) = func.dfg.ext_funcs[callee].name else {
+        return None;
+    };
+    match reloc_target(&func.params.user_named_funcs()[name])? {
+        RelocTarget::Function(index) => Some(index),
+        RelocTarget::Builtin(_) => None,
+    }
+}
+
 /// Everything that is allocated once and used for one function after another.
 pub(crate) struct Scratch {
     pub(crate) codegen: Context,
     pub(crate) builder: FunctionBuilderContext,
     pub(crate) translate: TranslateScratch,
+    late: LateScratch,
+    registers: regalloc2::Ctx,
+    pub(crate) locations: Locations,
 }
 
 impl Scratch {
@@ -82,6 +101,9 @@ impl Scratch {
             codegen: Context::new(),
             builder: FunctionBuilderContext::new(),
             translate: TranslateScratch::default(),
+            late: LateScratch::default(),
+            registers: regalloc2::Ctx::default(),
+            locations: Locations::default(),
         })
     }
 }
@@ -92,6 +114,7 @@ pub(crate) struct CraneliftCompiler {
     tunables: Tunables,
     emit_clif: bool,
     has_simd: bool,
+    optimizes: bool,
     #[cfg(feature = "incremental-cache")]
     cache: Option<std::sync::Arc<dyn waxwing_environ::compile::CacheStore>>,
     pool: Mutex<Vec<Box<Scratch>>>,
@@ -106,11 +129,13 @@ impl CraneliftCompiler {
                 .any(|flag| flag.name == "has_v" && flag.as_bool() == Some(true)),
             _ => true,
         };
+        let optimizes = isa.flags().opt_level() != OptLevel::None;
         CraneliftCompiler {
             isa,
             tunables,
             emit_clif,
             has_simd,
+            optimizes,
             #[cfg(feature = "incremental-cache")]
             cache: None,
             pool: Mutex::default(),
@@ -127,21 +152,42 @@ impl CraneliftCompiler {
         self
     }
 
-    /// Generates the code of the function in `context`.
-    fn compile(&self, context: &mut Context) -> Result<(), CompileError> {
-        let mut control = ControlPlane::default();
+    /// Generates the code of the function in `scratch`.
+    fn compile(&self, scratch: &mut Scratch) -> Result<CompiledCode, CompileError> {
+        let generate = |scratch: &mut Scratch| -> CodegenResult<_> {
+            let mut control = ControlPlane::default();
+            let context = &mut scratch.codegen;
+            context.optimize(self.isa(), &mut control)?;
+            if self.isa.flags().opt_level() != OptLevel::None && !self.is_bytecode() {
+                let is_x64 = self.isa.triple().architecture == Architecture::X86_64;
+                let late = &mut scratch.late;
+                late::improve(&mut context.func, &context.loop_analysis, is_x64, late);
+                context.verify_if(self.isa())?;
+            }
+            let registers = &mut scratch.registers;
+            let (func, domtree) = (&context.func, &context.domtree);
+            self.isa
+                .compile_function(func, domtree, registers, false, &mut control)
+        };
         #[cfg(feature = "incremental-cache")]
         if let Some(cache) = &self.cache {
-            let mut cache = crate::cache::Store(&**cache);
-            let result = context.compile_with_cache(self.isa(), &mut cache, &mut control);
-            return result
-                .map(|_| ())
-                .map_err(|error| codegen_error(&error.inner));
+            let func = &scratch.codegen.func;
+            let key = incremental_cache::compute_cache_key(self.isa(), func).to_string();
+            if let Some(found) = cache.get(key.as_bytes())
+                && let Ok(code) = incremental_cache::try_finish_recompile(func, &found)
+            {
+                return Ok(code);
+            }
+            let stencil = generate(scratch).map_err(|error| codegen_error(&error))?;
+            let (stencil, bytes) = incremental_cache::serialize_compiled(stencil);
+            if let Ok(bytes) = bytes {
+                // Whether it was stored only matters for the time that the next compilation takes.
+                cache.insert(key.as_bytes(), bytes);
+            }
+            return Ok(stencil.apply_params(&scratch.codegen.func.params));
         }
-        let result = context.compile(self.isa(), &mut control);
-        result
-            .map(|_| ())
-            .map_err(|error| codegen_error(&error.inner))
+        let stencil = generate(scratch).map_err(|error| codegen_error(&error))?;
+        Ok(stencil.apply_params(&scratch.codegen.func.params))
     }
 
     pub(crate) fn isa(&self) -> &dyn TargetIsa {
@@ -151,6 +197,11 @@ impl CraneliftCompiler {
     /// Whether the target has vector registers.
     pub(crate) fn has_simd(&self) -> bool {
         self.has_simd
+    }
+
+    /// Whether code is optimised.
+    pub(crate) fn optimizes(&self) -> bool {
+        self.optimizes
     }
 
     /// Whether the code is bytecode, which an interpreter executes.
@@ -172,38 +223,53 @@ impl CraneliftCompiler {
         name: UserFuncName,
         build: impl FnOnce(&mut Scratch) -> Result<Option<Range<u64>>, CompileError>,
     ) -> Result<CompiledFunction, CompileError> {
-        let pool = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut scratch = pool().pop().unwrap_or_else(Scratch::new);
+        let mut scratch = self.take();
+        scratch.codegen.func.name = name;
+        let body = build(&mut scratch)?;
+        let compiled = self.generate(&mut scratch, tunables, body)?;
+        self.give_back(scratch);
+        Ok(compiled)
+    }
+
+    /// A scratch space of the pool.
+    pub(crate) fn take(&self) -> Box<Scratch> {
+        let pooled = self
+            .pool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let mut scratch = pooled.unwrap_or_else(Scratch::new);
         scratch.codegen.clear();
         // Cranelift leaves these where they are. They would be part of the next function, and of its key in a store
         // of functions.
         scratch.codegen.func.dfg.exception_tables.clear();
-        scratch.codegen.func.name = name;
-        // A scratch space in which building or code generation failed may be in any state: it
-        // does not go back.
-        let body = build(&mut scratch)?;
-        let compiled = self.generate(&mut scratch.codegen, tunables, body)?;
-        pool().push(scratch);
-        Ok(compiled)
+        scratch.locations.clear(0, 0);
+        scratch
+    }
+
+    /// Gives a scratch space back to the pool. One in which building or code generation failed may be in any state, and
+    /// does not go back.
+    pub(crate) fn give_back(&self, scratch: Box<Scratch>) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.push(scratch);
     }
 
     fn generate(
         &self,
-        context: &mut Context,
+        scratch: &mut Scratch,
         tunables: &Tunables,
         body: Option<Range<u64>>,
     ) -> Result<CompiledFunction, CompileError> {
         if self.isa.pointer_type() != abi::POINTER {
-            narrow_addresses(&mut context.func, self.isa.pointer_type());
+            narrow_addresses(&mut scratch.codegen.func, self.isa.pointer_type());
         }
-        let clif = self.emit_clif.then(|| context.func.display().to_string());
-        self.compile(context)?;
-        let code = context
-            .compiled_code()
-            .expect("compilation of the function succeeded");
+        let clif = self
+            .emit_clif
+            .then(|| scratch.codegen.func.display().to_string());
+        let code = self.compile(scratch)?;
         let buffer = &code.buffer;
         let alignment = self.isa.function_alignment();
-        let names = context.func.params.user_named_funcs();
+        let names = scratch.codegen.func.params.user_named_funcs();
         let mut bytes = buffer.data().to_vec();
         let is_host_call =
             |reloc: &&FinalizedMachReloc| reloc.kind == Reloc::PulleyCallIndirectHost;
@@ -239,11 +305,11 @@ impl CraneliftCompiler {
             .as_ref()
             .and_then(|body| u32::try_from(body.start).ok());
         let start = start.unwrap_or(NO_WASM_OFFSET);
-        let address_map = if tunables.generate_address_map || tunables.debug_info {
-            address_map(start, buffer.get_srclocs_sorted(), buffer.total_size())
-        } else {
-            Vec::new()
-        };
+        let mut address_map = address_map(start, buffer.get_srclocs_sorted(), buffer.total_size());
+        let inlined = scratch.locations.resolve(&mut address_map);
+        if !tunables.generate_address_map && !tunables.debug_info {
+            address_map.clear();
+        }
         let stack_maps = buffer.user_stack_maps().iter().map(stack_map).collect();
         let handlers = buffer
             .call_sites()
@@ -264,6 +330,7 @@ impl CraneliftCompiler {
             traps,
             stack_maps,
             handlers,
+            inlined,
             unwind,
             variables: debug::frame_variables(self.isa(), buffer, start, &address_map),
             address_map,
@@ -399,7 +466,8 @@ impl Compiler for CraneliftCompiler {
         let name = UserFuncName::User(external_name(RelocTarget::Function(index)));
         self.compile_with(&translation.tunables, name, |scratch| {
             let range = body.body.range();
-            translate::translate(self, translation, index, body, scratch)?;
+            translate::translate(self, translation, index, body, false, scratch)?;
+            inline_calls(self, translation, index, false, scratch)?;
             Ok(Some(range))
         })
     }

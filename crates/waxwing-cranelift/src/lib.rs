@@ -10,11 +10,11 @@
 mod abi;
 mod bounds;
 mod builder;
-#[cfg(feature = "incremental-cache")]
-mod cache;
 mod compiler;
 mod debug;
 mod flags;
+mod inline;
+mod late;
 mod narrow;
 mod text;
 mod trampolines;

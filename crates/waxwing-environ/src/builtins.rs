@@ -75,9 +75,9 @@ macro_rules! for_each_builtin {
             table_fill_func_ref(vmctx: vmctx, table: i32, dst: i64, value: pointer, len: i64) -> bool;
             /// `table.fill` of a table of GC references.
             table_fill_gc_ref(vmctx: vmctx, table: i32, dst: i64, value: i32, len: i64) -> bool;
-            /// Fills the element of a lazily initialised table of functions and returns it. The
-            /// index is in bounds.
-            table_get_lazy_init_func_ref(vmctx: vmctx, table: i32, index: i64) -> pointer;
+            /// Fills the element of a lazily initialised table of functions. The index is in bounds. It has no
+            /// result, as what preserves all registers cannot have one.
+            table_lazy_init_func_ref(vmctx: vmctx, table: i32, index: i64);
             /// A zeroed struct of a type of the module, by its `ModuleTypeIndex`.
             gc_alloc_struct(vmctx: vmctx, ty: i32) -> trap i32;
             /// A zeroed array of a type of the module.
@@ -141,6 +141,20 @@ macro_rules! for_each_builtin {
             new_epoch(vmctx: vmctx) -> bool;
             /// Sets all `len` elements of a new array, which has been paid for; the value as for `array_fill`.
             array_fill_new(vmctx: vmctx, array: i32, low: i64, high: i64, len: i32) -> bool;
+            /// `Tunables::wmemcheck`: checks a load from the first memory. 1 if none of the bytes was ever written, otherwise 0.
+            wmemcheck_load(vmctx: vmctx, address: i64, len: i64) -> trap i32;
+            /// `Tunables::wmemcheck`: checks a store to the first memory, of bytes that were never written if `undefined` is not 0.
+            wmemcheck_store(vmctx: vmctx, address: i64, len: i64, undefined: i32) -> bool;
+            /// `Tunables::wmemcheck`: checks a copy within the first memory.
+            wmemcheck_copy(vmctx: vmctx, dst: i64, src: i64, len: i64) -> bool;
+            /// `Tunables::wmemcheck`: fails, as bytes of the first memory that were never written, and were loaded, are used.
+            wmemcheck_undefined(vmctx: vmctx, address: i64, len: i64) -> bool;
+            /// `Tunables::wmemcheck`: a `KnownFunction` begins, with arguments.
+            wmemcheck_enter(vmctx: vmctx, function: i32, first: i64, second: i64, third: i64) -> bool;
+            /// `Tunables::wmemcheck`: the `KnownFunction` that began last returns.
+            wmemcheck_exit(vmctx: vmctx, result: i64);
+            /// `Tunables::wmemcheck`: the host, which may have written to the first memory, passes or was passed what may be a pointer.
+            wmemcheck_host(vmctx: vmctx, argument: i64);
         }
     };
 }
@@ -238,7 +252,9 @@ impl BuiltinFunctionIndex {
     pub fn is_cold(self) -> bool {
         matches!(
             self,
-            BuiltinFunctionIndex::out_of_fuel | BuiltinFunctionIndex::new_epoch
+            BuiltinFunctionIndex::out_of_fuel
+                | BuiltinFunctionIndex::new_epoch
+                | BuiltinFunctionIndex::table_lazy_init_func_ref
         )
     }
 

@@ -20,6 +20,7 @@ mod const_expr;
 pub mod gc;
 mod host_calls;
 mod indices;
+mod inlined;
 mod module;
 mod names;
 mod sorted_map;
@@ -28,21 +29,24 @@ mod trap;
 mod tunables;
 mod types;
 mod vm_offsets;
+mod wmemcheck;
 
 pub use builtins::{BuiltinFunctionIndex, BuiltinResult, BuiltinType, UNINTERRUPTED_BYTES};
 pub use const_expr::{ConstExpr, ConstOp};
 pub use gc::GcCollector;
 pub use host_calls::{AtomicOp, AtomicWidth, HostCall};
 pub use indices::*;
+pub use inlined::{InlinedFunction, InlinedFunctions, encode_inlined};
 pub use module::*;
 pub use names::{FunctionNames, encode_function_names};
 pub use target::{bytecode_for_host, is_bytecode};
 pub use trap::{Trap, TrapTable, encode_traps};
-pub use tunables::Tunables;
+pub use tunables::{Inlining, Tunables};
 pub use types::*;
 pub use vm_offsets::{
     HostFuncContextOffsets, PtrSize, StoreContextOffsets, VMCONTEXT_MAGIC, VMHOSTFUNC_MAGIC,
     VMOffsets,
 };
+pub use wmemcheck::KnownFunction;
 
 pub use cranelift_entity::{EntityRef, PrimaryMap, SecondaryMap, packed_option::ReservedValue};

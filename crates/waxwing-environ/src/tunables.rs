@@ -3,6 +3,24 @@
 use crate::GcCollector;
 use serde::{Deserialize, Serialize};
 
+/// Which calls may be replaced by the bodies of the functions that they call.
+///
+/// Backtraces have the functions that were inlined as they have others.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Inlining {
+    /// All, where it is worth it.
+    Yes,
+    /// Calls from module to module, and those within modules that make objects on the GC heap. There are no calls of the former kind
+    /// that could be.
+    InterModuleAndIntraGc,
+    /// Calls from module to module, of which there are none that could be.
+    InterModule,
+    /// Calls of functions that the engine makes, of which there are none that could be.
+    Intrinsics,
+    /// None.
+    No,
+}
+
 /// Settings that generated code relies on. An artifact runs only in an engine whose tunables are
 /// the ones it was compiled with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,8 +56,12 @@ pub struct Tunables {
     pub consume_fuel: bool,
     /// Whether code compares the engine's epoch with the store's deadline.
     pub epoch_interruption: bool,
+    /// Which calls may be replaced by the bodies of the functions that they call.
+    pub inlining: Inlining,
     /// Whether the artifact describes its code to native debuggers, and code keeps in its frames what they ask for.
     pub debug_info: bool,
+    /// Whether code tells the runtime of accesses to memory, and of calls of the program's allocator, to find memory errors.
+    pub wmemcheck: bool,
 }
 
 impl Default for Tunables {
@@ -60,7 +82,9 @@ impl Default for Tunables {
             collector: Some(GcCollector::Copying),
             consume_fuel: false,
             epoch_interruption: false,
+            inlining: Inlining::Yes,
             debug_info: false,
+            wmemcheck: false,
         }
     }
 }

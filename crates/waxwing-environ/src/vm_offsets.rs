@@ -12,6 +12,7 @@
 //!     imported_globals: [VMGlobalImport]        by GlobalIndex
 //!     imported_tags: [VMTagImport]              by TagIndex
 //!     tables: [VMTableDefinition]               by DefinedTableIndex
+//!     dispatch_tables: [*const u8]              by DefinedTableIndex, null unless there is one
 //!     memories: [VMMemoryDefinition]            by DefinedMemoryIndex, unused where shared
 //!     shared_memories: [*mut VMMemoryDefinition] by DefinedMemoryIndex, null unless shared
 //!     globals: [VMGlobalDefinition]             by DefinedGlobalIndex, 16-byte aligned
@@ -277,6 +278,7 @@ pub struct VMOffsets {
     imported_globals: u32,
     imported_tags: u32,
     tables: u32,
+    dispatch_tables: u32,
     memories: u32,
     shared_memories: u32,
     globals: u32,
@@ -324,6 +326,7 @@ impl VMOffsets {
                 ptr.size_of_table_definition(),
                 word,
             ),
+            dispatch_tables: region(module.num_defined_tables(), word, word),
             memories: region(
                 module.num_defined_memories(),
                 ptr.size_of_memory_definition(),
@@ -370,6 +373,8 @@ region_offsets! {
     tag_import(TagIndex) = imported_tags, size_of_tag_import;
     /// The `VMTableDefinition` of a defined table.
     table_definition(DefinedTableIndex) = tables, size_of_table_definition;
+    /// The pointer to the dispatch table of a defined table.
+    dispatch_table(DefinedTableIndex) = dispatch_tables, size;
     /// The `VMMemoryDefinition` of a defined memory that is not shared.
     memory_definition(DefinedMemoryIndex) = memories, size_of_memory_definition;
     /// The pointer to the `VMMemoryDefinition` of a defined shared memory.

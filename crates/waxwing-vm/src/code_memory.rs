@@ -17,10 +17,11 @@ use waxwing_environ::artifact::{
     ELF_ABI_VERSION, ELF_FLAGS_COMPONENT, ELF_FLAGS_MODULE, ELF_MACHINE_BYTECODE, ELF_OS_ABI,
     FunctionLoc, FunctionTable, SECTION_ADDRESS_MAP, SECTION_CHECK, SECTION_DATA,
     SECTION_DEBUG_OBJECT, SECTION_EH_FRAME, SECTION_ENGINE, SECTION_FUNCTIONS, SECTION_HANDLERS,
-    SECTION_INFO, SECTION_NAMES, SECTION_STACK_MAPS, SECTION_TEXT, SECTION_TRAPS, checksum,
+    SECTION_INFO, SECTION_INLINED, SECTION_NAMES, SECTION_STACK_MAPS, SECTION_TEXT, SECTION_TRAPS,
+    checksum,
 };
 use waxwing_environ::call_sites::{Handlers, StackMaps};
-use waxwing_environ::{FunctionNames, Trap, TrapTable};
+use waxwing_environ::{FunctionNames, InlinedFunctions, Trap, TrapTable};
 
 use crate::code_registry;
 use crate::memory_image::ImageSource;
@@ -55,6 +56,7 @@ struct Sections {
     address_map: Range<usize>,
     stack_maps: Range<usize>,
     handlers: Range<usize>,
+    inlined: Range<usize>,
     names: Range<usize>,
     data: Range<usize>,
     eh_frame: Range<usize>,
@@ -286,6 +288,11 @@ impl CodeMemory {
         Handlers::new(self.bytes(&self.sections.handlers))
     }
 
+    /// Which code is that of inlined functions, if there is any.
+    pub fn inlined_functions(&self) -> Option<InlinedFunctions<'_>> {
+        InlinedFunctions::new(self.bytes(&self.sections.inlined))
+    }
+
     /// The names of functions, if the artifact tells.
     pub fn function_names(&self) -> Option<FunctionNames<'_>> {
         FunctionNames::new(self.bytes(&self.sections.names))
@@ -414,6 +421,7 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, bool, Sections)> {
         (SECTION_ADDRESS_MAP, &mut sections.address_map, false),
         (SECTION_STACK_MAPS, &mut sections.stack_maps, false),
         (SECTION_HANDLERS, &mut sections.handlers, false),
+        (SECTION_INLINED, &mut sections.inlined, false),
         (SECTION_NAMES, &mut sections.names, false),
         (SECTION_DATA, &mut sections.data, false),
         (SECTION_EH_FRAME, &mut sections.eh_frame, false),
@@ -460,6 +468,9 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, bool, Sections)> {
     })?;
     table_fits(SECTION_HANDLERS, &sections.handlers, |bytes| {
         bytes.is_empty() || Handlers::new(bytes).is_some()
+    })?;
+    table_fits(SECTION_INLINED, &sections.inlined, |bytes| {
+        bytes.is_empty() || InlinedFunctions::new(bytes).is_some()
     })?;
     table_fits(SECTION_NAMES, &sections.names, |bytes| {
         bytes.is_empty() || FunctionNames::new(bytes).is_some()

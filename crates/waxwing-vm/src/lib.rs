@@ -28,6 +28,8 @@ pub mod traps;
 mod type_registry;
 mod val_raw;
 mod vmcontext;
+#[cfg(feature = "wmemcheck")]
+mod wmemcheck;
 
 pub use allocator::Allocator;
 #[cfg(feature = "pooling-allocator")]

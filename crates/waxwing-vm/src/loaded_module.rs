@@ -10,10 +10,10 @@ use anyhow::{Context, Result, anyhow, ensure};
 use waxwing_environ::artifact::{ArtifactInfo, FunctionLoc, FunctionTable, TrampolineKind};
 use waxwing_environ::{
     DefinedFuncIndex, DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex, ElementSegment,
-    EngineTypeIndex, EntityIndex, EntityRef, EntityType, FuncIndex, Global, GlobalIndex, Memory,
-    MemoryImageFacts, MemoryIndex, MemoryInitialization, Module, ModuleTypeIndex, ModuleTypes,
-    PrimaryMap, PtrSize, Table, TableIndex, Tag, TagIndex, TypeRef, VMOffsets, WasmRefType,
-    WasmSubType, WasmValType,
+    EngineTypeIndex, EntityIndex, EntityRef, EntityType, FuncIndex, Global, GlobalIndex,
+    InlinedFunction, Memory, MemoryImageFacts, MemoryIndex, MemoryInitialization, Module,
+    ModuleTypeIndex, ModuleTypes, PrimaryMap, PtrSize, Table, TableIndex, Tag, TagIndex, TypeRef,
+    VMOffsets, WasmRefType, WasmSubType, WasmValType,
 };
 
 use crate::allocator::Pool;
@@ -79,6 +79,8 @@ pub struct LoadedModule {
     /// Nothing for modules that the store makes up for items of the host.
     code: Option<Arc<CodeMemory>>,
     module: Module,
+    /// The addresses of dispatch tables.
+    dispatch_tables: Box<[(DefinedTableIndex, usize)]>,
     types: ModuleTypes,
     offsets: VMOffsets,
     registered: RegisteredModuleTypes,
@@ -106,14 +108,36 @@ impl LoadedModule {
         registry: &Arc<TypeRegistry>,
         copy_images: bool,
     ) -> Result<Arc<LoadedModule>> {
-        let ArtifactInfo { module, types } = info;
+        let ArtifactInfo {
+            module,
+            types,
+            dispatch_tables,
+        } = info;
         let functions = code.functions();
         ensure!(
             functions.num_functions() == module.num_functions
                 && functions.num_defined() == module.num_defined_functions(),
             "the artifact's function table is not the one of its module; compile the module again"
         );
-        LoadedModule::build(Some(code), module, types, registry, Vec::new(), copy_images)
+        let text = code.text_range();
+        let dispatch_tables = dispatch_tables
+            .into_iter()
+            .map(|(table, offset)| {
+                let address = text.start + offset as usize;
+                let is_there = table.index() < module.num_defined_tables() && text.contains(&address);
+                is_there.then_some((table, address))
+            })
+            .collect::<Option<_>>()
+            .context("the artifact has a dispatch table of no table, or where no code is; compile the module again")?;
+        LoadedModule::build(
+            Some(code),
+            module,
+            types,
+            registry,
+            Vec::new(),
+            copy_images,
+            dispatch_tables,
+        )
     }
 
     /// A module without code, for items that the host makes. `foreign_types` are those of the engine
@@ -130,6 +154,7 @@ impl LoadedModule {
             registry,
             foreign_types,
             false,
+            Box::default(),
         )
     }
 
@@ -140,6 +165,7 @@ impl LoadedModule {
         registry: &Arc<TypeRegistry>,
         foreign_types: Vec<RegisteredType>,
         copy_images: bool,
+        dispatch_tables: Box<[(DefinedTableIndex, usize)]>,
     ) -> Result<Arc<LoadedModule>> {
         let registered = registry.register_module_types(&types)?;
         let mut by_engine_type: Box<[_]> = registered
@@ -161,6 +187,7 @@ impl LoadedModule {
             offsets: VMOffsets::new(HOST_PTR, &module),
             code,
             module,
+            dispatch_tables,
             types,
             registered,
             _foreign_types: foreign_types,
@@ -209,6 +236,11 @@ impl LoadedModule {
     #[inline]
     pub fn offsets(&self) -> &VMOffsets {
         &self.offsets
+    }
+
+    /// The tables of which there is a copy for dispatch, and where in the code it is.
+    pub(crate) fn dispatch_tables(&self) -> &[(DefinedTableIndex, usize)] {
+        &self.dispatch_tables
     }
 
     /// The artifact.
@@ -442,6 +474,14 @@ impl LoadedModule {
     /// The offset in the wasm binary of the instruction that the code at `text_offset` belongs to.
     pub fn wasm_offset(&self, text_offset: u32) -> Option<u32> {
         self.code.as_ref()?.address_map()?.lookup(text_offset)
+    }
+
+    /// The inlined functions that the code at `text_offset` belongs to, the innermost first.
+    pub fn inlined_at(&self, text_offset: u32) -> impl Iterator<Item = InlinedFunction> {
+        let inlined = self.code.as_ref().and_then(|code| code.inlined_functions());
+        inlined
+            .into_iter()
+            .flat_map(move |inlined| inlined.at(text_offset))
     }
 
     /// The defined function whose code contains the address `pc`, the offset of `pc` in the text

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use waxwing_environ::EntityRef;
+use waxwing_environ::{DefinedFuncIndex, EntityRef};
 use waxwing_vm::RawBacktrace;
 
 use crate::store::StoreOpaque;
@@ -76,11 +76,11 @@ impl WasmBacktrace {
             .frames()
             .iter()
             .enumerate()
-            .filter_map(|(i, frame)| {
+            .flat_map(|(i, frame)| {
                 // A call may be a function's last instruction: the address before the one to return
                 // to is certain to be within the call.
                 let exact = exact_first_pc && i == 0;
-                FrameInfo::new(store, if exact { frame.pc } else { frame.pc - 1 })
+                FrameInfo::all_at(store, if exact { frame.pc } else { frame.pc - 1 })
             })
             .collect();
         WasmBacktrace { frames }
@@ -172,23 +172,47 @@ pub struct FrameInfo {
 }
 
 impl FrameInfo {
-    fn new(store: &StoreOpaque, pc: usize) -> Option<FrameInfo> {
-        let module = store.module_of_code(pc)?;
+    /// What is executed at an address of code, the innermost first: functions that were inlined in others, and last that whose code it
+    /// is.
+    fn all_at(store: &StoreOpaque, pc: usize) -> Vec<FrameInfo> {
+        let Some(module) = store.module_of_code(pc) else {
+            return Vec::new();
+        };
         let loaded = module.loaded();
-        let (func, text_offset, loc) = loaded.lookup_pc(pc)?;
+        let Some((func, text_offset, loc)) = loaded.lookup_pc(pc) else {
+            return Vec::new();
+        };
+        let mut offset = loaded.wasm_offset(text_offset);
+        let mut frames = Vec::with_capacity(1);
+        for inlined in loaded.inlined_at(text_offset) {
+            let start = offset.map(|_| inlined.start);
+            frames.push(FrameInfo::new(module, inlined.func, start, offset));
+            offset = offset.map(|_| inlined.call);
+        }
+        let start = loaded.wasm_offset(loc.start);
+        frames.push(FrameInfo::new(module, func, start, offset));
+        frames
+    }
+
+    fn new(
+        module: &Module,
+        func: DefinedFuncIndex,
+        func_start: Option<u32>,
+        offset: Option<u32>,
+    ) -> FrameInfo {
+        let loaded = module.loaded();
         let func_index = loaded.module().func_index(func);
-        let offset = loaded.wasm_offset(text_offset);
-        Some(FrameInfo {
+        FrameInfo {
             func_index: func_index.index() as u32,
             func_name: loaded.func_name(func_index).map(str::to_string),
-            func_start: loaded.wasm_offset(loc.start),
+            func_start,
             offset,
             #[cfg(feature = "addr2line")]
             symbols: offset.map_or_else(Vec::new, |offset| module.source_of(offset)),
             #[cfg(not(feature = "addr2line"))]
             symbols: Vec::new(),
             module: module.clone(),
-        })
+        }
     }
 
     /// The index of the function in its module's index space, imports first.

@@ -85,13 +85,19 @@
 //! - `profiling`: [`Config::profiler`], by which profilers of the system learn of compiled code, and
 //!   [`GuestProfiler`].
 //! - `cache`: keeping compiled modules on disk, see [`Config::cache_config_load`].
+//! - `signals-based-traps`: traps by faults of the hardware, see [`Config::signals_based_traps`], and the module `unix`. Without it,
+//!   code checks everything, and no handlers of signals are installed.
+//! - `std`: what needs an operating system and has no feature of its own, which is `signals-based-traps`.
 //! - `pulley`: portable bytecode and its interpreter, the targets `pulley64` and its like of [`Config::target`].
 //!
 //! These are off by default.
 //!
 //! - `all-arch`: compiling ahead of time for every architecture that there is a backend for, by [`Config::target`].
 //! - `incremental-cache`: `Config::enable_incremental_compilation`, by which compiled functions are kept.
+//! - `memory-protection-keys`: `PoolingAllocationConfig::memory_protection_keys`, by which keys of the CPU protect memories from
+//!   each other.
 //! - `call-hook`: `Store::call_hook`, which is told of each transition between the host and WebAssembly.
+//! - `wmemcheck`: finding memory errors of programs in their heap, by [`Config::wmemcheck`].
 
 #![warn(missing_docs)]
 
@@ -137,7 +143,7 @@ mod transition;
 mod trap;
 #[cfg(feature = "runtime")]
 mod types;
-#[cfg(all(feature = "runtime", unix))]
+#[cfg(all(feature = "runtime", feature = "signals-based-traps", unix))]
 pub mod unix;
 #[cfg(feature = "runtime")]
 mod v128;
@@ -151,14 +157,16 @@ pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use caller::Caller;
 #[cfg(feature = "cranelift")]
 pub use compile::{CodeBuilder, CodeHint};
+#[cfg(feature = "memory-protection-keys")]
+pub use config::MpkEnabled;
 pub use config::{
     Collector, Config, InstanceAllocationStrategy, ModuleVersionStrategy, ProfilingStrategy,
     WasmBacktraceDetails,
 };
 #[cfg(feature = "pooling-allocator")]
-pub use config::{Enabled, MpkEnabled, PoolingAllocationConfig};
+pub use config::{Enabled, PoolingAllocationConfig};
 #[cfg(feature = "cranelift")]
-pub use config::{OptLevel, RegallocAlgorithm, Strategy};
+pub use config::{Inlining, OptLevel, RegallocAlgorithm, Strategy};
 #[cfg(feature = "coredump")]
 pub use coredump::WasmCoreDump;
 #[cfg(feature = "pooling-allocator")]

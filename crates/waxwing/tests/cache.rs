@@ -228,6 +228,45 @@ fn configurations_come_from_files() -> Result<()> {
     Ok(())
 }
 
+/// In a process of its own, as the user's directories are named by environment variables.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+#[test]
+fn the_user_has_a_configuration_and_a_cache() -> Result<()> {
+    const USER: &str = "WAXWING_TEST_CACHE_USER";
+    if std::env::var_os(USER).is_some() {
+        let mut config = Config::new();
+        config.cache_config_load_default()?;
+        let module = Module::new(&Engine::new(&config)?, MODULE)?;
+        check(&module);
+        return Ok(());
+    }
+    let user = tempfile::tempdir()?;
+    let run = || {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_user_has_a_configuration_and_a_cache"])
+            .env(USER, "")
+            .env("XDG_CONFIG_HOME", user.path().join("config"))
+            .env("XDG_CACHE_HOME", user.path().join("cache"))
+            .output();
+        output.unwrap().status.success()
+    };
+    let count = || {
+        let list = fs::read_dir(user.path().join("cache/waxwing/v1"));
+        list.into_iter().flatten().count()
+    };
+    assert!(run(), "no file is needed");
+    assert_ne!(count(), 0);
+    fs::remove_dir_all(user.path().join("cache"))?;
+    let config = user.path().join("config/waxwing");
+    fs::create_dir_all(&config)?;
+    fs::write(config.join("config.toml"), "[cache]\nenabled = false")?;
+    assert!(run());
+    assert_eq!(count(), 0, "the user's file is not read");
+    fs::write(config.join("config.toml"), "[cache]\nspeed = 'high'")?;
+    assert!(!run(), "errors in the file are told");
+    Ok(())
+}
+
 /// What a process of `processes_share_a_directory` does: not a test by itself.
 const CHILD: &str = "WAXWING_TEST_CACHE_DIRECTORY";
 

@@ -127,7 +127,11 @@ impl Engine for Node {
         match (benchmark.group, benchmark.work) {
             (Group::Gc, _) => self.mode == Mode::Plain,
             (_, Work::Run { size, .. }) => self.mode == Mode::Plain && size == Size::Full,
-            (_, Work::Compile { .. }) => self.mode != Mode::Plain,
+            (_, Work::Compile { long, .. }) => match self.mode {
+                Mode::Plain => false,
+                Mode::TurboFan => !long,
+                Mode::Liftoff => true,
+            },
             _ => false,
         }
     }

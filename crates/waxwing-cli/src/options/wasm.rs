@@ -111,6 +111,13 @@ pub static GROUP: Group = Group {
             apply: Apply::Flag(|s, on| _ = s.config.gc_support(on)),
         },
         Row {
+            key: "wmemcheck",
+            default: "n",
+            help: "Find memory errors of programs in their heap, by watching their malloc and free. Takes a \
+                   `waxwing` with the Cargo feature `wmemcheck`.",
+            apply: Apply::Flag(|s, on| _ = s.config.wmemcheck(on)),
+        },
+        Row {
             key: "relaxed-simd-deterministic",
             default: "n",
             help: "Make relaxed vector instructions behave the same on all hosts.",

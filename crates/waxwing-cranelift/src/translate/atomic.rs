@@ -16,6 +16,7 @@ use waxwing_environ::{
 };
 
 /// What an atomic instruction does with its place in memory.
+#[derive(Copy, Clone)]
 enum Access {
     Load,
     Store,
@@ -104,12 +105,12 @@ impl FuncTranslator<'_, '_> {
     ) -> Result<(), CompileError> {
         let result = match access {
             Access::Load => {
-                let (address, flags) = self.pop_atomic_address(memarg, stored)?;
+                let (address, flags) = self.pop_atomic_address(memarg, stored, access)?;
                 self.atomic_load(stored, flags, address)
             }
             Access::Store => {
                 let value = self.pop_wrapped(stored);
-                let (address, flags) = self.pop_atomic_address(memarg, stored)?;
+                let (address, flags) = self.pop_atomic_address(memarg, stored, access)?;
                 if self.compiler.is_bytecode() {
                     self.call_atomic(AtomicOp::Store, stored, address, value, None);
                 } else if self.compiler.has_fast_exchange() {
@@ -122,7 +123,7 @@ impl FuncTranslator<'_, '_> {
             }
             Access::Modify(op) => {
                 let value = self.pop_wrapped(stored);
-                let (address, flags) = self.pop_atomic_address(memarg, stored)?;
+                let (address, flags) = self.pop_atomic_address(memarg, stored, access)?;
                 if self.compiler.is_bytecode() {
                     self.call_atomic(host_op(op), stored, address, value, None)
                 } else {
@@ -132,7 +133,7 @@ impl FuncTranslator<'_, '_> {
             Access::CompareExchange => {
                 let replacement = self.pop_wrapped(stored);
                 let expected = self.pop_wrapped(stored);
-                let (address, flags) = self.pop_atomic_address(memarg, stored)?;
+                let (address, flags) = self.pop_atomic_address(memarg, stored, access)?;
                 if self.compiler.is_bytecode() {
                     let op = AtomicOp::CompareExchange;
                     self.call_atomic(op, stored, address, expected, Some(replacement))
@@ -223,6 +224,7 @@ impl FuncTranslator<'_, '_> {
         &mut self,
         memarg: &MemArg,
         stored: Type,
+        access: Access,
     ) -> Result<(Value, MemFlagsData), CompileError> {
         let size = stored.bytes() as u8;
         let index = *self
@@ -230,6 +232,13 @@ impl FuncTranslator<'_, '_> {
             .last()
             .expect("the validator checked the operands");
         self.check_alignment(index, memarg.offset, size);
+        if !matches!(access, Access::Store) {
+            let loaded = self.check_load(memarg, size);
+            self.use_loaded(loaded);
+        }
+        if !matches!(access, Access::Load) {
+            self.check_store(memarg, size, None);
+        }
         let address = self.pop_address(memarg, size)?;
         let value = match address.offset {
             0 => address.base,

@@ -166,14 +166,14 @@ impl FuncTranslator<'_, '_> {
         let repeated = |byte: u8| u64::from_ne_bytes([byte; 8]);
         if ty.is_vector() {
             let byte = match constant {
-                Some(byte) => self.ins().iconst(I8, i64::from(byte)),
+                Some(byte) => self.int_constant(I8, i64::from(byte)),
                 None => self.ins().ireduce(I8, value),
             };
             return self.ins().splat(ty, byte);
         }
         if let Some(byte) = constant {
             let bits = repeated(byte) & (u64::MAX >> (64 - ty.bits()));
-            return self.ins().iconst(ty, bits.cast_signed());
+            return self.int_constant(ty, bits.cast_signed());
         }
         let byte = self.ins().ireduce(I8, value);
         if ty == I8 {
@@ -181,7 +181,7 @@ impl FuncTranslator<'_, '_> {
         }
         let byte = self.ins().uextend(ty, byte);
         let ones = repeated(1) & (u64::MAX >> (64 - ty.bits()));
-        let ones = self.ins().iconst(ty, ones.cast_signed());
+        let ones = self.int_constant(ty, ones.cast_signed());
         self.ins().imul(byte, ones)
     }
 
@@ -206,7 +206,7 @@ impl FuncTranslator<'_, '_> {
             is_slow = Some(self.or(is_slow, is_out));
         }
         if self.tunables().epoch_interruption {
-            let most = self.ins().iconst(I64, UNINTERRUPTED_BYTES.cast_signed());
+            let most = self.int_constant(I64, UNINTERRUPTED_BYTES.cast_signed());
             let is_long = self.ins().icmp(IntCC::UnsignedGreaterThan, len, most);
             is_slow = Some(self.or(is_slow, is_long));
         }

@@ -4,12 +4,15 @@ use super::FuncTranslator;
 use super::exception::Code;
 use crate::traps::trap_code;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{FuncRef, InstBuilder, SigRef, Value};
+use cranelift_codegen::ir::{FuncRef, InstBuilder, SigRef, Value, types};
 use smallvec::SmallVec;
 use wasmparser::Operator;
-use waxwing_environ::compile::{CompileError, RelocTarget};
+use waxwing_environ::compile::{
+    CompileError, DISPATCH_ENTRY_TYPE, DISPATCH_NO_TYPE, DispatchTable, RelocTarget,
+};
 use waxwing_environ::{
-    FuncIndex, ModuleTypeIndex, TableIndex, Trap, TypeRef, WasmHeapType, WasmRefType,
+    DefinedFuncIndex, EntityRef, FuncIndex, ModuleTypeIndex, TableIndex, Trap, TypeRef,
+    WasmHeapType, WasmRefType,
 };
 
 type Arguments = SmallVec<[Value; 16]>;
@@ -47,18 +50,7 @@ impl FuncTranslator<'_, '_> {
     fn call(&mut self, index: FuncIndex, is_tail: bool) -> Result<(), CompileError> {
         let ty = self.translation.functions[index].signature;
         let callee = match self.translation.module.defined_func_index(index) {
-            Some(defined) => {
-                let callee = match self.references.functions.get(&index) {
-                    Some(callee) => *callee,
-                    None => {
-                        let signature = self.signature(ty);
-                        let callee = self.import(RelocTarget::Function(defined), signature);
-                        self.references.functions.insert(index, callee);
-                        callee
-                    }
-                };
-                Callee::Direct(callee, self.vmctx)
-            }
+            Some(defined) => Callee::Direct(self.own_function(defined), self.vmctx),
             None => {
                 let import = self.offsets.function_import(index);
                 let ptr = self.offsets.ptr;
@@ -70,6 +62,18 @@ impl FuncTranslator<'_, '_> {
         self.emit_call(ty, callee, is_tail)
     }
 
+    /// The reference to a function of the module's own.
+    fn own_function(&mut self, defined: DefinedFuncIndex) -> FuncRef {
+        let index = self.translation.module.func_index(defined);
+        if let Some(callee) = self.references.functions.get(&index) {
+            return *callee;
+        }
+        let signature = self.signature(self.translation.functions[index].signature);
+        let callee = self.import(RelocTarget::Function(defined), signature);
+        self.references.functions.insert(index, callee);
+        callee
+    }
+
     fn call_indirect(
         &mut self,
         type_index: u32,
@@ -79,9 +83,15 @@ impl FuncTranslator<'_, '_> {
         let ty = self.type_at(type_index);
         let table = TableIndex::from_u32(table_index);
         let index = self.pop();
-        let func_ref = self.table_get(table, index);
         let elements = self.table(table).ref_type;
         let called = WasmHeapType::ConcreteFunc(TypeRef::Module(ty));
+        let translation = self.translation;
+        if let Some(dispatch) = translation.dispatch_table(table)
+            && translation.types.types[ty].is_final
+        {
+            return self.call_dispatched(ty, table, dispatch, index, is_tail);
+        }
+        let func_ref = self.table_get(table, index);
         let null = self.null_function(func_ref, elements, Trap::IndirectCallToNull);
         if !self.heap_type_matches(elements.heap_type, called) {
             let actual = self.func_type_index(func_ref, null);
@@ -102,6 +112,45 @@ impl FuncTranslator<'_, '_> {
             }
         }
         self.call_func_ref(ty, func_ref, null, is_tail)
+    }
+
+    /// Calls an element of a table of which there is a copy with the code of its functions.
+    fn call_dispatched(
+        &mut self,
+        ty: ModuleTypeIndex,
+        table: TableIndex,
+        dispatch: &DispatchTable,
+        index: Value,
+        is_tail: bool,
+    ) -> Result<(), CompileError> {
+        let (entry, flags) = self.dispatch_entry(table, dispatch, index);
+        let actual = self
+            .ins()
+            .load(types::I32, flags, entry, DISPATCH_ENTRY_TYPE as i32);
+        let expected = i64::from(ty.index() as u32);
+        let matches = self.ins().icmp_imm_u(IntCC::Equal, actual, expected);
+        let next = self.block_as_cold(false);
+        let mismatch = self.block_as_cold(true);
+        self.ins().brif(matches, next, &[], mismatch, &[]);
+        self.builder.seal_block(next);
+        self.builder.seal_block(mismatch);
+        self.builder.switch_to_block(mismatch);
+        let none = i64::from(DISPATCH_NO_TYPE);
+        let is_null = self.ins().icmp_imm_u(IntCC::Equal, actual, none);
+        self.trapnz(is_null, Trap::IndirectCallToNull);
+        self.trap(Trap::BadSignature);
+        self.builder.switch_to_block(next);
+        let vmctx = self.vmctx;
+        let callee = match dispatch.only_function(ty) {
+            Some(func) => Callee::Direct(self.own_function(func), vmctx),
+            None => {
+                let distance = self.ins().sload32(flags, entry, 0);
+                let base = self.dispatch_base(table);
+                let code = self.ins().iadd(base, distance);
+                Callee::Indirect(self.signature(ty), code, vmctx)
+            }
+        };
+        self.emit_call(ty, callee, is_tail)
     }
 
     fn call_ref(&mut self, type_index: u32, is_tail: bool) -> Result<(), CompileError> {
@@ -156,19 +205,36 @@ impl FuncTranslator<'_, '_> {
         let ty = self.translation.types.func(ty);
         self.check_simd(ty.params().iter().chain(ty.results()))?;
         let params = self.pop_canonical(ty.params().len());
+        self.check_used(&params);
         let (Callee::Direct(_, vmctx) | Callee::Indirect(_, _, vmctx)) = callee;
         let mut args = Arguments::from_slice(&[vmctx, self.vmctx]);
         args.extend(params);
-        let code = match callee {
-            Callee::Direct(callee, _) => Code::Direct(callee),
-            Callee::Indirect(signature, code, _) => Code::Indirect(signature, code),
+        let (code, may_be_host) = match callee {
+            Callee::Direct(callee, _) => (Code::Direct(callee), false),
+            Callee::Indirect(signature, code, _) => (Code::Indirect(signature, code), true),
         };
         if !is_tail {
             let results = self.call_code(code, &args)?;
+            if may_be_host {
+                args.extend(results.iter().copied());
+                self.tell_of_host_call(vmctx, &args[2..]);
+            }
             let n = results.len();
             self.stack.extend(results);
             self.track(n);
             return Ok(());
+        }
+        if self.heap_checks.is_known_function() {
+            let handlers = std::mem::take(&mut self.handlers);
+            let results = self.call_code(code, &args)?;
+            self.handlers = handlers;
+            self.leave_known_function(&results);
+            self.ins().return_(&results);
+            self.set_unreachable();
+            return Ok(());
+        }
+        if may_be_host {
+            self.tell_of_host_call(vmctx, &args[2..]);
         }
         // Exceptions are not handled by a frame that is gone.
         match code {

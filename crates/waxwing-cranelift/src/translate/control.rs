@@ -6,7 +6,7 @@ use super::interrupt::Progress;
 use super::stack::Values;
 use crate::abi;
 use cranelift_codegen::ir::{
-    Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Type, Value, types,
+    Block, BlockArg, BlockCall, InstBuilder, JumpTableData, SourceLoc, Type, Value,
 };
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -40,9 +40,23 @@ enum FrameKind {
     /// A loop, whose label is its beginning.
     Loop(Block),
     /// The part of an `if` before its `else`.
-    Then { otherwise: Block, params: Values },
+    Then {
+        otherwise: Block,
+        params: Values,
+        /// Whether `otherwise` can be what follows the `if`, should there be no `else`.
+        joins: bool,
+    },
     /// A `try_table`, by the place of its first handler in the list.
     Try(usize),
+}
+
+/// A conditional branch that was translated, but for the branch itself. Where the next operator goes on to another block, the
+/// branch does, and no block comes between.
+pub(super) struct PendingBranch {
+    condition: Value,
+    target: Block,
+    args: BlockArgs,
+    location: SourceLoc,
 }
 
 impl FuncTranslator<'_, '_> {
@@ -69,7 +83,7 @@ impl FuncTranslator<'_, '_> {
             Operator::Block { blockty } => self.block(*blockty, |_, _| FrameKind::Block)?,
             Operator::Loop { blockty } => self.block(*blockty, Self::begin_loop)?,
             Operator::If { blockty } => {
-                let condition = self.pop();
+                let condition = self.pop_condition();
                 let likelihood = self.branch_likelihood();
                 self.block(*blockty, |t, params| {
                     t.begin_if(condition, params, likelihood)
@@ -79,7 +93,7 @@ impl FuncTranslator<'_, '_> {
             Operator::End => self.end(),
             Operator::Br { relative_depth } => self.br(*relative_depth),
             Operator::BrIf { relative_depth } => {
-                let condition = self.pop();
+                let condition = self.pop_condition();
                 let likelihood = self.branch_likelihood();
                 self.br_if_likely(condition, *relative_depth, likelihood);
             }
@@ -87,6 +101,7 @@ impl FuncTranslator<'_, '_> {
             Operator::Return => {
                 let results = self.control[0].results.len();
                 let results = self.peek_canonical(results);
+                self.leave_known_function(&results);
                 self.ins().return_(&results);
                 self.set_unreachable();
             }
@@ -177,12 +192,13 @@ impl FuncTranslator<'_, '_> {
         let otherwise = self.block_as_cold(likelihood == Likelihood::Likely);
         self.ins().brif(condition, then, &[], otherwise, &[]);
         self.builder.seal_block(then);
-        self.builder.seal_block(otherwise);
+        self.extend_scope(then);
         self.builder.switch_to_block(then);
         let start = self.stack.len() - params.len();
         FrameKind::Then {
             otherwise,
             params: Values::from_slice(&self.stack[start..]),
+            joins: params.is_empty() && likelihood != Likelihood::Likely && !self.is_interrupted(),
         }
     }
 
@@ -193,27 +209,93 @@ impl FuncTranslator<'_, '_> {
         }
         let frame = self.control.last_mut().expect(IN_FRAME);
         let kind = std::mem::replace(&mut frame.kind, FrameKind::Block);
-        let FrameKind::Then { otherwise, params } = kind else {
+        let FrameKind::Then {
+            otherwise, params, ..
+        } = kind
+        else {
             unreachable!("the validator allows `else` only in an `if`");
         };
         self.stack.truncate(frame.height);
         self.stack.extend(params);
         self.interruption.progress = frame.at_start;
+        self.builder.seal_block(otherwise);
         self.builder.switch_to_block(otherwise);
         self.reachable = true;
     }
 
     fn jump_to_exit(&mut self) {
         let (exit, arity) = self.label(0, LabelOf::End);
+        if arity > 0 {
+            self.flush_branch();
+        }
         let args = self.pop_canonical(arity);
-        self.ins().jump(exit, &block_args(&args));
+        self.jump(exit, &block_args(&args));
+    }
+
+    /// Ends the block with a jump, or with the branch that is pending and a jump where it is not taken.
+    fn jump(&mut self, block: Block, args: &[BlockArg]) {
+        match self.pending_branch.take() {
+            // Both ways lead there.
+            Some(branch) if branch.target == block => {
+                self.ins().jump(block, args);
+            }
+            Some(branch) => self.branch(branch, block, args),
+            None => {
+                self.ins().jump(block, args);
+            }
+        }
+    }
+
+    /// Ends the block with a conditional branch.
+    fn branch(&mut self, branch: PendingBranch, otherwise: Block, args: &[BlockArg]) {
+        let location = self.builder.srcloc();
+        self.builder.set_srcloc(branch.location);
+        self.ins().brif(
+            branch.condition,
+            branch.target,
+            &branch.args,
+            otherwise,
+            args,
+        );
+        self.builder.set_srcloc(location);
+    }
+
+    /// Ends the block with the branch that is pending, if there is one, and goes on in a new one.
+    pub(super) fn flush_branch(&mut self) {
+        if let Some(branch) = self.pending_branch.take() {
+            let next = self.block_as_cold(false);
+            self.branch(branch, next, &[]);
+            self.go_on(next);
+        }
+    }
+
+    /// Goes on in a block to which there is one way, from the end of the current one.
+    fn go_on(&mut self, next: Block) {
+        self.builder.seal_block(next);
+        self.extend_scope(next);
+        self.builder.switch_to_block(next);
+    }
+
+    /// Whether an operator can follow a branch that is pending.
+    pub(super) fn takes_pending_branch(op: &Operator<'_>) -> bool {
+        matches!(op, Operator::Br { .. } | Operator::Else | Operator::End)
     }
 
     /// Ends a structured instruction, or the function.
     fn end(&mut self) {
         let frame = self.control.last().expect(IN_FRAME);
-        if matches!(frame.kind, FrameKind::Then { .. }) {
-            self.end_then();
+        match &frame.kind {
+            FrameKind::Then {
+                otherwise,
+                joins: true,
+                ..
+            } if frame.exit.is_none() => {
+                let next = *otherwise;
+                return self.end_if(next);
+            }
+            FrameKind::Then { .. } => self.end_then(),
+            FrameKind::Loop(_) | FrameKind::Try(_) => self.flush_branch(),
+            FrameKind::Block => {}
         }
         let frame = self.control.last().expect(IN_FRAME);
         // Landing blocks are filled between the end of the body and what follows.
@@ -241,11 +323,26 @@ impl FuncTranslator<'_, '_> {
             self.stack.truncate(frame.height);
         }
         if self.control.is_empty() && self.reachable {
+            self.flush_branch();
             self.settle();
             let results = self.pop_canonical(frame.results.len());
+            self.leave_known_function(&results);
             self.ins().return_(&results);
             self.reachable = false;
         }
+    }
+
+    /// Ends an `if` that has no `else`, no parameters and no results, and goes on in `next`, where code went on so far if the
+    /// condition was zero.
+    fn end_if(&mut self, next: Block) {
+        if self.reachable {
+            self.jump(next, &[]);
+        }
+        let frame = self.control.pop().expect(IN_FRAME);
+        self.stack.truncate(frame.height);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(next);
+        self.reachable = true;
     }
 
     pub(super) fn new_block(&mut self, params: &[Type]) -> Block {
@@ -339,15 +436,19 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn jump_to_label(&mut self, depth: u32) {
         // Code that is on another way goes on from here.
         let progress = self.interruption.progress;
+        if self.label_arity(depth) > 0 {
+            self.flush_branch();
+        }
         let (block, arity) = self.label(depth, LabelOf::Branch);
         let args = self.peek_canonical(arity);
-        self.ins().jump(block, &block_args(&args));
+        self.jump(block, &block_args(&args));
         self.interruption.progress = progress;
     }
 
     /// Branches if `condition` is not zero; the label's arguments stay on the stack.
     pub(super) fn br_if(&mut self, condition: Value, depth: u32) {
         self.br_if_likely(condition, depth, Likelihood::Unknown);
+        self.flush_branch();
     }
 
     fn br_if_likely(&mut self, condition: Value, depth: u32, likelihood: Likelihood) {
@@ -360,11 +461,19 @@ impl FuncTranslator<'_, '_> {
         let index = self.control.len() - 1 - depth as usize;
         let (block, arity) = self.label_as_cold(index, LabelOf::Branch, is_cold);
         let args = self.peek_canonical(arity);
+        let branch = PendingBranch {
+            condition,
+            target: block,
+            args: block_args(&args),
+            location: self.builder.srcloc(),
+        };
+        if likelihood == Likelihood::Unknown && !self.is_interrupted() {
+            self.pending_branch = Some(branch);
+            return;
+        }
         let next = self.block_as_cold(likelihood == Likelihood::Likely);
-        self.ins()
-            .brif(condition, block, &block_args(&args), next, &[]);
-        self.builder.seal_block(next);
-        self.builder.switch_to_block(next);
+        self.branch(branch, next, &[]);
+        self.go_on(next);
         if self.is_loop(depth) {
             self.leave_loop();
         }
@@ -410,13 +519,9 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn select(&mut self) {
-        let (a, b, condition) = self.pop3();
+        let condition = self.pop_condition();
+        let (a, b) = self.pop2();
         let (a, b) = (self.canonical(a), self.canonical(b));
-        debug_assert_eq!(
-            self.builder.func.dfg.value_type(condition),
-            types::I32,
-            "the validator checked the condition"
-        );
         let value = self.ins().select(condition, a, b);
         self.push(value);
         self.track(1);

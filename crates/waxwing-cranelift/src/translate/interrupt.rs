@@ -163,6 +163,11 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
+    /// Whether code checks for anything, so that the state of that has to be the same where ways meet.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interruption.fuel.is_some() || self.interruption.deadline.is_some()
+    }
+
     /// Prepares going on to a loop header.
     pub(super) fn prepare_loop(&mut self) {
         if self.interruption.progress.fuel_is_stale {
@@ -181,6 +186,9 @@ impl FuncTranslator<'_, '_> {
 
     /// Counts an operator that is about to be translated.
     pub(super) fn count(&mut self, op: &Operator<'_>) {
+        if !self.is_interrupted() {
+            return;
+        }
         let outlook = outlook(op);
         if self.interruption.fuel.is_some() {
             self.interruption.progress.pending += cost(op);

@@ -90,8 +90,10 @@ impl FuncTranslator<'_, '_> {
         size: u8,
         build: Load,
     ) -> Result<(), CompileError> {
+        let loaded = self.check_load(memarg, size);
         let address = self.pop_address(memarg, size)?;
         let value = build(&mut self.builder, address);
+        self.note_loaded(value, loaded);
         self.push(value);
         Ok(())
     }
@@ -103,6 +105,7 @@ impl FuncTranslator<'_, '_> {
         build: Store,
     ) -> Result<(), CompileError> {
         let value = self.pop();
+        self.check_store(memarg, size, Some(value));
         let address = self.pop_address(memarg, size)?;
         build(&mut self.builder, address, value);
         Ok(())
@@ -126,7 +129,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn index_constant(&mut self, index: u32) -> Value {
-        self.ins().iconst(I32, i64::from(index))
+        self.int_constant(I32, i64::from(index))
     }
 
     fn bulk_memory_operator(&mut self, op: &Operator<'_>) -> bool {
@@ -154,6 +157,7 @@ impl FuncTranslator<'_, '_> {
                 let len = self.pop_memory_index(mem);
                 let value = self.pop();
                 let dst = self.pop_range(mem);
+                self.check_range_stored(dst, len);
                 self.memory_fill(dst, value, len);
             }
             Operator::MemoryCopy { dst_mem, src_mem } => {
@@ -168,11 +172,14 @@ impl FuncTranslator<'_, '_> {
                 };
                 let src = self.pop_range(src_mem);
                 let dst = self.pop_range(dst_mem);
+                self.check_copy(dst, src, len);
                 self.memory_copy(dst, src, len);
             }
             Operator::MemoryInit { data_index, mem } => {
                 let (src, len) = self.pop2();
-                let dst = self.pop_memory_index(mem);
+                let range = self.pop_range(mem);
+                self.check_range_stored(range, len);
+                let dst = self.extend_index(range.start, self.memory_index_type(mem));
                 let memory = self.index_constant(mem);
                 let data = self.index_constant(data_index);
                 let args = [memory, data, dst, src, len];

@@ -17,18 +17,20 @@ mod memory;
 mod numeric;
 mod reference;
 mod relaxed;
+mod reuse;
 mod simd;
 mod stack;
 mod table;
 mod variable;
+mod wmemcheck;
 
 use crate::abi::{self, POINTER};
 use crate::compiler::{CraneliftCompiler, Scratch, external_name, host_call_name};
 use crate::traps::{UNREACHED, trap_code};
-use control::Frame;
+use control::{Frame, PendingBranch};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AliasRegion, AliasRegionData, ExtFuncData, ExternalName, FuncRef, GlobalValueData, InstBuilder,
+    AliasRegionData, Block, ExtFuncData, ExternalName, FuncRef, GlobalValueData, InstBuilder,
     MemFlagsData, SigRef, Signature, SourceLoc, StackSlot, Type, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
@@ -36,6 +38,7 @@ use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
 use debug::FrameSlots;
 use exception::Handler;
 use interrupt::Interruption;
+use reuse::Reuse;
 use std::collections::HashMap;
 use wasmparser::{
     FuncValidator, FuncValidatorAllocations, Operator, OperatorsReaderAllocations,
@@ -58,6 +61,7 @@ pub(crate) struct TranslateScratch {
     control: Vec<Frame>,
     handlers: Vec<Handler>,
     references: References,
+    reuse: Reuse,
 }
 
 /// What a function refers to, each declared at its first use.
@@ -109,7 +113,21 @@ pub(crate) enum Region {
 /// Of regions that there are many of, so many are told apart.
 const REGIONS_OF_A_KIND: u32 = 64;
 
+/// The number of regions that [`Region::kind`] tells apart.
+const REGION_KINDS: usize = 4;
+
 impl Region {
+    /// The number of a region that nearly all functions use.
+    fn kind(self) -> Option<usize> {
+        match self {
+            Region::Context => Some(0),
+            Region::Global => Some(1),
+            Region::Heap => Some(2),
+            Region::Table => Some(3),
+            _ => None,
+        }
+    }
+
     fn data(self) -> AliasRegionData {
         let (user_id, description) = match self {
             Region::Context => (0, "context"),
@@ -147,12 +165,17 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     pub(crate) vmctx: Value,
     validator: FuncValidator<ValidatorResources>,
     references: &'a mut References,
+    reuse: &'a mut Reuse,
+    /// The block where the function begins.
+    entry: Block,
     stack: Vec<Value>,
     control: Vec<Frame>,
     /// The handlers of exceptions that the next operator is in reach of, the innermost last.
     handlers: Vec<Handler>,
     /// How many handlers are in the tables of calls.
     table_items: usize,
+    /// The branch that ends the current block.
+    pending_branch: Option<PendingBranch>,
     /// Whether the next operator can be reached.
     reachable: bool,
     /// How many blocks have begun in the code that cannot be reached.
@@ -168,18 +191,23 @@ pub(crate) struct FuncTranslator<'a, 'data> {
     interruption: Interruption,
     /// Where the frame keeps what debuggers ask for, if they may.
     slots: Option<FrameSlots>,
+    /// What is checked of accesses to memory.
+    heap_checks: wmemcheck::HeapChecks,
 }
 
-/// Validates `body` and builds the function in `scratch`.
+/// Validates `body` and builds the function in `scratch`. With `is_copy` it is to be inlined in others, which look whether there is
+/// stack enough.
 pub(crate) fn translate(
     compiler: &CraneliftCompiler,
     translation: &ModuleTranslation<'_>,
     index: DefinedFuncIndex,
     body: FunctionBodyData<'_>,
+    is_copy: bool,
     scratch: &mut Scratch,
 ) -> Result<(), CompileError> {
     let space = &mut scratch.translate;
     space.references.clear();
+    space.reuse.clear();
     let func_index = translation.module.func_index(index);
     let ty = translation
         .types
@@ -203,10 +231,13 @@ pub(crate) fn translate(
         vmctx,
         validator,
         references: &mut space.references,
+        reuse: &mut space.reuse,
+        entry,
         stack: std::mem::take(&mut space.stack),
         control: std::mem::take(&mut space.control),
         handlers: std::mem::take(&mut space.handlers),
         table_items: 0,
+        pending_branch: None,
         reachable: true,
         skipped_blocks: 0,
         branch_hints: translation.branch_hints.of(index),
@@ -215,6 +246,7 @@ pub(crate) fn translate(
         tracks: gc::needs_stack_maps(translation.tunables.collector),
         interruption: Interruption::default(),
         slots: None,
+        heap_checks: wmemcheck::HeapChecks::new(translation, func_index),
     };
     if t.tracks {
         t.builder
@@ -236,10 +268,13 @@ pub(crate) fn translate(
         t.builder.def_var(var, value);
         t.keep_local(i as u32, value);
     }
-    t.check_stack();
+    if !is_copy {
+        t.check_stack();
+    }
     t.declare_locals(&body)?;
     // Variables from here on are no locals.
     t.check_at_entry(index, &body);
+    t.tell_of_entry(entry);
     t.push_function_frame(ty);
 
     let reader = body.get_binary_reader_for_operators()?;
@@ -270,7 +305,11 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             self.unreachable_operator(op);
             return Ok(());
         }
+        if self.pending_branch.is_some() && !Self::takes_pending_branch(op) {
+            self.flush_branch();
+        }
         self.count(op);
+        let operands = self.operands_to_check(op);
         let handled = self.variable_operator(op)?
             || self.control_operator(op)?
             || self.numeric_operator(op)
@@ -284,6 +323,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
             || self.relaxed_operator(op)?
             || self.atomic_operator(op)?;
         if handled {
+            self.check_operands(operands);
             return Ok(());
         }
         // `Debug` of an operator is its name, then its immediates.
@@ -409,11 +449,6 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         }
     }
 
-    fn region(&mut self, region: Region) -> AliasRegion {
-        let regions = &mut self.builder.func.dfg.alias_regions;
-        regions.insert(region.data())
-    }
-
     /// Flags of aligned accesses in `region` that never trap.
     pub(crate) fn flags(&mut self, region: Region) -> MemFlagsData {
         let region = self.region(region);
@@ -450,7 +485,8 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
 
     /// Loads a word of the vmctx that is the same as long as the instance lives.
     pub(crate) fn load_context_word(&mut self, offset: u32) -> Value {
-        self.load_constant_pointer(self.vmctx, offset)
+        let flags = self.flags(Region::Context).with_readonly().with_can_move();
+        self.load_pointer_once(flags, self.vmctx, offset as i32)
     }
 
     /// Whether instructions trap by themselves: hardware faults become traps, or an interpreter sees to it. What
@@ -469,7 +505,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
     }
 
     fn call_trap(&mut self, trap: Trap) {
-        let code = self.ins().iconst(types::I32, i64::from(trap as u8));
+        let code = self.int_constant(types::I32, i64::from(trap as u8));
         self.call_builtin(BuiltinFunctionIndex::trap, &[code]);
         self.ins().trap(UNREACHED);
     }
@@ -590,7 +626,7 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
                 let zeros = self.builder.func.dfg.constants.insert(vec![0; 16].into());
                 self.ins().vconst(ty, zeros)
             }
-            ty => self.ins().iconst(ty, 0),
+            ty => self.int_constant(ty, 0),
         }
     }
 }

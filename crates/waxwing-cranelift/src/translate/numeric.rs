@@ -1,8 +1,10 @@
 //! Numeric instructions on scalars.
 
 use super::FuncTranslator;
-use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::ir::condcodes::{CondCode, FloatCC, IntCC};
+use cranelift_codegen::ir::{
+    InstBuilder, InstructionData, MemFlagsData, Type, Value, ValueDef, types,
+};
 use cranelift_frontend::FunctionBuilder;
 use types::{F32, F64, I8, I16, I32, I64, I128};
 use wasmparser::Operator;
@@ -35,16 +37,10 @@ macro_rules! numeric {
         $t.binary(|b, x, y| b.ins().$method(x, y))
     };
     (@icmp $t:ident, $cc:ident) => {
-        $t.binary(|b, x, y| {
-            let condition = b.ins().icmp(IntCC::$cc, x, y);
-            b.ins().uextend(I32, condition)
-        })
+        $t.binary(|b, x, y| b.ins().icmp(IntCC::$cc, x, y))
     };
     (@fcmp $t:ident, $cc:ident) => {
-        $t.binary(|b, x, y| {
-            let condition = b.ins().fcmp(FloatCC::$cc, x, y);
-            b.ins().uextend(I32, condition)
-        })
+        $t.binary(|b, x, y| b.ins().fcmp(FloatCC::$cc, x, y))
     };
     (@call $t:ident, $method:ident $($arg:expr)?) => {
         $t.$method($($arg)?)
@@ -133,7 +129,6 @@ impl FuncTranslator<'_, '_> {
 
             convert(ireduce I32): I32WrapI64;
             convert(sextend I64): I64ExtendI32S;
-            convert(uextend I64): I64ExtendI32U;
             convert(fdemote F32): F32DemoteF64;
             convert(fpromote F64): F64PromoteF32;
             convert(fcvt_from_sint F32): F32ConvertI32S F32ConvertI64S;
@@ -154,6 +149,7 @@ impl FuncTranslator<'_, '_> {
             reinterpret(F32): F32ReinterpretI32;
             reinterpret(F64): F64ReinterpretI64;
 
+            call(extend_unsigned): I64ExtendI32U;
             call(eqz): I32Eqz I64Eqz;
             call(round Rounding::Ceil): F32Ceil F64Ceil;
             call(round Rounding::Floor): F32Floor F64Floor;
@@ -188,10 +184,40 @@ impl FuncTranslator<'_, '_> {
         self.push(value);
     }
 
-    fn eqz(&mut self) {
+    fn extend_unsigned(&mut self) {
         let x = self.pop();
-        let condition = self.ins().icmp_imm_u(IntCC::Equal, x, 0);
+        let value = self.extend_once(x);
+        self.push(value);
+    }
+
+    fn eqz(&mut self) {
+        let x = self.pop_condition();
+        if self.negate_comparison(x) {
+            self.push_condition(x);
+            return;
+        }
+        let ty = self.builder.func.dfg.value_type(x);
+        let zero = self.int_constant(ty, 0);
+        let condition = self.ins().icmp(IntCC::Equal, x, zero);
         self.push_condition(condition);
+    }
+
+    /// Makes a comparison its opposite, if `x`, an operand that was popped, is what it gave and nothing else can use it yet,
+    /// as it is the last instruction.
+    fn negate_comparison(&mut self, x: Value) -> bool {
+        let block = self.builder.current_block();
+        let func = &mut self.builder.func;
+        let last = block.and_then(|block| func.layout.last_inst(block));
+        let inst = match func.dfg.value_def(x) {
+            ValueDef::Result(inst, _) if last == Some(inst) => inst,
+            _ => return false,
+        };
+        match &mut func.dfg.insts[inst] {
+            InstructionData::IntCompare { cond, .. } => *cond = cond.complement(),
+            InstructionData::FloatCompare { cond, .. } => *cond = cond.complement(),
+            _ => return false,
+        }
+        true
     }
 
     fn round(&mut self, rounding: Rounding) {

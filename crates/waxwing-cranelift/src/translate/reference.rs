@@ -14,7 +14,7 @@ impl FuncTranslator<'_, '_> {
             Operator::RefNull { hty } => {
                 let converter = &self.translation.type_converter;
                 let heap_type = converter.heap_type(hty, &self.translation.types)?;
-                let null = self.ins().iconst(reference_type(heap_type), 0);
+                let null = self.int_constant(reference_type(heap_type), 0);
                 self.push(null);
             }
             Operator::RefIsNull => {

@@ -463,6 +463,8 @@ impl FuncTranslator<'_, '_> {
     fn load_lane(&mut self, memarg: &MemArg, ty: Type, lane: u8) -> Result<(), CompileError> {
         let vector = self.pop_as(ty);
         let scalar = ty.lane_type();
+        let loaded = self.check_load(memarg, scalar.bytes() as u8);
+        self.use_loaded(loaded);
         let address = self.pop_address(memarg, scalar.bytes() as u8)?;
         let (flags, offset) = (address.flags, address.offset);
         let value = self.ins().load(scalar, flags, address.base, offset);
@@ -473,6 +475,7 @@ impl FuncTranslator<'_, '_> {
 
     fn store_lane(&mut self, memarg: &MemArg, ty: Type, lane: u8) -> Result<(), CompileError> {
         let vector = self.pop_as(ty);
+        self.check_store(memarg, ty.lane_type().bytes() as u8, None);
         let address = self.pop_address(memarg, ty.lane_type().bytes() as u8)?;
         let value = self.ins().extractlane(vector, lane);
         let (flags, offset) = (address.flags, address.offset);

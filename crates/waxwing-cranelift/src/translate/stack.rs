@@ -1,5 +1,7 @@
 //! The operand stack.
 //!
+//! What a comparison gives is an `i8` on the stack until it is used as a number: branches use it as it is.
+//!
 //! A `v128` on the stack has the vector type that made it; it is cast to the one that is used.
 
 use super::FuncTranslator;
@@ -16,7 +18,31 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn pop(&mut self) -> Value {
+        let value = self.pop_condition();
+        self.number(value)
+    }
+
+    /// Pops an operand of which it only matters whether it is zero.
+    pub(super) fn pop_condition(&mut self) -> Value {
         self.stack.pop().expect(VALIDATED)
+    }
+
+    /// Pops an operand that is not used.
+    pub(super) fn discard(&mut self) {
+        self.pop_condition();
+    }
+
+    /// The operand at `index` from the bottom. It stays.
+    pub(super) fn operand(&mut self, index: usize) -> Value {
+        self.number(self.stack[index])
+    }
+
+    /// An operand that may be a condition as a number.
+    fn number(&mut self, value: Value) -> Value {
+        match self.builder.func.dfg.value_type(value) {
+            types::I8 => self.ins().uextend(types::I32, value),
+            _ => value,
+        }
     }
 
     pub(super) fn pop2(&mut self) -> (Value, Value) {
@@ -60,7 +86,7 @@ impl FuncTranslator<'_, '_> {
         if self.builder.func.dfg.value_type(value).is_vector() {
             self.cast(value, abi::V128)
         } else {
-            value
+            self.number(value)
         }
     }
 
@@ -78,10 +104,10 @@ impl FuncTranslator<'_, '_> {
         values
     }
 
-    /// Pushes a condition as an `i32`.
+    /// Pushes what a comparison gave, an `i8` that is 0 or 1.
     pub(super) fn push_condition(&mut self, condition: Value) {
-        let value = self.ins().uextend(types::I32, condition);
-        self.push(value);
+        debug_assert_eq!(self.builder.func.dfg.value_type(condition), types::I8);
+        self.push(condition);
     }
 }
 

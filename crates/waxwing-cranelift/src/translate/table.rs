@@ -5,9 +5,9 @@ use super::{FuncTranslator, Region};
 use crate::abi::{POINTER, reference_type};
 use crate::traps::trap_code;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Value};
 use wasmparser::Operator;
-use waxwing_environ::compile::CompileError;
+use waxwing_environ::compile::{CompileError, DISPATCH_ENTRY_SIZE, DispatchTable};
 use waxwing_environ::{BuiltinFunctionIndex, IndexType, Table, TableIndex, Trap, WasmHeapTop};
 
 /// The bit of an element of a lazily initialised table that says that it is initialised.
@@ -136,19 +136,19 @@ impl FuncTranslator<'_, '_> {
         let (definition, offset) = self.table_definition(index);
         let offset = offset + self.offsets.ptr.table_definition_base() as i32;
         let flags = self.flags(Region::Context);
-        let flags = if self.is_fixed(index) {
-            flags.with_readonly().with_can_move()
+        if self.is_fixed(index) {
+            let flags = flags.with_readonly().with_can_move();
+            self.load_pointer_once(flags, definition, offset)
         } else {
-            flags
-        };
-        self.load_word(flags, definition, offset)
+            self.load_word(flags, definition, offset)
+        }
     }
 
     /// The number of elements.
     fn table_length(&mut self, index: TableIndex) -> Value {
         if self.is_fixed(index) {
             let min = self.table(index).limits.min;
-            return self.ins().iconst(POINTER, min.cast_signed());
+            return self.int_constant(POINTER, min.cast_signed());
         }
         let (definition, offset) = self.table_definition(index);
         let offset = offset + self.offsets.ptr.table_definition_current_elements() as i32;
@@ -185,7 +185,7 @@ impl FuncTranslator<'_, '_> {
             return (address, flags, index);
         }
         // Out of bounds, even in speculation, there is only address zero, where accesses trap.
-        let null = self.ins().iconst(POINTER, 0);
+        let null = self.int_constant(POINTER, 0);
         let address = self.ins().select_spectre_guard(is_out, null, address);
         let flags = if signals {
             flags.with_trap_code(Some(trap_code(Trap::TableOutOfBounds)))
@@ -193,6 +193,38 @@ impl FuncTranslator<'_, '_> {
             flags
         };
         (address, flags, index)
+    }
+
+    /// Where the copy of a table for dispatch is.
+    pub(super) fn dispatch_base(&mut self, table: TableIndex) -> Value {
+        let defined = self.translation.module.defined_table_index(table);
+        let defined = defined.expect("imported tables have no copies");
+        self.load_context_word(self.offsets.dispatch_table(defined))
+    }
+
+    /// The address of an entry of the copy of a table for dispatch, checked to be in bounds, with the flags to access it.
+    pub(super) fn dispatch_entry(
+        &mut self,
+        table: TableIndex,
+        dispatch: &DispatchTable,
+        index: Value,
+    ) -> (Value, MemFlagsData) {
+        let idx_type = self.table(table).idx_type;
+        let index = self.extend_index(index, idx_type);
+        let len = dispatch.len.cast_signed();
+        let is_out = self
+            .ins()
+            .icmp_imm_u(IntCC::UnsignedGreaterThanOrEqual, index, len);
+        self.trapnz(is_out, Trap::TableOutOfBounds);
+        // Within the copy even if the processor speculates that the check has been passed.
+        let mask = dispatch.entries().cast_signed() - 1;
+        let index = self.ins().band_imm_u(index, mask);
+        let size = i64::from(DISPATCH_ENTRY_SIZE.trailing_zeros());
+        let offset = self.ins().ishl_imm_u(index, size);
+        let base = self.dispatch_base(table);
+        let entry = self.ins().iadd(base, offset);
+        let flags = self.flags(Region::Context).with_readonly().with_can_move();
+        (entry, flags.with_endianness(Endianness::Little))
     }
 
     /// Whether elements of the table are initialised at their first use.
@@ -213,21 +245,21 @@ impl FuncTranslator<'_, '_> {
         if !self.is_lazy(table) {
             return value;
         }
-        let masked = self.ins().band_imm_s(value, !INITIALIZED);
         let uninitialized = self.block_as_cold(true);
         let next = self.block_as_cold(false);
         let result = self.builder.append_block_param(next, POINTER);
         self.ins()
-            .brif(value, next, &[masked.into()], uninitialized, &[]);
+            .brif(value, next, &[value.into()], uninitialized, &[]);
         self.builder.seal_block(uninitialized);
         self.builder.switch_to_block(uninitialized);
         let table = self.index_constant(table.as_u32());
-        let builtin = BuiltinFunctionIndex::table_get_lazy_init_func_ref;
-        let value = self.call_builtin_value(builtin, &[table, index]);
+        let builtin = BuiltinFunctionIndex::table_lazy_init_func_ref;
+        self.call_builtin(builtin, &[table, index]);
+        let value = self.load_word(flags, address, 0);
         self.ins().jump(next, &[value.into()]);
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
-        result
+        self.ins().band_imm_s(result, !INITIALIZED)
     }
 
     fn table_set(&mut self, table: TableIndex, index: Value, value: Value) {

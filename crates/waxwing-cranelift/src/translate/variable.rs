@@ -41,11 +41,11 @@ impl FuncTranslator<'_, '_> {
             Operator::I32Const { value } => {
                 // Immediates are the bits of the type, without a sign.
                 let bits = i64::from(value.cast_unsigned());
-                let value = self.ins().iconst(types::I32, bits);
+                let value = self.int_constant(types::I32, bits);
                 self.push(value);
             }
             Operator::I64Const { value } => {
-                let value = self.ins().iconst(types::I64, *value);
+                let value = self.int_constant(types::I64, *value);
                 self.push(value);
             }
             Operator::F32Const { value } => {
@@ -57,7 +57,7 @@ impl FuncTranslator<'_, '_> {
                 self.push(value);
             }
             Operator::Drop => {
-                self.pop();
+                self.discard();
             }
             Operator::Select | Operator::TypedSelect { .. } => self.select(),
             _ => return Ok(false),
@@ -125,9 +125,9 @@ impl FuncTranslator<'_, '_> {
         Some(match op {
             ConstOp::I32Const(value) => {
                 let bits = i64::from(value.cast_unsigned());
-                self.ins().iconst(types::I32, bits)
+                self.int_constant(types::I32, bits)
             }
-            ConstOp::I64Const(value) => self.ins().iconst(types::I64, value),
+            ConstOp::I64Const(value) => self.int_constant(types::I64, value),
             ConstOp::F32Const(bits) => self.ins().f32const(Ieee32::with_bits(bits)),
             ConstOp::F64Const(bits) => self.ins().f64const(Ieee64::with_bits(bits)),
             _ => return None,

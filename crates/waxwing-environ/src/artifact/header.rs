@@ -1,6 +1,6 @@
 //! What an artifact says of itself.
 
-use crate::{Module, ModuleTypes, Tunables};
+use crate::{DefinedTableIndex, Module, ModuleTypes, Tunables};
 use serde::{Deserialize, Serialize};
 
 /// The value of a code generator's setting.
@@ -38,4 +38,6 @@ pub struct ArtifactInfo {
     pub module: Module,
     /// Its types.
     pub types: ModuleTypes,
+    /// Where in the text section dispatch tables are.
+    pub dispatch_tables: Vec<(DefinedTableIndex, u32)>,
 }

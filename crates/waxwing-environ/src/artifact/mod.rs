@@ -2,7 +2,7 @@
 //!
 //! | section | contents |
 //! |---|---|
-//! | `.text` | machine code: defined functions in index order, then trampolines |
+//! | `.text` | machine code: defined functions in index order, then trampolines, then dispatch tables |
 //! | `.waxwing.engine` | the [header](ArtifactHeader): what engine can run this |
 //! | `.waxwing.info` | the [module's facts](ArtifactInfo) |
 //! | `.waxwing.funcs` | the [function table](FunctionTable) |
@@ -10,6 +10,7 @@
 //! | `.waxwing.addrmap` | the [address map](crate::address_map::AddressMap), if configured |
 //! | `.waxwing.stackmaps` | the [stack maps](crate::call_sites::StackMaps), if there are any |
 //! | `.waxwing.handlers` | the [exception handlers](crate::call_sites::Handlers), if there are any |
+//! | `.waxwing.inlined` | the [inlined functions](crate::InlinedFunctions), if there are any |
 //! | `.waxwing.names` | the [function names](crate::FunctionNames) |
 //! | `.waxwing.data` | data segments and memory images, page-aligned |
 //! | `.waxwing.check` | the [checksum] of the sections that loading relies on |
@@ -49,6 +50,8 @@ pub const SECTION_ADDRESS_MAP: &str = ".waxwing.addrmap";
 pub const SECTION_STACK_MAPS: &str = ".waxwing.stackmaps";
 /// The section of the [`Handlers`](crate::call_sites::Handlers), absent if there are none.
 pub const SECTION_HANDLERS: &str = ".waxwing.handlers";
+/// The section of the [`InlinedFunctions`](crate::InlinedFunctions), absent if there are none.
+pub const SECTION_INLINED: &str = ".waxwing.inlined";
 /// The section of the [`FunctionNames`](crate::FunctionNames).
 pub const SECTION_NAMES: &str = ".waxwing.names";
 /// The section of data segments and memory images.
@@ -64,7 +67,7 @@ pub const SECTION_EH_FRAME: &str = ".eh_frame";
 /// `e_ident[EI_OSABI]` of every artifact: the value that ELF leaves to embedded systems.
 pub const ELF_OS_ABI: u8 = 255;
 /// `e_ident[EI_ABIVERSION]` of every artifact; raised when the format changes.
-pub const ELF_ABI_VERSION: u8 = 1;
+pub const ELF_ABI_VERSION: u8 = 2;
 /// `e_flags` of a core module's artifact.
 pub const ELF_FLAGS_MODULE: u32 = 0x5758_0001;
 /// `e_flags` of a component's artifact.

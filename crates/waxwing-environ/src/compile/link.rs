@@ -6,8 +6,9 @@ use crate::address_map::encode_address_map;
 use crate::artifact::{self, ArtifactHeader, ArtifactInfo, FunctionLoc, FunctionTableBuilder};
 use crate::call_sites::{encode_handlers, encode_stack_maps};
 use crate::{
-    BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, ModuleTypeIndex, PrimaryMap, Trap,
-    encode_function_names, encode_traps, is_bytecode,
+    BuiltinFunctionIndex, DefinedFuncIndex, DefinedTableIndex, EntityRef, InlinedFunction,
+    ModuleTypeIndex, PrimaryMap, Trap, encode_function_names, encode_inlined, encode_traps,
+    is_bytecode,
 };
 use object::write::{Object, SectionId};
 use object::{BinaryFormat, Endianness, FileFlags, SectionKind, elf};
@@ -31,6 +32,8 @@ pub struct CompiledModule {
 pub struct Artifact {
     /// The bytes of the ELF file.
     pub elf: Vec<u8>,
+    /// The facts that are encoded in it.
+    pub info: ArtifactInfo,
 }
 
 /// Lays out and links all code of a module, and writes the artifact.
@@ -48,7 +51,11 @@ pub fn link(
         .chain(compiled.wasm_to_array.iter().map(|(_, f)| f))
         .chain(compiled.builtins.iter().map(|(_, f)| f))
         .collect();
-    let (mut text, locations) = place_code(compiler, compiled, &pieces)?;
+    let Placed {
+        mut text,
+        locations,
+        dispatch_tables,
+    } = place_code(compiler, translation, compiled, &pieces)?;
     let padding = text.len().next_multiple_of(page_align as usize) - text.len();
     text.resize(text.len() + padding, 0);
 
@@ -68,17 +75,18 @@ pub fn link(
     let info = ArtifactInfo {
         module: translation.module.clone(),
         types: translation.types.clone(),
+        dispatch_tables,
     };
-    let info = postcard::to_allocvec(&info).map_err(codegen_error)?;
+    let info_bytes = postcard::to_allocvec(&info).map_err(codegen_error)?;
     let functions = function_table(compiled, &locations).finish(&translation.functions);
     let unwind_or_none = unwind.as_deref().unwrap_or_default();
-    let checksum = artifact::checksum(&[&engine, &info, &functions, unwind_or_none]);
+    let checksum = artifact::checksum(&[&engine, &info_bytes, &functions, unwind_or_none]);
     if let Some(bytes) = unwind {
         let kind = SectionKind::ReadOnlyData;
         sections.add(artifact::SECTION_EH_FRAME, kind, bytes, page_align);
     }
     sections.add_metadata(artifact::SECTION_ENGINE, engine);
-    sections.add_metadata(artifact::SECTION_INFO, info);
+    sections.add_metadata(artifact::SECTION_INFO, info_bytes);
     sections.add_metadata(artifact::SECTION_FUNCTIONS, functions);
     sections.add_metadata(artifact::SECTION_CHECK, checksum.to_le_bytes().to_vec());
     sections.add_metadata(artifact::SECTION_TRAPS, traps(&placed));
@@ -100,6 +108,12 @@ pub fn link(
                 .flat_map(|(start, f)| f.handlers.iter().map(|table| (*start as u32, table))),
         );
         sections.add_metadata(artifact::SECTION_HANDLERS, handlers);
+    }
+    if pieces
+        .iter()
+        .any(|piece| !piece.inlined.functions.is_empty())
+    {
+        sections.add_metadata(artifact::SECTION_INLINED, inlined(&placed));
     }
     if !translation.function_names.is_empty() {
         let names = encode_function_names(&translation.function_names);
@@ -136,8 +150,11 @@ pub fn link(
     {
         machine.copy_from_slice(&artifact::ELF_MACHINE_BYTECODE.to_le_bytes());
     }
-    Ok(Artifact { elf })
+    Ok(Artifact { elf, info })
 }
+
+/// The alignment of dispatch tables in bytes: that of cache lines.
+const DISPATCH_ALIGNMENT: u32 = 64;
 
 /// Where in an ELF header `e_machine` is.
 const E_MACHINE: std::ops::Range<usize> = 18..20;
@@ -168,12 +185,20 @@ fn codegen_error(error: impl core::fmt::Display) -> CompileError {
     CompileError::Codegen(format!("failed to write the artifact: {error}"))
 }
 
-/// Appends all code to the text section and resolves the references in it.
+/// A text section and where in it things are.
+struct Placed {
+    text: Vec<u8>,
+    locations: Vec<FunctionLoc>,
+    dispatch_tables: Vec<(DefinedTableIndex, u32)>,
+}
+
+/// Appends all code to the text section, and dispatch tables after it, and resolves the references in it.
 fn place_code(
     compiler: &dyn Compiler,
+    translation: &ModuleTranslation<'_>,
     compiled: &CompiledModule,
     pieces: &[&CompiledFunction],
-) -> Result<(Vec<u8>, Vec<FunctionLoc>), CompileError> {
+) -> Result<Placed, CompileError> {
     let too_large =
         || CompileError::ImplementationLimit("more than 4 GiB of machine code".to_string());
     let first_builtin = pieces.len() - compiled.builtins.len();
@@ -183,7 +208,11 @@ fn place_code(
         .enumerate()
         .map(|(i, (builtin, _))| (*builtin, first_builtin + i))
         .collect();
-    let mut builder = compiler.text_builder(pieces.len());
+    let tables = translation.dispatch_tables.iter();
+    let tables: Vec<_> = tables
+        .filter_map(|(index, table)| Some((index, table.as_ref()?)))
+        .collect();
+    let mut builder = compiler.text_builder(pieces.len() + tables.len());
     let mut locations = Vec::with_capacity(pieces.len());
     for piece in pieces {
         let start = builder.append(&piece.code, piece.alignment);
@@ -205,7 +234,22 @@ fn place_code(
             length: u32::try_from(piece.code.len()).map_err(|_| too_large())?,
         });
     }
-    Ok((builder.finish(), locations))
+    let mut dispatch_tables = Vec::with_capacity(tables.len());
+    for (index, table) in &tables {
+        let start = builder.append(&vec![0; table.size()], DISPATCH_ALIGNMENT);
+        let start = u32::try_from(start).map_err(|_| too_large())?;
+        dispatch_tables.push((*index, start));
+    }
+    let mut text = builder.finish();
+    for ((_, table), (_, start)) in tables.iter().zip(&dispatch_tables) {
+        let place = *start as usize..*start as usize + table.size();
+        table.write(&mut text[place], u64::from(*start), &locations)?;
+    }
+    Ok(Placed {
+        text,
+        locations,
+        dispatch_tables,
+    })
 }
 
 fn function_table(compiled: &CompiledModule, locations: &[FunctionLoc]) -> FunctionTableBuilder {
@@ -243,6 +287,35 @@ fn address_map(placed: &[(u64, &CompiledFunction)]) -> Vec<u8> {
     // An entry that says what the one before says adds nothing.
     entries.dedup_by_key(|(_, wasm)| *wasm);
     encode_address_map(&entries)
+}
+
+/// Which code belongs to inlined functions.
+fn inlined(placed: &[(u64, &CompiledFunction)]) -> Vec<u8> {
+    let (mut functions, mut code) = (Vec::new(), Vec::new());
+    let mut push = |offset: u32, place: Option<u32>| match code.last_mut() {
+        Some((last, previous)) if *last == offset => *previous = place,
+        Some((_, previous)) if *previous == place => {}
+        _ => code.push((offset, place)),
+    };
+    for (start, piece) in placed {
+        let first = functions.len() as u32;
+        functions.extend(
+            piece
+                .inlined
+                .functions
+                .iter()
+                .map(|function| InlinedFunction {
+                    caller: function.caller.map(|caller| first + caller),
+                    ..*function
+                }),
+        );
+        // Code of this piece does not belong to what that of the last one ended with.
+        push(*start as u32, None);
+        for (offset, place) in &piece.inlined.code {
+            push(*start as u32 + offset, place.map(|place| first + place));
+        }
+    }
+    encode_inlined(&functions, &code)
 }
 
 fn new_object(triple: &Triple) -> Result<Object<'static>, CompileError> {

@@ -2,21 +2,27 @@
 
 mod branch_hints;
 mod debug_object;
+mod dispatch;
+mod inlining;
 mod link;
 mod memory_image;
+mod scan;
 mod table_image;
 mod translate;
 mod types;
 
 pub use branch_hints::{BranchHint, BranchHints};
 pub use debug_object::DebugSection;
+pub use dispatch::{DISPATCH_ENTRY_SIZE, DISPATCH_ENTRY_TYPE, DISPATCH_NO_TYPE, DispatchTable};
+pub use inlining::{InlinedCall, InliningPlan};
 pub use link::{Artifact, CompiledModule, link};
+pub use scan::{BodyFacts, CallSite};
 pub use translate::{FunctionBodyData, ModuleTranslation};
 pub use types::TypeConverter;
 
 use crate::artifact::FlagValue;
 use crate::call_sites::{HandlerTable, StackMap};
-use crate::{BuiltinFunctionIndex, DefinedFuncIndex, Trap, WasmFuncType};
+use crate::{BuiltinFunctionIndex, DefinedFuncIndex, InlinedFunction, Trap, WasmFuncType};
 use core::any::Any;
 use core::fmt;
 use core::ops::Range;
@@ -122,6 +128,16 @@ pub struct FrameVariables {
     pub valid_from: u32,
 }
 
+/// The functions that are inlined in one, and which code is theirs: what [`encode_inlined`](crate::encode_inlined) takes, with
+/// offsets relative to the code.
+#[derive(Clone, Debug, Default)]
+pub struct InlinedCode {
+    /// The functions.
+    pub functions: Vec<InlinedFunction>,
+    /// The code.
+    pub code: Vec<(u32, Option<u32>)>,
+}
+
 /// The code of one function, with all that belongs to it. Offsets are relative to the code.
 pub struct CompiledFunction {
     /// The machine code.
@@ -139,6 +155,8 @@ pub struct CompiledFunction {
     pub stack_maps: Vec<StackMap>,
     /// Calls within reach of exception handlers, sorted by offset.
     pub handlers: Vec<HandlerTable>,
+    /// The functions that are inlined in this one.
+    pub inlined: InlinedCode,
     /// Unwind information, in the compiler's own form.
     pub unwind: Option<Box<dyn Any + Send + Sync>>,
     /// Where the body is in the wasm binary, if the function comes from there.

@@ -2,12 +2,15 @@
 
 use super::branch_hints::BranchHints;
 use super::types::{TypeConverter, memory};
-use super::{CompileError, memory_image, table_image};
+use super::{
+    BodyFacts, CompileError, DispatchTable, InliningPlan, dispatch, memory_image, table_image,
+};
 use crate::{
-    ConstExpr, ConstOp, DataSegment, DefinedFuncIndex, ElementSegment, EntityIndex, EntityType,
-    Export, FuncIndex, FuncRefIndex, FunctionFacts, Global, GlobalIndex, Import, MemoryIndex,
-    MemoryInitialization, Module, ModuleTypeIndex, ModuleTypes, PrimaryMap, TableIndex,
-    TableInitialValue, TableSegment, Tag, TagIndex, Tunables, TypeIndex, TypeRef,
+    ConstExpr, ConstOp, DataSegment, DefinedFuncIndex, DefinedTableIndex, ElementSegment,
+    EntityIndex, EntityType, Export, FuncIndex, FuncRefIndex, FunctionFacts, Global, GlobalIndex,
+    Import, Inlining, MemoryIndex, MemoryInitialization, Module, ModuleTypeIndex, ModuleTypes,
+    PrimaryMap, TableIndex, TableInitialValue, TableSegment, Tag, TagIndex, Tunables, TypeIndex,
+    TypeRef,
 };
 use core::ops::Range;
 use smallvec::SmallVec;
@@ -25,6 +28,20 @@ pub struct FunctionBodyData<'data> {
     pub validator: FuncToValidate<ValidatorResources>,
 }
 
+impl Clone for FunctionBodyData<'_> {
+    fn clone(&self) -> Self {
+        FunctionBodyData {
+            body: self.body.clone(),
+            validator: FuncToValidate {
+                resources: self.validator.resources.clone(),
+                index: self.validator.index,
+                ty: self.validator.ty,
+                features: self.validator.features,
+            },
+        }
+    }
+}
+
 /// A module on its way from bytes to code.
 pub struct ModuleTranslation<'data> {
     /// The facts of the module.
@@ -33,7 +50,7 @@ pub struct ModuleTranslation<'data> {
     pub types: ModuleTypes,
     /// The facts of its functions.
     pub functions: PrimaryMap<FuncIndex, FunctionFacts>,
-    /// The bodies of defined functions, taken out when they are compiled.
+    /// The bodies of defined functions.
     pub bodies: PrimaryMap<DefinedFuncIndex, FunctionBodyData<'data>>,
     /// Converts further types of function bodies.
     pub type_converter: TypeConverter,
@@ -45,6 +62,10 @@ pub struct ModuleTranslation<'data> {
     pub function_names: Vec<(FuncIndex, &'data str)>,
     /// Which way branches are likely to go.
     pub branch_hints: BranchHints,
+    /// The calls that are inlined: none before [`analyze`](Self::analyze).
+    pub inlining: InliningPlan,
+    /// The tables that have copies for dispatch: none before [`analyze`](Self::analyze).
+    pub dispatch_tables: PrimaryMap<DefinedTableIndex, Option<DispatchTable>>,
     /// The contents of the artifact's data section, in pieces.
     pub data: DataSection<'data>,
     /// DWARF sections of the binary, by name. They become sections of the artifact.
@@ -127,6 +148,27 @@ impl<'data> ModuleTranslation<'data> {
             offset: bytes.len() as u64,
         })?;
         translator.finish(wasm_types, tunables)
+    }
+
+    /// Takes what is known of the bodies, for code to be better than it is when nothing is.
+    pub fn analyze(&mut self, bodies: &PrimaryMap<DefinedFuncIndex, BodyFacts>) {
+        self.dispatch_tables = dispatch::find(&self.module, &self.functions, bodies.values());
+        // Native debuggers are told of functions as they are in the module.
+        let is_wanted = match self.tunables.inlining {
+            Inlining::Yes => true,
+            Inlining::InterModuleAndIntraGc => self.module.needs_gc_heap,
+            Inlining::InterModule | Inlining::Intrinsics | Inlining::No => false,
+        };
+        if is_wanted && !self.tunables.debug_info {
+            let escapes = |func| self.functions[func].func_ref.is_some();
+            self.inlining = InliningPlan::new(&self.module, bodies, escapes);
+        }
+    }
+
+    /// The copy of a table for dispatch, if there is one.
+    pub fn dispatch_table(&self, table: TableIndex) -> Option<&DispatchTable> {
+        let defined = self.module.defined_table_index(table)?;
+        self.dispatch_tables.get(defined)?.as_ref()
     }
 
     /// Whether frames have to keep variables where debuggers find them.
@@ -520,6 +562,8 @@ impl<'data> Translator<'data> {
             tunables: tunables.clone(),
             function_names: self.function_names,
             branch_hints: self.branch_hints,
+            inlining: InliningPlan::default(),
+            dispatch_tables: PrimaryMap::new(),
             data,
             debug_sections: self.debug_sections,
             package_sections: Vec::new(),

@@ -15,6 +15,8 @@ use wasmparser::{AbstractHeapType, CompositeInnerType, HeapType, UnpackedIndex};
 #[derive(Default)]
 pub struct TypeConverter {
     interned: HashMap<CoreTypeId, ModuleTypeIndex>,
+    /// The types that are a recursion group each. Without garbage collection validation does not tell that some are the same.
+    alone: HashMap<WasmSubType, ModuleTypeIndex>,
 }
 
 impl TypeConverter {
@@ -60,6 +62,13 @@ impl TypeConverter {
                 types,
             };
             let ty = self.sub_type(&validator[*member], &scope)?;
+            if group.len() == 1 {
+                if let Some(same) = self.alone.get(&ty) {
+                    self.interned.insert(id, *same);
+                    return Ok(*same);
+                }
+                self.alone.insert(ty.clone(), start);
+            }
             types.types.push(ty);
         }
         types.rec_groups.push(start..types.types.next_key());

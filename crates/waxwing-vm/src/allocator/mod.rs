@@ -66,7 +66,7 @@ impl Allocator {
     }
 
     /// Whether the CPU and the operating system have memory protection keys.
-    #[cfg(feature = "pooling-allocator")]
+    #[cfg(feature = "memory-protection-keys")]
     pub fn has_protection_keys() -> bool {
         keys::are_available()
     }

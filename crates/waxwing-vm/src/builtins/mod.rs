@@ -5,7 +5,11 @@
 //! finds the instance, records failures and panics with the current activation, and tells generated
 //! code by its result that it has to unwind.
 
+#[cfg(not(feature = "wmemcheck"))]
+mod no_wmemcheck;
 mod objects;
+#[cfg(feature = "wmemcheck")]
+mod wmemcheck;
 mod work;
 
 use std::ffi::c_void;
@@ -28,7 +32,11 @@ use crate::traps::{self, Landing, Thrower, TrapReason};
 use crate::vmcontext::{VMContext, VMFuncRef, VMGcRef};
 #[cfg(feature = "pulley")]
 pub(crate) use bytecode::call_builtin;
+#[cfg(not(feature = "wmemcheck"))]
+use no_wmemcheck::*;
 use objects::*;
+#[cfg(feature = "wmemcheck")]
+use wmemcheck::*;
 use work::at;
 
 /// The address that stands for -1: an instruction that fails without trapping.
@@ -428,15 +436,12 @@ fn table_fill_gc_ref(
     table_fill(caller, table, start, gc_element(value), len)
 }
 
-fn table_get_lazy_init_func_ref(caller: Caller, table: u32, index: u64) -> *mut c_void {
+fn table_lazy_init_func_ref(caller: Caller, table: u32, index: u64) {
     let import = caller.with(|instance| instance.table_import(TableIndex::from_u32(table)));
     // SAFETY: the owner of an imported table lives as long as the store.
     let owner = unsafe { Caller::new(import.vmctx) };
-    match owner.with(|owner| owner.table_get(import.index, index)) {
-        Ok(TableElement::FuncRef(Some(func))) => func.as_ptr().cast(),
-        // Null, as generated code checked the bounds and tables of functions hold nothing else.
-        _ => std::ptr::null_mut(),
-    }
+    // Generated code checked the bounds, and reads the element that is there afterwards.
+    _ = owner.with(|owner| owner.table_get(import.index, index));
 }
 
 fn memory_atomic_notify(

@@ -93,6 +93,8 @@ impl InstanceHandle {
             passive_elements: HashMap::new(),
             dropped_elements: EntitySet::new(),
             dropped_data: EntitySet::new(),
+            #[cfg(feature = "wmemcheck")]
+            heap_checks: Default::default(),
             _permit: permit,
         };
         // SAFETY: both records fit the new allocation at these places, see `layout`.
@@ -178,6 +180,11 @@ impl Instance {
         }
         for index in self.tables.keys() {
             self.publish_table(index);
+        }
+        for (table, address) in module.dispatch_tables() {
+            let record = self.record(offsets.dispatch_table(*table));
+            // SAFETY: the record is part of the context, which nobody else uses yet.
+            unsafe { record.write(*address) };
         }
         let facts = module.module();
         for tag in facts.tags.keys() {

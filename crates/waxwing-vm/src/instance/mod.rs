@@ -46,6 +46,8 @@ use crate::vmcontext::{
     VMArrayCall, VMContext, VMFuncRef, VMFunctionImport, VMGlobalDefinition, VMGlobalImport,
     VMMemoryDefinition, VMMemoryImport, VMTableDefinition, VMTableImport, VMTagImport,
 };
+#[cfg(feature = "wmemcheck")]
+use {crate::wmemcheck::HeapCheck, std::collections::BTreeMap};
 
 /// An instance of a store, by its place there.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +67,9 @@ pub struct Instance {
     passive_elements: HashMap<ElemIndex, Box<[u32]>>,
     dropped_elements: EntitySet<ElemIndex>,
     dropped_data: EntitySet<DataIndex>,
+    /// What is known of the heaps in the instance's memories that code is compiled to check.
+    #[cfg(feature = "wmemcheck")]
+    heap_checks: BTreeMap<DefinedMemoryIndex, HeapCheck>,
     /// The right to be one, if their number is limited.
     _permit: Option<InstancePermit>,
 }
@@ -285,6 +290,12 @@ impl Instance {
     /// All linear memories that the instance owns.
     pub fn memories(&self) -> impl Iterator<Item = &Memory> {
         self.memories.values()
+    }
+
+    /// What is known of the heap in a memory that the instance owns.
+    #[cfg(feature = "wmemcheck")]
+    pub(crate) fn heap_check(&mut self, index: DefinedMemoryIndex) -> &mut HeapCheck {
+        self.heap_checks.entry(index).or_default()
     }
 
     /// A table that the instance owns.

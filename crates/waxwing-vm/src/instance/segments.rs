@@ -41,7 +41,7 @@ impl TableElement {
 
 impl Instance {
     /// Where a memory, imported or defined, is, and how many bytes it has.
-    fn memory_extent(&self, index: MemoryIndex) -> (NonNull<u8>, usize) {
+    pub(crate) fn memory_extent(&self, index: MemoryIndex) -> (NonNull<u8>, usize) {
         let definition = self.memory_import(index).from.as_ptr();
         // SAFETY: memories and their records live as long as the store, of which the caller has
         // exclusive use. Records are only changed by growth, that of a shared memory only in its length.

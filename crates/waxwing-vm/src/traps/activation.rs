@@ -7,6 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr::{self, NonNull};
 
 use anyhow::{Context, Result};
+#[cfg(any(feature = "pulley", feature = "signals-based-traps"))]
 use waxwing_environ::Trap;
 
 use super::stack::ThreadStack;
@@ -16,8 +17,7 @@ use crate::arch;
 use crate::backtrace::{RawBacktrace, RawFrame};
 use crate::store_context::VMStoreContext;
 #[cfg(unix)]
-use crate::sys::faults::SignalHandler;
-use crate::sys::thread;
+use crate::sys::faults;
 
 /// What every thread has. Constant and without a destructor, so that using it is an access relative to a
 /// register, in the fault handler too.
@@ -74,7 +74,7 @@ impl ThreadState {
 
     #[cold]
     fn initialize(&self) -> Result<()> {
-        thread::ensure_alternate_stack()
+        faults::prepare_thread()
             .context("failed to allocate a stack for this thread's signal handlers")?;
         self.stack.initialize();
         Ok(())
@@ -163,13 +163,14 @@ impl Activation {
 
     /// Takes over the fuel that interrupted code had in its register. If code of the store does not count
     /// fuel, nobody looks at it.
+    #[cfg(feature = "signals-based-traps")]
     pub(super) fn save_fuel(&self, fuel: i64) {
         self.context().fuel.set(fuel);
     }
 
     /// The store's own handler of signals.
-    #[cfg(unix)]
-    pub(super) fn signal_handler(&self) -> Option<&'static SignalHandler> {
+    #[cfg(all(feature = "signals-based-traps", unix))]
+    pub(super) fn signal_handler(&self) -> Option<&'static faults::SignalHandler> {
         // SAFETY: the store keeps its handler alive, and is not dropped while it has an activation. As for the lifetime
         // see `activations`: the handler of signals that uses it is younger than the activation.
         unsafe { self.context().signal_handler.get().as_ref() }
@@ -261,6 +262,7 @@ impl Activation {
     ///
     /// This is the innermost activation of the calling thread, the frames of its code are live and keep frame
     /// pointers.
+    #[cfg(any(feature = "pulley", feature = "signals-based-traps"))]
     pub(super) unsafe fn record_fault(&self, at: RawFrame, address: Option<usize>, trap: Trap) {
         let reason = TrapReason::Signal {
             pc: at.pc,

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
-use super::activation;
+use super::{Resume, activation};
 use crate::backtrace::RawFrame;
 use crate::{code_registry, sys};
 
@@ -24,13 +24,6 @@ pub(crate) struct Fault {
     pub(crate) at: Interrupted,
     /// The address that the instruction accessed, if it failed for that.
     pub(crate) address: Option<usize>,
-}
-
-/// Where a thread continues after a fault.
-pub(crate) struct Resume {
-    pub(crate) pc: usize,
-    pub(crate) sp: usize,
-    pub(crate) fp: usize,
 }
 
 /// Records the trap that a fault means and tells where to continue; `None` if the fault is not one that

@@ -42,6 +42,7 @@
 
 mod activation;
 mod exception;
+#[cfg(feature = "signals-based-traps")]
 mod fault;
 mod parked;
 mod stack;
@@ -63,12 +64,21 @@ pub(crate) use activation::{activations, add_fuel, set_fuel};
 #[cfg(feature = "pulley")]
 pub(crate) use activation::{is_reentry, record_bytecode_fault};
 pub(crate) use exception::{Landing, Thrower};
+#[cfg(feature = "signals-based-traps")]
 pub use fault::ProcessHandlers;
-#[cfg(unix)]
+#[cfg(all(feature = "signals-based-traps", unix))]
 pub(crate) use fault::signal_handler;
-pub(crate) use fault::{Fault, Interrupted, Resume, handle_fault};
+#[cfg(feature = "signals-based-traps")]
+pub(crate) use fault::{Fault, Interrupted, handle_fault};
 pub(crate) use parked::{Parked, prepare_thread, run_fiber};
 pub(crate) use stack::HOST_HEADROOM;
+
+/// Where a thread continues that leaves WebAssembly code for a fault or an exception.
+pub(crate) struct Resume {
+    pub(crate) pc: usize,
+    pub(crate) sp: usize,
+    pub(crate) fp: usize,
+}
 
 /// What ended the execution of WebAssembly code.
 pub enum UnwindReason {

@@ -18,8 +18,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use waxwing_environ::artifact::ArtifactInfo;
 use waxwing_environ::compile::{
-    CompileError, CompiledFunction, CompiledModule, Compiler, FunctionBodyData, ModuleTranslation,
-    RelocTarget, link,
+    BodyFacts, CompileError, CompiledFunction, CompiledModule, Compiler, FunctionBodyData,
+    ModuleTranslation, RelocTarget, link,
 };
 use waxwing_environ::{
     BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, FuncIndex, FunctionFacts, ModuleTypeIndex,
@@ -56,7 +56,8 @@ fn compile(
             .map(|(name, bytes)| (name.clone(), Cow::Borrowed(&**bytes)));
         translation.package_sections = own.collect();
     }
-    let compiled = Driver::new(engine, &mut translation)?.compile_all()?;
+    analyze(engine, &mut translation)?;
+    let compiled = Driver::new(engine, &translation)?.compile_all()?;
     engine.compiler().free_scratch_space();
     let artifact = link(
         engine.compiler(),
@@ -67,11 +68,32 @@ fn compile(
     .context("failed to link a WebAssembly module")?;
     Ok(CompiledArtifact {
         bytes: artifact.elf,
-        info: ArtifactInfo {
-            module: translation.module,
-            types: translation.types,
-        },
+        info: artifact.info,
     })
+}
+
+/// Looks at all function bodies, for code to be better than it is when nothing is known of them.
+fn analyze(engine: &Engine, translation: &mut ModuleTranslation<'_>) -> Result<()> {
+    let bodies: Vec<_> = translation.bodies.iter().collect();
+    let facts = parallel::map(
+        is_parallel(engine),
+        bodies,
+        |(index, _)| index.index(),
+        |(_, body)| Ok(BodyFacts::new(body)),
+    )?;
+    translation.analyze(&facts.into_iter().collect());
+    Ok(())
+}
+
+/// Whether to compile on many threads.
+fn is_parallel(engine: &Engine) -> bool {
+    #[cfg(feature = "parallel-compilation")]
+    return engine.config().parallel_compilation;
+    #[cfg(not(feature = "parallel-compilation"))]
+    {
+        let _ = engine;
+        false
+    }
 }
 
 /// Fails unless `wasm` is a valid module in the binary format.
@@ -88,7 +110,6 @@ pub(crate) fn validate(engine: &Engine, wasm: &[u8]) -> Result<()> {
 struct Driver<'a, 'data> {
     compiler: &'a dyn Compiler,
     translation: &'a ModuleTranslation<'data>,
-    bodies: PrimaryMap<DefinedFuncIndex, FunctionBodyData<'data>>,
     clif: Option<ClifFiles<'a>>,
     parallel: bool,
     /// Whether functions can be called through references.
@@ -96,23 +117,18 @@ struct Driver<'a, 'data> {
 }
 
 impl<'a, 'data> Driver<'a, 'data> {
-    fn new(engine: &'a Engine, translation: &'a mut ModuleTranslation<'data>) -> Result<Self> {
-        let bodies = std::mem::take(&mut translation.bodies);
+    fn new(engine: &'a Engine, translation: &'a ModuleTranslation<'data>) -> Result<Self> {
         let clif = engine.config().compiler.emit_clif.as_deref();
         Ok(Driver {
             compiler: engine.compiler(),
             translation,
-            bodies,
             clif: clif.map(ClifFiles::new).transpose()?,
             has_call_ref: engine.proposals().contains(Proposals::FUNCTION_REFERENCES),
-            #[cfg(feature = "parallel-compilation")]
-            parallel: engine.config().parallel_compilation,
-            #[cfg(not(feature = "parallel-compilation"))]
-            parallel: false,
+            parallel: is_parallel(engine),
         })
     }
 
-    fn compile_all(mut self) -> Result<CompiledModule> {
+    fn compile_all(self) -> Result<CompiledModule> {
         let functions = self.compile_functions()?;
         let (entered, left) = self.trampoline_types();
         let array_to_wasm =
@@ -133,16 +149,15 @@ impl<'a, 'data> Driver<'a, 'data> {
         })
     }
 
-    fn compile_functions(&mut self) -> Result<PrimaryMap<DefinedFuncIndex, CompiledFunction>> {
-        let mut jobs: Vec<(DefinedFuncIndex, FunctionBodyData<'data>)> =
-            std::mem::take(&mut self.bodies).into_iter().collect();
+    fn compile_functions(&self) -> Result<PrimaryMap<DefinedFuncIndex, CompiledFunction>> {
+        let mut jobs: Vec<_> = self.translation.bodies.iter().collect();
         if self.parallel {
             // Large functions first: none is left for last, to be waited for.
             jobs.sort_by_key(|(_, data)| std::cmp::Reverse(body_length(data)));
         }
         let order = |job: &(DefinedFuncIndex, _)| job.0.index();
         let compiled = parallel::map(self.parallel, jobs, order, |(index, data)| {
-            self.compile_function(index, data)
+            self.compile_function(index, data.clone())
         })?;
         Ok(compiled.into_iter().collect())
     }

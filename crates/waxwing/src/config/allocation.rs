@@ -70,7 +70,7 @@ impl Config {
 }
 
 /// Whether a pool protects memories by keys of the CPU: see [`PoolingAllocationConfig::memory_protection_keys`].
-#[cfg(feature = "pooling-allocator")]
+#[cfg(feature = "memory-protection-keys")]
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum MpkEnabled {
     /// If the CPU and the operating system have keys, and at least two are left.
@@ -194,7 +194,7 @@ impl PoolingAllocationConfig {
     /// How many linear memories there can be at once.
     ///
     /// For each of them address space is reserved: [`Config::memory_reservation`] or [`max_memory_size`](Self::max_memory_size), whichever
-    /// is more, and [`Config::memory_guard_size`]. [Memory protection keys](Self::memory_protection_keys) make that less.
+    /// is more, and [`Config::memory_guard_size`]. Memory protection keys, of the Cargo feature `memory-protection-keys`, make that less.
     ///
     /// Default: 1000.
     pub fn total_memories(&mut self, count: u32) -> &mut Self {
@@ -297,6 +297,7 @@ impl PoolingAllocationConfig {
     /// did neither faults there, and so does one that a handler of signals uses.
     ///
     /// Default: [`MpkEnabled::Disable`].
+    #[cfg(feature = "memory-protection-keys")]
     pub fn memory_protection_keys(&mut self, enable: MpkEnabled) -> &mut Self {
         self.options.memory_protection_keys = match enable {
             MpkEnabled::Auto => Wanted::Auto,
@@ -309,6 +310,7 @@ impl PoolingAllocationConfig {
     /// The most memory protection keys that the pool takes, so that several engines can have some.
     ///
     /// Default: 16, which is all.
+    #[cfg(feature = "memory-protection-keys")]
     pub fn max_memory_protection_keys(&mut self, max: usize) -> &mut Self {
         self.options.max_memory_protection_keys = max;
         self
@@ -338,6 +340,7 @@ impl PoolingAllocationConfig {
 
     /// Whether this CPU and operating system have memory protection keys, for
     /// [`memory_protection_keys`](Self::memory_protection_keys).
+    #[cfg(feature = "memory-protection-keys")]
     pub fn are_memory_protection_keys_available() -> bool {
         Allocator::has_protection_keys()
     }
@@ -375,9 +378,13 @@ getters! {
     get_max_memory_size max_memory_size max_memory_size usize;
     get_max_tables_per_module max_tables_per_module max_tables_per_module u32;
     get_table_elements table_elements table_elements usize;
+    get_pagemap_scan pagemap_scan pagemap_scan Enabled;
+}
+
+#[cfg(feature = "memory-protection-keys")]
+getters! {
     get_memory_protection_keys memory_protection_keys memory_protection_keys MpkEnabled;
     get_max_memory_protection_keys max_memory_protection_keys max_memory_protection_keys usize;
-    get_pagemap_scan pagemap_scan pagemap_scan Enabled;
 }
 
 #[cfg(all(feature = "pooling-allocator", feature = "gc"))]
@@ -385,7 +392,7 @@ getters! {
     get_total_gc_heaps total_gc_heaps total_gc_heaps u32;
 }
 
-#[cfg(feature = "pooling-allocator")]
+#[cfg(feature = "memory-protection-keys")]
 impl From<Wanted> for MpkEnabled {
     fn from(wanted: Wanted) -> MpkEnabled {
         match wanted {

@@ -1,6 +1,6 @@
 //! Options of the compiler.
 
-use super::{Config, OptLevel, RegallocAlgorithm, Strategy};
+use super::{Config, Inlining, OptLevel, RegallocAlgorithm, Strategy};
 use std::path::{Path, PathBuf};
 
 /// What was set of the compiler's options.
@@ -12,6 +12,7 @@ pub(crate) struct CompilerConfig {
     pub(crate) debug_verifier: bool,
     pub(crate) pcc: bool,
     pub(crate) nan_canonicalization: bool,
+    pub(crate) inlining: Inlining,
     pub(crate) native_unwind_info: Option<bool>,
     /// Settings in the order in which they were made: a name, and a value unless it is enabled.
     pub(crate) flags: Vec<(String, Option<String>)>,
@@ -29,6 +30,7 @@ impl Default for CompilerConfig {
             debug_verifier: false,
             pcc: false,
             nan_canonicalization: false,
+            inlining: Inlining::Yes,
             native_unwind_info: None,
             flags: Vec::new(),
             emit_clif: None,
@@ -95,6 +97,29 @@ impl Config {
     pub fn cranelift_nan_canonicalization(&mut self, enable: bool) -> &mut Self {
         self.compiler.nan_canonicalization = enable;
         self
+    }
+
+    /// Which calls may be replaced by the bodies of the functions that they call: see [`Inlining`].
+    ///
+    /// Functions are chosen by their size, in loops more generously than elsewhere; none grows by more than a quarter, or
+    /// a few hundred bytes of WebAssembly if it is short. What is inlined does the same as it does when it is called: it uses as
+    /// much fuel, traps where it would, and is in backtraces.
+    ///
+    /// Nothing is inlined if [`cranelift_opt_level`](Self::cranelift_opt_level) is [`OptLevel::None`], or with
+    /// [`debug_info`](Self::debug_info), for native debuggers to see functions as they are.
+    ///
+    /// Default: [`Inlining::Yes`].
+    pub fn compiler_inlining(&mut self, inlining: Inlining) -> &mut Self {
+        self.compiler.inlining = inlining;
+        self
+    }
+
+    /// What calls are inlined, all options considered.
+    pub(crate) fn inlining(&self) -> Inlining {
+        match self.compiler.opt_level {
+            OptLevel::None => Inlining::No,
+            _ => self.compiler.inlining,
+        }
     }
 
     /// Whether artifacts contain the system's native unwind information, such as `.eh_frame`.

@@ -7,6 +7,7 @@ use super::Config;
 pub(crate) struct DebugConfig {
     pub(crate) debug_info: bool,
     pub(crate) adapter_modules: bool,
+    pub(crate) wmemcheck: bool,
     #[cfg(feature = "runtime")]
     pub(crate) coredump_on_trap: bool,
 }
@@ -69,6 +70,40 @@ impl Config {
     #[cfg(feature = "coredump")]
     pub fn coredump_on_trap(&mut self, enable: bool) -> &mut Self {
         self.debug.coredump_on_trap = enable;
+        self
+    }
+
+    /// Whether programs are checked for memory errors in their heap: each access to it is compared with what the program's allocator
+    /// handed out, and an error ends the program as a trap does. Its message, which begins with `wmemcheck`, names the access and the
+    /// block that is near, and it comes with a [`WasmBacktrace`](crate::WasmBacktrace).
+    ///
+    /// The allocator is known by the names of its functions: those of exports, or of the name section, which compilers write unless
+    /// told to strip it. They are `malloc`, `calloc`, `realloc`, `free`, `aligned_alloc`, `memalign`, `posix_memalign`, `strdup` and
+    /// `strndup`, with the types that they have in C. Programs without them are not checked. Errors in the module's memory at index 0 are:
+    ///
+    /// - Loads and stores that are not in a block, from the first block that was ever handed out on, to the end of the last one's page of
+    ///   64 KiB. An aligned load of up to 16 bytes may go beyond the end of the block that it begins in, as functions on strings do.
+    /// - Loads and stores in blocks that were freed.
+    /// - Uses of what was loaded from a block and never written there: computing with it, branching on it, passing it to functions,
+    ///   returning it. Copying it is no error; copies count as never written.
+    /// - Freeing or reallocating what was freed before, or is not a block.
+    ///
+    /// Not checked are the stack and static data, shared memories, and what the allocator does itself. A block that the host is given a
+    /// pointer to, by a call, a result, or in memory that these point to, counts as written. A load counts as never written if none of
+    /// its bytes was written. Within a function, loaded values are followed as long as they are not mixed with others where control flow
+    /// joins. After a trap within the allocator the memory is not checked any more.
+    ///
+    /// Programs run many times slower with it. Artifacts that were compiled with it can be loaded only by engines that have it too.
+    ///
+    /// Default: `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if this is on and the crate is compiled without its Cargo feature `wmemcheck`, which is
+    /// off by default.
+    #[cfg(feature = "cranelift")]
+    pub fn wmemcheck(&mut self, enable: bool) -> &mut Self {
+        self.debug.wmemcheck = enable;
         self
     }
 }

@@ -21,16 +21,19 @@ mod target;
 mod tests;
 
 pub use allocation::InstanceAllocationStrategy;
+#[cfg(feature = "memory-protection-keys")]
+pub use allocation::MpkEnabled;
 #[cfg(feature = "pooling-allocator")]
-pub use allocation::{Enabled, MpkEnabled, PoolingAllocationConfig};
+pub use allocation::{Enabled, PoolingAllocationConfig};
 pub use gc::Collector;
 pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
-#[cfg(feature = "cranelift")]
 pub use options::{OptLevel, RegallocAlgorithm, Strategy};
 pub use profiling::ProfilingStrategy;
 pub(crate) use proposals::Proposals;
 #[cfg(feature = "cranelift")]
 pub(crate) use resolve::wasm_features;
+#[cfg(feature = "cranelift")]
+pub use waxwing_environ::Inlining;
 
 use crate::Result;
 use anyhow::ensure;
@@ -45,6 +48,10 @@ const MAX_VERSION_LENGTH: usize = 255;
 
 /// The default of [`Config::max_wasm_stack`].
 const DEFAULT_MAX_WASM_STACK: usize = 512 << 10;
+
+/// Whether faults of the hardware can become traps here. Code that is compiled to run elsewhere can rely on them anyway.
+const SIGNALS_BASED_TRAPS: bool =
+    cfg!(feature = "signals-based-traps") || !cfg!(feature = "runtime");
 
 /// Environment variables that ask for file names and lines in backtraces.
 const BACKTRACE_DETAILS_VARIABLES: [&str; 2] =
@@ -167,7 +174,7 @@ impl Config {
             wasm_backtrace: true,
             wasm_backtrace_details: WasmBacktraceDetails::Environment,
             generate_address_map: true,
-            signals_based_traps: true,
+            signals_based_traps: SIGNALS_BASED_TRAPS,
             relaxed_simd_deterministic: false,
             table_lazy_init: true,
             consume_fuel: false,
@@ -264,13 +271,13 @@ impl Config {
     /// Portable code, see [`target`](Self::target), is interpreted, and has no such faults. The option has no effect
     /// on it.
     ///
-    /// Default: `true`.
+    /// Default: `true`; `false` if this crate runs WebAssembly without its Cargo feature `signals-based-traps`.
     ///
     /// # Errors
     ///
     /// [`Engine::new`](crate::Engine::new) fails if this is `false` and one of the Cranelift
     /// settings `enable_heap_access_spectre_mitigation` and
-    /// `enable_table_access_spectre_mitigation` was switched on.
+    /// `enable_table_access_spectre_mitigation` was switched on, and if it is `true` without the Cargo feature.
     pub fn signals_based_traps(&mut self, enable: bool) -> &mut Self {
         self.signals_based_traps = enable;
         self

@@ -1,7 +1,7 @@
 //! From options to what the compiler and the runtime are given: checks that need more than one
 //! option.
 
-use super::{Config, ProfilingStrategy, WasmBacktraceDetails};
+use super::{Config, ProfilingStrategy, SIGNALS_BASED_TRAPS, WasmBacktraceDetails};
 use crate::Result;
 use anyhow::{Context, ensure};
 use waxwing_environ::Tunables;
@@ -56,8 +56,16 @@ impl Config {
             "`Config::wasm_backtrace_details` needs the Cargo feature `addr2line` of this crate"
         );
         ensure!(
+            SIGNALS_BASED_TRAPS || !self.signals_based_traps,
+            "`Config::signals_based_traps(true)` needs the Cargo feature `signals-based-traps` of this crate"
+        );
+        ensure!(
             !self.debug.adapter_modules,
             "`Config::debug_adapter_modules(true)`: this crate has no components, and no modules that adapt them"
+        );
+        ensure!(
+            cfg!(feature = "wmemcheck") || !self.debug.wmemcheck,
+            "`Config::wmemcheck(true)` needs the Cargo feature `wmemcheck` of this crate"
         );
         #[cfg(feature = "async")]
         self.asynchronous.check(self.max_wasm_stack)?;
@@ -109,8 +117,10 @@ impl Config {
             collector: self.gc.collector(),
             consume_fuel: self.consume_fuel,
             epoch_interruption: self.epoch_interruption,
+            inlining: self.inlining(),
             // No debugger knows bytecode.
             debug_info: self.debug.debug_info && !self.is_bytecode(),
+            wmemcheck: self.debug.wmemcheck,
         })
     }
 

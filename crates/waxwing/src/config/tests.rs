@@ -92,6 +92,14 @@ fn versions_have_a_length() {
     assert_eq!(config.module_version.as_str().len(), 255);
 }
 
+#[cfg(all(feature = "cranelift", not(feature = "wmemcheck")))]
+#[test]
+fn checks_of_memory_errors_take_a_cargo_feature() {
+    let message = error(|config| config.wmemcheck(true));
+    assert!(message.contains("Cargo feature `wmemcheck`"), "{message}");
+    accepted(|config| config.wmemcheck(false));
+}
+
 #[cfg(feature = "cranelift")]
 mod compiler {
     use super::*;

@@ -261,8 +261,8 @@ impl Engine {
 
     fn check_tunables(&self, found: &Tunables) -> Result<()> {
         // Every field, so that none can be forgotten. Images are checked as sections are: the
-        // size up to which they are dense is of no concern at run time. Nor is whether artifacts
-        // describe themselves to debuggers.
+        // size up to which they are dense is of no concern at run time. Nor is which calls were inlined, or
+        // whether artifacts describe themselves to debuggers.
         let Tunables {
             memory_reservation,
             memory_guard_size,
@@ -279,7 +279,9 @@ impl Engine {
             collector,
             consume_fuel,
             epoch_interruption,
+            inlining: _,
             debug_info: _,
+            wmemcheck,
         } = self.tunables();
         macro_rules! check {
             ($($field:ident)*) => {$(
@@ -295,7 +297,7 @@ impl Engine {
         check! {
             memory_reservation memory_guard_size memory_reservation_for_growth memory_may_move
             guard_before_linear_memory memory_init_cow table_lazy_init generate_address_map
-            signals_based_traps relaxed_simd_deterministic consume_fuel epoch_interruption
+            signals_based_traps relaxed_simd_deterministic consume_fuel epoch_interruption wmemcheck
         }
         ensure!(
             found.collector == *collector,

@@ -26,8 +26,10 @@ use std::sync::{Arc, Weak};
 use waxwing_environ::Tunables;
 #[cfg(feature = "cranelift")]
 use waxwing_environ::compile::Compiler;
+#[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
+use waxwing_vm::traps::ProcessHandlers;
 #[cfg(feature = "runtime")]
-use waxwing_vm::{Allocator, TypeRegistry, traps::ProcessHandlers};
+use waxwing_vm::{Allocator, TypeRegistry};
 
 /// Where modules are compiled, and the settings with which they are compiled and run.
 ///
@@ -68,7 +70,7 @@ struct EngineInner {
     /// The header of the first artifact that was loaded, encoded.
     #[cfg(feature = "runtime")]
     accepted_header: OnceLock<artifact::AcceptedHeader>,
-    #[cfg(feature = "runtime")]
+    #[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
     process_handlers: Option<ProcessHandlers>,
     #[cfg(feature = "runtime")]
     epoch: Arc<AtomicU64>,
@@ -126,7 +128,7 @@ impl Engine {
             host_mismatch: OnceLock::new(),
             #[cfg(feature = "runtime")]
             accepted_header: OnceLock::new(),
-            #[cfg(feature = "runtime")]
+            #[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
             process_handlers: if config.uses_signals() {
                 Some(ProcessHandlers::install()?)
             } else {
@@ -230,7 +232,7 @@ impl Engine {
     /// # Safety
     ///
     /// No thread runs WebAssembly code of any engine, and no code relies on the handlers.
-    #[cfg(feature = "runtime")]
+    #[cfg(all(feature = "runtime", feature = "signals-based-traps"))]
     pub unsafe fn unload_process_handlers(self) {
         let inner = Arc::into_inner(self.inner)
             .expect("an engine that is still in use keeps the handlers of hardware faults");

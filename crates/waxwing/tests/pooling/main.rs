@@ -1,7 +1,5 @@
 //! Instances from a pool: its limits and options, and that nobody sees what others left there.
 
-#![cfg(feature = "pooling-allocator")]
-
 mod guards;
 mod keys;
 mod leaks;

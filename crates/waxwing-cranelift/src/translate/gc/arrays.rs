@@ -110,7 +110,10 @@ impl FuncTranslator<'_, '_> {
         let start = self.stack.len() - len as usize;
         // What calls the runtime comes before the allocation.
         let values: Vec<Value> = (start..self.stack.len())
-            .map(|i| self.heap_value(self.stack[i], field.element_type))
+            .map(|i| {
+                let value = self.operand(i);
+                self.heap_value(value, field.element_type)
+            })
             .collect();
         self.stack.truncate(start);
         let len = self.index_constant(len);

@@ -79,7 +79,10 @@ impl<'data> FuncTranslator<'_, 'data> {
         let start = self.stack.len() - fields.len();
         // What calls the runtime comes before the allocation.
         let values: Vec<Value> = (0..fields.len())
-            .map(|i| self.heap_value(self.stack[start + i], fields[i].element_type))
+            .map(|i| {
+                let value = self.operand(start + i);
+                self.heap_value(value, fields[i].element_type)
+            })
             .collect();
         self.stack.truncate(start);
         let object = self.allocate(ty, Extent::Struct(layout.size));

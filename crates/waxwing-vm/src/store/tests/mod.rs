@@ -257,7 +257,11 @@ fn load_with_types(
     let code = CodeMemory::from_bytes(&bytes).unwrap();
     // SAFETY: the code is for this machine, and does nothing but return.
     let code = unsafe { code.publish(false).unwrap() };
-    let info = ArtifactInfo { module, types };
+    let info = ArtifactInfo {
+        module,
+        types,
+        dispatch_tables: Vec::new(),
+    };
     LoadedModule::new(code, info, store.core.type_registry(), false).unwrap()
 }
 

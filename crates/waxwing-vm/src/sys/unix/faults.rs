@@ -18,7 +18,7 @@ use std::ptr;
 
 use libc::{c_int, c_void, sigaction, siginfo_t};
 
-use super::ucontext;
+use super::{alternate_stack, ucontext};
 use crate::traps::{Fault, handle_fault, signal_handler};
 
 const SIGNALS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
@@ -51,6 +51,11 @@ impl fmt::Debug for SignalHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SignalHandler(..)")
     }
+}
+
+/// Makes the calling thread ready for faults: their handler needs a stack.
+pub(crate) fn prepare_thread() -> io::Result<()> {
+    alternate_stack::ensure()
 }
 
 /// Installs the handlers.

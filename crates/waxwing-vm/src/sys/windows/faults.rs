@@ -22,6 +22,11 @@ pub enum SignalHandler {}
 
 static HANDLE: AtomicPtr<core::ffi::c_void> = AtomicPtr::new(std::ptr::null_mut());
 
+/// Nothing: exceptions are handled on the thread's own stack.
+pub(crate) fn prepare_thread() -> io::Result<()> {
+    Ok(())
+}
+
 /// Installs the handler.
 ///
 /// # Safety

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "debugger")]
 pub(crate) mod debugger;
+#[cfg_attr(not(feature = "signals-based-traps"), path = "../no_faults.rs")]
 pub(crate) mod faults;
 pub(crate) mod fiber;
 pub(crate) mod icache;

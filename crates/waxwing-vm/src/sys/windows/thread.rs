@@ -1,6 +1,5 @@
 //! The calling thread: where its stack lies.
 
-use std::io;
 use std::ops::Range;
 
 use windows_sys::Win32::System::Threading::GetCurrentThreadStackLimits;
@@ -13,9 +12,4 @@ pub(crate) fn stack_bounds() -> Option<Range<usize>> {
     // The last pages are for the system's own handling of a stack overflow.
     let low = low.checked_add(4 * super::vm::page_size())?;
     (low < high).then_some(low..high)
-}
-
-/// Exceptions are handled on the thread's own stack here.
-pub(crate) fn ensure_alternate_stack() -> io::Result<()> {
-    Ok(())
 }

@@ -1,0 +1,77 @@
+//! What is done to a function after Cranelift's optimizations and before it is lowered: the same instructions, in
+//! forms and in an order of which better machine code is made.
+
+mod counters;
+mod narrow;
+mod schedule;
+
+use cranelift_codegen::ir::{Function, Inst, InstructionData, Value, ValueDef, types};
+use cranelift_codegen::loop_analysis::LoopAnalysis;
+use cranelift_entity::SecondaryMap;
+
+/// What is allocated once and used for one function after another.
+#[derive(Default)]
+pub(crate) struct LateScratch {
+    /// How often each value is used.
+    uses: SecondaryMap<Value, u32>,
+    schedule: schedule::Scheduler,
+}
+
+/// Rewrites `func`, of a target whose machine code is of x86-64 if `is_x64`.
+pub(crate) fn improve(
+    func: &mut Function,
+    loops: &LoopAnalysis,
+    is_x64: bool,
+    scratch: &mut LateScratch,
+) {
+    let flags: u32 = std::env::var("LATE")
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(7);
+    if flags & 1 != 0 {
+        counters::rewrite(func);
+    }
+    count_uses(func, &mut scratch.uses);
+    if is_x64 && flags & 2 != 0 {
+        narrow::rewrite(func, &mut scratch.uses);
+    }
+    let _ = loops;
+    if flags & 4 != 0 {
+        scratch.schedule.run(func, &scratch.uses);
+    }
+}
+
+fn count_uses(func: &Function, uses: &mut SecondaryMap<Value, u32>) {
+    uses.clear();
+    uses.resize(func.dfg.num_values());
+    for block in func.layout.blocks() {
+        for inst in func.layout.block_insts(block) {
+            for value in func.dfg.inst_values(inst) {
+                uses[value] += 1;
+            }
+        }
+    }
+}
+
+/// The instruction that makes a value.
+fn definition(func: &Function, value: Value) -> Option<Inst> {
+    match func.dfg.value_def(value) {
+        ValueDef::Result(inst, _) => Some(inst),
+        _ => None,
+    }
+}
+
+/// The value of an integer constant, without a sign.
+fn constant(func: &Function, value: Value) -> Option<u64> {
+    match func.dfg.insts[definition(func, value)?] {
+        InstructionData::UnaryImm { imm, .. } if func.dfg.value_type(value) != types::I128 => {
+            Some(imm.bits().cast_unsigned())
+        }
+        _ => None,
+    }
+}
+
+/// The bits of an integer type that has at most 64.
+fn mask(bits: u32) -> u64 {
+    u64::MAX >> (64 - bits)
+}
