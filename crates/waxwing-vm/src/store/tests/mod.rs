@@ -296,6 +296,16 @@ fn get(store: &mut TestStore, instance: InstanceId, index: u64) -> TableElement 
         .unwrap()
 }
 
+/// What is in a table; `None` for an element that is to be filled when it is used.
+fn filled(store: &TestStore, instance: InstanceId, index: u64) -> Option<TableElement> {
+    store
+        .core
+        .instance(instance)
+        .table(t0())
+        .get(index)
+        .unwrap()
+}
+
 fn defined_func(store: &TestStore, instance: InstanceId, index: usize) -> TableElement {
     let func = store.core.instance(instance).func_ref(func(index));
     assert!(func.is_some());
