@@ -4,6 +4,9 @@ use std::ops::Range;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::ptr;
 
+#[cfg(target_os = "linux")]
+use super::vm;
+
 /// The addresses of the calling thread's stack that may be touched, if the system tells.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn stack_bounds() -> Option<Range<usize>> {
