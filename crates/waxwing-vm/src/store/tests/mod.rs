@@ -108,7 +108,14 @@ impl Owned {
             backtraces: true,
         };
         let mut store = NonNull::from(Box::leak(Box::new(TestStore {
-            core: StoreCore::new(&registry, tunables, options, gc_options, &Arc::default()),
+            core: StoreCore::new(
+                &registry,
+                tunables,
+                options,
+                gc_options,
+                &Arc::default(),
+                &Arc::default(),
+            ),
             limiter: Limiter::default(),
             instances_limit: 10,
             roots: Vec::new(),
