@@ -177,6 +177,7 @@ impl Hoister {
         let result = func.dfg.first_result(inst);
         if let Some(value) = self.hoisted.get(&(innermost, key)) {
             func.layout.remove_inst(inst);
+            func.dfg.detach_inst_results(inst);
             func.dfg.change_to_alias(result, *value);
             return true;
         }
