@@ -160,11 +160,7 @@ impl CraneliftCompiler {
             context.optimize(self.isa(), &mut control)?;
             if self.optimizes && !self.is_bytecode() {
                 let is_x64 = self.isa.triple().architecture == Architecture::X86_64;
-                let late = &mut scratch.late;
-                // Branches were optimized.
-                context.compute_loop_analysis();
-                let (domtree, loops) = (&context.domtree, &context.loop_analysis);
-                late::improve(&mut context.func, domtree, loops, is_x64, late);
+                late::improve(&mut context.func, is_x64, &mut scratch.late);
                 context.verify_if(self.isa())?;
             }
             let registers = &mut scratch.registers;
