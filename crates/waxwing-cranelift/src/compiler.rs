@@ -171,7 +171,9 @@ impl CraneliftCompiler {
         #[cfg(feature = "incremental-cache")]
         if let Some(cache) = &self.cache {
             let func = &scratch.codegen.func;
-            let key = incremental_cache::compute_cache_key(self.isa(), func).to_string();
+            let key = incremental_cache::compute_cache_key(self.isa(), func);
+            // What is done late is of this version.
+            let key = format!("{key} {}", env!("CARGO_PKG_VERSION"));
             if let Some(found) = cache.get(key.as_bytes())
                 && let Ok(code) = incremental_cache::try_finish_recompile(func, &found)
             {
