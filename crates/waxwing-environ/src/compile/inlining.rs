@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn recursion_is_inlined_in_functions_and_not_in_their_copies() {
-        let plan = plan(&[(20, &[(1, 0), (2, 0)]), (10, &[(0, 0)]), (10, &[(2, 0)])]);
+        let plan = plan(&[(10, &[(1, 0), (2, 0)]), (10, &[(0, 0)]), (5, &[(2, 0)])]);
         assert_eq!(inlined(&plan, 0), [(0, 1, true), (1, 2, false)]);
         assert_eq!(inlined(&plan, 1), [(0, 0, true)]);
         assert_eq!(inlined(&plan, 2), [(0, 2, true)]);
