@@ -71,6 +71,14 @@ const GOALS: &[Goal] = &[
         pairs: PLAIN,
     },
     Goal {
+        group: Group::Calls,
+        what: "each kind of call",
+        limit: 1.0,
+        measure: Measure::Each,
+        counts: |_| true,
+        pairs: PLAIN,
+    },
+    Goal {
         group: Group::Start,
         what: "instantiating",
         limit: 0.70,
@@ -144,7 +152,7 @@ fn markdown(reports: &[Report], links: &str) -> String {
         let group = report.group.name();
         let _ = write!(
             text,
-            "\n## {}\n\n{}\n\n![the ratios as bars]({links}/{group}.svg)\n\nAll samples: [{group}.json]({links}/{group}.json).\n\n",
+            "\n## {}\n\n{}\n\n![a chart of the ratios]({links}/{group}.svg)\n\nAll samples: [{group}.json]({links}/{group}.json).\n\n",
             heading(report.group),
             report.machine.line(),
         );

@@ -28,6 +28,9 @@ pub fn all(node: Option<&Path>, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Box
                 "opt-level=none",
                 "-C",
                 "regalloc-algorithm=single-pass",
+                // Its frames are larger.
+                "-W",
+                "max-wasm-stack=4M",
             ],
         ),
         Tool::new("wasmtime command", Role::Rival, Kind::Wasmtime, &[]),

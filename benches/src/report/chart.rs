@@ -52,6 +52,18 @@ fn base(report: &Report, row: &Row) -> Option<f64> {
     })
 }
 
+/// How long an engine took; if it ran the smaller size alone, as much longer than the subject as it took there.
+fn time(report: &Report, row: &Row, engine: &str) -> Option<f64> {
+    if let Some(median) = row.median(engine) {
+        return Some(median);
+    }
+    let small = report.benchmarks.iter().filter(|it| it.is_small());
+    let mut small = small.filter(|it| it.name.strip_suffix(", small") == Some(&row.name));
+    let subject = report.engines.iter().find(|it| it.role == Role::Subject)?;
+    let ratio = small.find_map(|it| it.ratio(engine, &subject.name));
+    Some(row.median(&subject.name)? * ratio?)
+}
+
 struct Scale {
     least: f64,
     greatest: f64,
@@ -80,13 +92,13 @@ fn draw(report: &Report, svg: &mut String) -> Result<(), Box<dyn std::error::Err
     let rows: Vec<(&Row, f64)> = report
         .benchmarks
         .iter()
+        .filter(|row| !row.is_small())
         .filter_map(|row| Some((row, base(report, row)?)))
         .collect();
     let ratios = |row: &Row, base: f64| -> Vec<(usize, f64)> {
         let engines = report.engines.iter().enumerate();
-        engines
-            .filter_map(|(place, it)| Some((place, row.median(&it.name)? / base)))
-            .collect()
+        let times = engines.filter_map(|(place, it)| Some((place, time(report, row, &it.name)?)));
+        times.map(|(place, time)| (place, time / base)).collect()
     };
     let all = rows.iter().flat_map(|(row, base)| ratios(row, *base));
     let scale = Scale::new(all.map(|(_, ratio)| ratio));

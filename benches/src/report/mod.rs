@@ -1,6 +1,7 @@
 //! What is printed and written.
 
 pub mod chart;
+mod scale;
 pub mod table;
 
 use std::collections::BTreeMap;
@@ -71,6 +72,11 @@ impl Row {
     /// How many times as long as in `peer` it takes in `engine`.
     pub fn ratio(&self, engine: &str, peer: &str) -> Option<f64> {
         Some(self.median(engine)? / self.median(peer)?)
+    }
+
+    /// Whether it is a program with less to do than another line has for it.
+    pub fn is_small(&self) -> bool {
+        self.work["size"] == "small"
     }
 
     /// Whether the spread of one of the two makes their ratio meaningless.
@@ -217,6 +223,15 @@ impl Report {
 
     /// All tables of the group.
     pub fn tables(&self, text: &mut String) {
+        if matches!(
+            self.group,
+            Group::Run | Group::Compile | Group::Calls | Group::Cold
+        ) {
+            text.push_str(
+                "Ratios are of the time of the first engine to that of the one above them: below 1.00, the first is faster. `?` is where \
+                 the quartiles of one of the two are more than 10 % apart: the ratio says little.\n\n",
+            );
+        }
         match self.group {
             Group::Run => self.programs(text),
             Group::Compile => {
@@ -235,6 +250,18 @@ impl Report {
                 self.times(text);
                 text.push_str("\nThe overhead: shortest times, beside those of the same engine without either.\n\n");
                 self.overheads(text);
+            }
+            Group::Calls => {
+                text.push_str(
+                    "Of a thousand calls each: a microsecond here is a nanosecond for each.\n\n",
+                );
+                self.side_by_side(text, "waxwing", |_| true);
+            }
+            Group::Scale => {
+                text.push_str("Instances at the same time that do nothing:\n\n");
+                self.footprints(text);
+                text.push_str("\nMore threads:\n\n");
+                self.speed_ups(text);
             }
             Group::Start | Group::Artifact => {
                 self.times(text);
@@ -294,11 +321,8 @@ impl Report {
             .filter(|it| *it != subject)
             .filter(|it| rows.iter().any(|row| row.engines.contains_key(*it)))
             .collect();
-        text.push_str(
-            "Ratios are of the time of the first engine to that of the one above them: below 1.00, the first is faster. `?` is where the \
-             quartiles of one of the two are more than 10 % apart: the ratio says little.\n\n",
-        );
         let mut table = Table::new(["benchmark", "what", subject, "spread"]);
+        table.texts = 2;
         table.rows[0].extend(others.iter().map(|it| format!("/ {it}")));
         let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); others.len()];
         for row in rows {
@@ -344,12 +368,11 @@ impl Report {
 
     /// The programs, and those that an interpreter runs with less to do.
     fn programs(&self, text: &mut String) {
-        let is_small = |row: &Row| row.work["size"] == "small";
-        self.side_by_side(text, "waxwing", |row| !is_small(row));
+        self.side_by_side(text, "waxwing", |row| !row.is_small());
         text.push_str(
             "\nWith the smaller of the two sizes that each program has, for an interpreter:\n\n",
         );
-        self.side_by_side(text, "waxwing", is_small);
+        self.side_by_side(text, "waxwing", Row::is_small);
     }
 
     fn memory(&self, text: &mut String) {

@@ -29,15 +29,18 @@ pub fn date(time: u64) -> String {
     format!("{year}-{month:02}-{day:02}")
 }
 
-/// A Markdown table that can be read as it stands. The first row is the heading, the first column text.
+/// A Markdown table that can be read as it stands. The first row is the heading.
 pub struct Table {
     pub rows: Vec<Vec<String>>,
+    /// How many of the first columns are text.
+    pub texts: usize,
 }
 
 impl Table {
     pub fn new<const N: usize>(heading: [&str; N]) -> Table {
         Table {
             rows: vec![heading.map(str::to_string).to_vec()],
+            texts: 1,
         }
     }
 
@@ -55,15 +58,16 @@ impl Table {
         for (number, row) in self.rows.iter().enumerate() {
             for (column, &width) in widths.iter().enumerate() {
                 let cell = row.get(column).map_or("", String::as_str);
-                let _ = match column {
-                    0 => write!(text, "| {cell:width$} "),
-                    _ => write!(text, "| {cell:>width$} "),
+                let _ = if column < self.texts {
+                    write!(text, "| {cell:width$} ")
+                } else {
+                    write!(text, "| {cell:>width$} ")
                 };
             }
             text.push_str("|\n");
             if number == 0 {
                 for (column, &width) in widths.iter().enumerate() {
-                    let end = if column == 0 { "-" } else { ":" };
+                    let end = if column < self.texts { "-" } else { ":" };
                     let _ = write!(text, "|-{}{end}", "-".repeat(width));
                 }
                 text.push_str("|\n");

@@ -9,22 +9,22 @@ use core::cmp::Reverse;
 
 /// Bodies up to so many bytes, with all that is inlined in them, are inlined wherever they are called: a call takes
 /// about as much code.
-const SMALL: u32 = 24;
+const SMALL: u32 = 20;
 
 /// Bodies up to so many bytes are inlined in loops.
-const IN_LOOP: u32 = 100;
+const IN_LOOP: u32 = 64;
 
 /// Bodies up to so many bytes are inlined in the only place that they are called from.
-const CALLED_ONCE: u32 = 100;
+const CALLED_ONCE: u32 = 48;
 
 /// Bodies up to so many bytes are inlined in themselves.
 const RECURSIVE: u32 = 160;
 
 /// However short a function is, so many bytes may be inlined in it.
-const MIN_BUDGET: u32 = 300;
+const MIN_BUDGET: u32 = 240;
 
 /// The part of its length that a function may grow by.
-const BUDGET_PART: u32 = 8;
+const BUDGET_PART: u32 = 12;
 
 /// A call that is inlined.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
