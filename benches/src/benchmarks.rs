@@ -483,7 +483,7 @@ pub const BENCHMARKS: &[Benchmark] = &[
     compile("sqlite", "a library in C", Place::Built, "sqlite.wasm", Threads::All, 3),
     compile("sqlite, 1 thread", "a library in C", Place::Built, "sqlite.wasm", Threads::One, 3),
     with_gc(compile("moonbit", "a program in MoonBit, with garbage collection", Place::Fetched, "moonbit.wasm", Threads::All, 1)),
-    with_gc(compile("moonbit, 1 thread", "a program in MoonBit, with garbage collection", Place::Fetched, "moonbit.wasm", Threads::One, 1)),
+    with_gc(long("moonbit, 1 thread", "a program in MoonBit, with garbage collection", "moonbit.wasm", 1)),
     compile("canvaskit", "a library in C++", Place::Fetched, "canvaskit.wasm", Threads::All, 9),
     long("canvaskit, 1 thread", "a library in C++", "canvaskit.wasm", 9),
     compile("swc", "a program in Rust", Place::Fetched, "swc.wasm", Threads::All, 17),
