@@ -26,6 +26,8 @@ pub enum Group {
     Start,
     /// Loading artifacts.
     Artifact,
+    /// Many instances, and many threads.
+    Scale,
 }
 
 impl Group {
@@ -39,13 +41,14 @@ impl Group {
             Group::Calls => "calls",
             Group::Start => "start",
             Group::Artifact => "artifact",
+            Group::Scale => "scale",
         }
     }
 
     /// Whether each engine has a process of its own, which is where it does not matter that engines disagree about who handles
     /// signals, and where the memory that an engine takes is its own.
     pub fn apart(self) -> bool {
-        matches!(self, Group::Run | Group::Compile)
+        matches!(self, Group::Run | Group::Compile | Group::Scale)
     }
 
     /// How many samples are taken, and after how many seconds no more, if the command's options do not say.
@@ -54,6 +57,7 @@ impl Group {
             Group::Run => (7, 1.5),
             Group::Compile => (7, 4.0),
             Group::Cold => (9, 5.0),
+            Group::Scale => (9, 4.0),
             _ => (15, 3.0),
         }
     }
@@ -97,6 +101,15 @@ pub enum Work {
         touch: bool,
         count: u32,
     },
+    /// The time to drop an instance and its store, on average over so many that were made, and wrote to a page, before.
+    Drop { image: usize, count: u32 },
+    /// The memory that an instance takes which does nothing, on average over so many at the same time; and the time to make
+    /// one. With `touch`, each has written to a page of its image.
+    Idle {
+        image: usize,
+        instances: u32,
+        touch: bool,
+    },
     /// The time to load from a file the artifact of a module that has the program, a function, as many times. It is
     /// at least so many MiB of machine code. The result is the number of exports.
     Load { copies: u32, mib: u32 },
@@ -114,6 +127,8 @@ pub enum Work {
         /// Whether it takes so long that it is left to fewer engines: the rival, and those that compile fast.
         long: bool,
     },
+    /// The time to compile on so many threads. The result is the number of exports.
+    CompileOn { threads: usize, from: Place },
     /// The time of a process that runs a command line program, whose output is what the table says.
     Command {
         from: Place,
@@ -131,6 +146,18 @@ pub struct Job {
     pub input: Option<&'static str>,
     /// What must be in its output.
     pub output: &'static str,
+}
+
+impl Work {
+    /// The length of the image of a program that has one of any length.
+    pub fn image(self) -> Option<usize> {
+        match self {
+            Work::Start { image, .. } | Work::Drop { image, .. } | Work::Idle { image, .. } => {
+                Some(image)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// How much a program does in a sample.
@@ -308,6 +335,48 @@ const fn start(
     }
 }
 
+const fn dropped(name: &'static str, what: &'static str, image: usize) -> Benchmark {
+    Benchmark {
+        work: Work::Drop { image, count: 50 },
+        ..start(name, what, image, 1, true)
+    }
+}
+
+/// The same as of [`start`], to see how it scales.
+const fn starts(name: &'static str, what: &'static str, threads: usize) -> Benchmark {
+    Benchmark {
+        group: Group::Scale,
+        ..start(name, what, 64 * KIB, threads, true)
+    }
+}
+
+const fn idle(name: &'static str, what: &'static str, touch: bool) -> Benchmark {
+    Benchmark {
+        group: Group::Scale,
+        work: Work::Idle {
+            image: 64 * KIB,
+            instances: 2000,
+            touch,
+        },
+        ..start(name, what, 64 * KIB, 1, touch)
+    }
+}
+
+const fn compile_on(name: &'static str, what: &'static str, threads: usize) -> Benchmark {
+    Benchmark {
+        name,
+        group: Group::Scale,
+        what,
+        program: LUA,
+        work: Work::CompileOn {
+            threads,
+            from: Place::Repository,
+        },
+        checksum: 2,
+        heap: Heap::Untouched,
+    }
+}
+
 const fn load(name: &'static str, what: &'static str, copies: u32, mib: u32) -> Benchmark {
     Benchmark {
         name,
@@ -472,6 +541,18 @@ pub const BENCHMARKS: &[Benchmark] = &[
     start("1 MiB, called", "an image of 1 MiB, of which a page is written to", MIB, 1, true),
     start("1 MiB, called, 2 threads", "an image of 1 MiB, of which a page is written to", MIB, 2, true),
     start("1 MiB, called, 4 threads", "an image of 1 MiB, of which a page is written to", MIB, 4, true),
+    start("16 MiB", "an image of 16 MiB", 16 * MIB, 1, false),
+    start("16 MiB, called", "an image of 16 MiB, of which a page is written to", 16 * MIB, 1, true),
+    dropped("64 KiB, dropped", "an instance that has written to a page, dropped with its store", 64 * KIB),
+    dropped("1 MiB, dropped", "an instance that has written to a page, dropped with its store", MIB),
+    idle("idle", "2,000 instances that have not run", false),
+    idle("idle, called", "2,000 instances that have written to a page", true),
+    starts("instances, 1 thread", "an image of 64 KiB, of which a page is written to", 1),
+    starts("instances, 2 threads", "an image of 64 KiB, of which a page is written to", 2),
+    starts("instances, 4 threads", "an image of 64 KiB, of which a page is written to", 4),
+    compile_on("compile, 1 thread", "the Lua interpreter", 1),
+    compile_on("compile, 2 threads", "the Lua interpreter", 2),
+    compile_on("compile, 4 threads", "the Lua interpreter", 4),
     load("10 functions", "a small artifact, from a file", 10, 0),
     load("10 MiB of code", "an artifact of 10 MiB of code, from a file", 55_000, 10),
     compile("json", "a small program in C", Place::Built, "json.wasm", Threads::All, 2),

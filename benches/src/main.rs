@@ -142,7 +142,9 @@ fn main() -> Result<()> {
 fn program(benchmark: &Benchmark) -> Result<Option<Vec<u8>>> {
     let place = match benchmark.work {
         Work::Run { .. } => Place::Built,
-        Work::Compile { from, .. } | Work::Command { from, .. } => from,
+        Work::Compile { from, .. } | Work::CompileOn { from, .. } | Work::Command { from, .. } => {
+            from
+        }
         _ => Place::Text,
     };
     let path = benchmarks::folder(place).join(benchmark.program);
@@ -161,7 +163,10 @@ fn program(benchmark: &Benchmark) -> Result<Option<Vec<u8>>> {
     }
     let text = std::fs::read_to_string(&path);
     let mut text = text.with_context(|| format!("cannot read {}", path.display()))?;
-    if let Work::Start { image, .. } = benchmark.work {
+    if let Some(image) = benchmark.work.image() {
+        // A megabyte more than the image takes, and what is before it; at least as much as most programs have.
+        let pages = (image >> 16) + 17;
+        text = text.replace("PAGES", &pages.max(32).to_string());
         let image = char::from(IMAGE_BYTE).to_string().repeat(image);
         text = text.replace("IMAGE", &image);
     }

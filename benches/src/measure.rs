@@ -30,7 +30,7 @@ impl Effort {
             fewest: if group == Group::Compile { 2 } else { 3 },
             warm_up: match group {
                 Group::Compile => None,
-                Group::Run | Group::Cold => Some(Duration::from_millis(100)),
+                Group::Run | Group::Cold | Group::Scale => Some(Duration::from_millis(100)),
                 _ => Some(Duration::from_millis(500)),
             },
         }

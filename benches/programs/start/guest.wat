@@ -1,7 +1,7 @@
 ;; What is instantiated: a memory with an image, a table with functions, and globals, as compilers of C and Rust make them.
-;; The harness puts the image's bytes in place of IMAGE.
+;; The harness puts the image's bytes in place of IMAGE, and the size of the memory in place of PAGES.
 (module
-  (memory (export "memory") 32)
+  (memory (export "memory") PAGES)
   (table (export "table") 16 funcref)
   (global $stack (export "stack") (mut i32) (i32.const 0x10000))
   (global $base i32 (i32.const 0x10000))

@@ -2,6 +2,8 @@
 
 #[path = "embedding/calls.rs"]
 mod calls;
+#[path = "embedding/scale.rs"]
+mod scale;
 
 use std::sync::Barrier;
 use std::thread;
@@ -101,13 +103,13 @@ struct Embedding {
     configure: fn(&mut Config),
 }
 
-/// A pool for a few instances at a time, whose memories and tables are as those of most programs.
-fn pooling() -> InstanceAllocationStrategy {
+/// A pool for so many instances at a time, whose memories and tables are as those of most programs.
+fn pooling(instances: u32) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_core_instances(64)
-        .total_memories(64)
-        .total_tables(64)
-        .max_memory_size(16 << 20)
+    pool.total_core_instances(instances)
+        .total_memories(instances)
+        .total_tables(instances)
+        .max_memory_size(32 << 20)
         .table_elements(1000)
         .max_unused_warm_slots(64);
     InstanceAllocationStrategy::Pooling(pool)
@@ -151,7 +153,8 @@ impl engine::Engine for Embedding {
             (Group::Gc, Setting::Collector(collector)) => {
                 benchmark.heap != Heap::Untouched || matches!(collector, Collector::Copying)
             }
-            (Group::Start, Setting::Plain | Setting::Pooling) => true,
+            (Group::Scale, Setting::Pooling) => !matches!(benchmark.work, Work::CompileOn { .. }),
+            (Group::Start | Group::Scale, Setting::Plain | Setting::Pooling) => true,
             (Group::Artifact | Group::Calls, Setting::Plain) => true,
             (Group::Interrupt, Setting::Plain | Setting::Epochs | Setting::Fuel) => true,
             _ => false,
@@ -172,7 +175,14 @@ impl engine::Engine for Embedding {
                     .collector(collector)
             }
             Setting::Plain | Setting::Baseline => {}
-            Setting::Pooling => _ = config.allocation_strategy(pooling()),
+            Setting::Pooling => {
+                let instances = match benchmark.work {
+                    // One more is made before they are.
+                    Work::Idle { instances, .. } => instances + 1,
+                    _ => 64,
+                };
+                config.allocation_strategy(pooling(instances));
+            }
             Setting::Epochs => _ = config.epoch_interruption(true),
             Setting::Fuel => _ = config.consume_fuel(true),
         }
@@ -191,6 +201,9 @@ impl engine::Engine for Embedding {
             }));
         }
         let engine = Engine::new(&config).map_err(error)?;
+        if let Work::CompileOn { threads, .. } = benchmark.work {
+            return Ok(Box::new(scale::CompileOn::new(engine, wasm, threads)?));
+        }
         let module = Module::new(&engine, wasm).map_err(error)?;
         Ok(match benchmark.work {
             Work::Call { export, argument } => Box::new(Call {
@@ -212,7 +225,21 @@ impl engine::Engine for Embedding {
             }
             Work::Load { mib, .. } => Box::new(Load::new(&module, mib)?),
             Work::Run { n, .. } => Box::new(Run::new(&module, n)?),
-            Work::Compile { .. } | Work::Command { .. } => bail!("this is not done in a process"),
+            Work::Compile { .. } | Work::CompileOn { .. } | Work::Command { .. } => {
+                bail!("this is not done in a process")
+            }
+            Work::Idle {
+                instances, touch, ..
+            } => {
+                let linker = Linker::new(&engine);
+                let instance = linker.instantiate_pre(&module).map_err(error)?;
+                Box::new(scale::Idle::new(instance, instances, touch))
+            }
+            Work::Drop { count, .. } => {
+                let linker = Linker::new(&engine);
+                let instance = linker.instantiate_pre(&module).map_err(error)?;
+                Box::new(scale::Drops::new(instance, count))
+            }
             Work::Start {
                 threads,
                 touch,
@@ -351,27 +378,28 @@ struct Starts {
 /// Where the image begins.
 const IMAGE: i32 = 0x1_0000;
 
-impl Starts {
-    /// Makes an instance, and uses it if it is to be.
-    fn start(&self, touch: bool) -> Result<i64> {
-        let mut store = Store::new(self.instance.module().engine(), ());
-        let instance = self.instance.instantiate(&mut store).map_err(error)?;
-        if !touch {
-            return Ok(0);
-        }
-        let touch = instance.get_typed_func::<i32, i64>(&mut store, "touch");
-        let touch = touch.map_err(error)?;
-        touch.call(&mut store, IMAGE).map_err(error)
+/// Makes an instance in a store of its own, and uses it if it is to be.
+fn start(instance: &InstancePre<()>, touch: bool) -> Result<(Store<()>, i64)> {
+    let mut store = Store::new(instance.module().engine(), ());
+    let instance = instance.instantiate(&mut store).map_err(error)?;
+    if !touch {
+        return Ok((store, 0));
     }
+    let touch = instance.get_typed_func::<i32, i64>(&mut store, "touch");
+    let touch = touch.map_err(error)?;
+    let found = touch.call(&mut store, IMAGE).map_err(error)?;
+    Ok((store, found))
+}
 
+impl Starts {
     /// The time for each instance, on one thread of those that wait for each other.
     fn starts(&self, together: &Barrier) -> Result<Duration> {
         together.wait();
-        let start = Instant::now();
+        let clock = Instant::now();
         for _ in 0..self.count {
-            self.start(self.touch)?;
+            start(&self.instance, self.touch)?;
         }
-        Ok(start.elapsed() / self.count)
+        Ok(clock.elapsed() / self.count)
     }
 }
 
@@ -389,7 +417,7 @@ impl Session for Starts {
             let times = times.collect::<Result<Vec<_>>>()?;
             Ok::<_, anyhow::Error>(times.into_iter().max().unwrap_or_default())
         })?;
-        Ok(Sample::new(time, self.start(true)?))
+        Ok(Sample::new(time, start(&self.instance, true)?.1))
     }
 }
 

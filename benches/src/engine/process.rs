@@ -49,6 +49,8 @@ enum Reply {
     Sample {
         nanoseconds: f64,
         checksum: String,
+        #[serde(default)]
+        memory: Option<u64>,
     },
     Error(String),
 }
@@ -124,7 +126,10 @@ impl<'e> Remote<'e> {
     }
 
     fn fresh(&self) -> bool {
-        matches!(self.benchmark.work, Work::Compile { .. })
+        matches!(
+            self.benchmark.work,
+            Work::Compile { .. } | Work::Idle { .. }
+        )
     }
 
     fn start(&self) -> Result<Process> {
@@ -145,7 +150,7 @@ impl Session for Remote<'_> {
         if self.fresh() {
             let mut process = self.start()?;
             let mut sample = process.sample()?;
-            sample.memory = process.peak_memory();
+            sample.memory = sample.memory.or_else(|| process.peak_memory());
             return Ok(sample);
         }
         match &mut self.process {
@@ -205,12 +210,13 @@ impl Process {
             Reply::Sample {
                 nanoseconds,
                 checksum,
+                memory,
             } => Ok(Sample {
                 time: Duration::from_nanos(nanoseconds as u64),
                 checksum: checksum
                     .parse()
                     .with_context(|| format!("{checksum:?} is no checksum"))?,
-                memory: None,
+                memory,
             }),
             _ => bail!("{} has no sample", self.name),
         }
@@ -273,6 +279,7 @@ fn answer(
             Ok(Reply::Sample {
                 nanoseconds: sample.time.as_nanos() as f64,
                 checksum: sample.checksum.to_string(),
+                memory: sample.memory,
             })
         }
     }

@@ -1,6 +1,7 @@
 //! What is printed and written.
 
 pub mod chart;
+mod scale;
 pub mod table;
 
 use std::collections::BTreeMap;
@@ -249,6 +250,18 @@ impl Report {
                 self.times(text);
                 text.push_str("\nThe overhead: shortest times, beside those of the same engine without either.\n\n");
                 self.overheads(text);
+            }
+            Group::Calls => {
+                text.push_str(
+                    "Of a thousand calls each: a microsecond here is a nanosecond for each.\n\n",
+                );
+                self.side_by_side(text, "waxwing", |_| true);
+            }
+            Group::Scale => {
+                text.push_str("Instances at the same time that do nothing:\n\n");
+                self.footprints(text);
+                text.push_str("\nMore threads:\n\n");
+                self.speed_ups(text);
             }
             Group::Start | Group::Artifact => {
                 self.times(text);

@@ -35,7 +35,6 @@ fn objdump_shows_code_beside_instructions() {
         "  i32.load offset=4\n",
         "; trap: MemoryOutOfBounds\n",
         "  call $inner\n",
-        "  ; inner\n",
         "  i32.div_s\n",
         "; trap: IntegerDivisionByZero\n",
         " <entry trampoline of type ",
@@ -44,6 +43,8 @@ fn objdump_shows_code_beside_instructions() {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
     assert!(!text.contains("(bad)"), "{text}");
+    let called = sandbox.run("objdump -C inlining=n demo.wat").success();
+    assert!(called.contains("  ; inner\n"), "{called}");
 
     let one = sandbox.run("objdump --function inn demo.wat").success();
     assert!(one.contains(" inner:") && !one.contains(" main:"), "{one}");

@@ -158,10 +158,13 @@ impl CraneliftCompiler {
             let mut control = ControlPlane::default();
             let context = &mut scratch.codegen;
             context.optimize(self.isa(), &mut control)?;
-            if self.isa.flags().opt_level() != OptLevel::None && !self.is_bytecode() {
+            if self.optimizes && !self.is_bytecode() {
                 let is_x64 = self.isa.triple().architecture == Architecture::X86_64;
                 let late = &mut scratch.late;
-                late::improve(&mut context.func, &context.loop_analysis, is_x64, late);
+                // Branches were optimized.
+                context.compute_loop_analysis();
+                let (domtree, loops) = (&context.domtree, &context.loop_analysis);
+                late::improve(&mut context.func, domtree, loops, is_x64, late);
                 context.verify_if(self.isa())?;
             }
             let registers = &mut scratch.registers;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use waxwing::{CacheStore, Config, Engine, OptLevel};
+use waxwing::{CacheStore, Config, Engine, Inlining, OptLevel};
 
 #[derive(Debug, Default)]
 struct Functions {
@@ -83,6 +83,7 @@ fn config() -> Config {
 fn functions_that_did_not_change_are_not_compiled_again() {
     let functions = Arc::new(Functions::default());
     let mut config = config();
+    config.compiler_inlining(Inlining::No);
     let plain = Engine::new(&config).unwrap();
     config
         .enable_incremental_compilation(functions.clone())
@@ -112,6 +113,23 @@ fn functions_that_did_not_change_are_not_compiled_again() {
     // The name of a function is no part of it.
     let renamed = module("m", second).replace("$third", "$another_name");
     assert_eq!(compile(&renamed), (all, 0));
+}
+
+#[test]
+fn what_is_inlined_is_part_of_functions() {
+    let functions = Arc::new(Functions::default());
+    let mut config = config();
+    config
+        .enable_incremental_compilation(functions.clone())
+        .unwrap();
+    let incremental = Engine::new(&config).unwrap();
+    let compile = |wat: &str| {
+        incremental.precompile_module(wat.as_bytes()).unwrap();
+        functions.counts()
+    };
+    let (alike, others) = compile(&module("m", "local.get 0"));
+    let second = "(i32.mul (local.get 0) (i32.const 1000003))";
+    assert_eq!(compile(&module("m", second)), (alike + others - 2, 2));
 }
 
 #[test]

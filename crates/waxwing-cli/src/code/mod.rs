@@ -19,9 +19,11 @@ use target_lexicon::Triple;
 use waxwing_environ::address_map::AddressMap;
 use waxwing_environ::artifact::{
     ArtifactHeader, FunctionLoc, FunctionTable, SECTION_ADDRESS_MAP, SECTION_ENGINE,
-    SECTION_FUNCTIONS, SECTION_NAMES, SECTION_TEXT, SECTION_TRAPS, TrampolineKind,
+    SECTION_FUNCTIONS, SECTION_INLINED, SECTION_NAMES, SECTION_TEXT, SECTION_TRAPS, TrampolineKind,
 };
-use waxwing_environ::{DefinedFuncIndex, EntityRef, FuncIndex, FunctionNames, Trap, TrapTable};
+use waxwing_environ::{
+    DefinedFuncIndex, EntityRef, FuncIndex, FunctionNames, InlinedFunctions, Trap, TrapTable,
+};
 
 /// The code of an artifact, and of what it was made from as far as that is known.
 pub struct Code {
@@ -31,6 +33,8 @@ pub struct Code {
     pub functions: Vec<Function>,
     /// Pairs of offsets, in the text and in the wasm binary, in the order of the first.
     map: Vec<(u32, Option<u32>)>,
+    /// The section of inlined functions, empty if there are none.
+    inlined: Vec<u8>,
     traps: BTreeMap<u32, Trap>,
     /// Which function begins where.
     starts: HashMap<u32, usize>,
@@ -92,6 +96,7 @@ impl Code {
         let table = table.ok_or_else(|| damaged(SECTION_FUNCTIONS))?;
         let names = section(SECTION_NAMES)?.and_then(FunctionNames::new);
         let map = section(SECTION_ADDRESS_MAP)?.and_then(AddressMap::new);
+        let inlined = section(SECTION_INLINED)?.unwrap_or_default().to_vec();
         let traps = section(SECTION_TRAPS)?.and_then(TrapTable::new);
         let functions = functions(&table, names, &text);
         let functions = functions.ok_or_else(|| damaged(SECTION_FUNCTIONS))?;
@@ -104,6 +109,7 @@ impl Code {
             text,
             functions,
             map: map.iter().flat_map(AddressMap::iter).collect(),
+            inlined,
             traps: traps.iter().flat_map(TrapTable::iter).collect(),
             wasm,
         })
@@ -145,8 +151,13 @@ impl Code {
         &self.text[start..start + instruction.len as usize]
     }
 
-    /// Where the code at an offset is from, in the wasm binary.
+    /// Where the code at an offset is from, in the wasm binary. The code of inlined functions is that of the call, in
+    /// the function whose code it is in.
     pub fn wasm_offset(&self, offset: u32) -> Option<u32> {
+        let inlined = InlinedFunctions::new(&self.inlined);
+        if let Some(outermost) = inlined.and_then(|inlined| inlined.at(offset).last()) {
+            return Some(outermost.call);
+        }
         let after = self.map.partition_point(|(text, _)| *text <= offset);
         self.map[after.checked_sub(1)?].1
     }

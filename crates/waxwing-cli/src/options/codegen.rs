@@ -3,7 +3,7 @@
 use super::{Apply, Group, Passthrough, Row, Settings};
 use anyhow::Result;
 use std::path::Path;
-use waxwing::{Collector, RegallocAlgorithm, Strategy};
+use waxwing::{Collector, Inlining, RegallocAlgorithm, Strategy};
 
 pub static GROUP: Group = Group {
     letter: 'C',
@@ -37,6 +37,25 @@ pub static GROUP: Group = Group {
                     _ = s.config.collector(Collector::DeferredReferenceCounting)
                 }),
                 ("null", |s| _ = s.config.collector(Collector::Null)),
+            ]),
+        },
+        Row {
+            key: "inlining",
+            default: "y",
+            help: "Which calls are replaced by the functions that they call: all where it is worth it, those in \
+                   modules that use garbage collection, or none of those within a module.",
+            apply: Apply::Choice(&[
+                ("y", |s| _ = s.config.compiler_inlining(Inlining::Yes)),
+                ("n", |s| _ = s.config.compiler_inlining(Inlining::No)),
+                ("gc", |s| {
+                    _ = s.config.compiler_inlining(Inlining::InterModuleAndIntraGc)
+                }),
+                ("inter-module", |s| {
+                    _ = s.config.compiler_inlining(Inlining::InterModule)
+                }),
+                ("intrinsics", |s| {
+                    _ = s.config.compiler_inlining(Inlining::Intrinsics)
+                }),
             ]),
         },
         Row {

@@ -5,38 +5,67 @@ use super::{constant, definition, mask};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    Block, BlockArg, Function, Inst, InstBuilder, InstructionData, Opcode, Value, ValueDef,
+    BlockArg, Function, Inst, InstBuilder, InstructionData, Opcode, Value, ValueDef,
 };
+use cranelift_entity::SecondaryMap;
 
-pub(super) fn rewrite(func: &mut Function) {
+pub(super) fn rewrite(func: &mut Function, uses: &mut SecondaryMap<Value, u32>) {
     let mut block = func.layout.entry_block();
     while let Some(current) = block {
         block = func.layout.next_block(current);
-        let Some(branch) = func.layout.last_inst(current) else {
-            continue;
-        };
-        if let Some((compare, condition)) = counted_compare(func, branch) {
-            let (next, cc, end) = compare;
-            let mut cursor = FuncCursor::new(func).at_inst(branch);
-            cursor.use_srcloc(branch);
-            let ty = cursor.func.dfg.value_type(next);
-            let end = cursor.ins().iconst(ty, end.cast_signed());
-            let compared = cursor.ins().icmp(cc, next, end);
-            if let InstructionData::Brif { arg, .. } = &mut func.dfg.insts[branch] {
-                *arg = compared;
-            }
-            let _ = condition;
+        let branch = func.layout.last_inst(current);
+        if let Some(branch) = branch
+            && let Some(compare) = counted_compare(func, branch)
+        {
+            replace(func, branch, compare, uses);
         }
     }
 }
 
-/// What the condition of a branch is to be: the next value of the counter, how it is compared, and its end.
-fn counted_compare(func: &Function, branch: Inst) -> Option<((Value, IntCC, u64), Value)> {
+/// A comparison of a counter with its end.
+struct Compare {
+    inst: Inst,
+    cond: IntCC,
+    /// What the loop goes on with.
+    next: Value,
+    /// What that is compared with.
+    end: u64,
+}
+
+fn replace(
+    func: &mut Function,
+    branch: Inst,
+    compare: Compare,
+    uses: &mut SecondaryMap<Value, u32>,
+) {
+    let mut cursor = FuncCursor::new(func).at_inst(branch);
+    cursor.use_srcloc(branch);
+    let ty = cursor.func.dfg.value_type(compare.next);
+    let end = cursor.ins().iconst(ty, compare.end.cast_signed());
+    let condition = cursor.ins().icmp(compare.cond, compare.next, end);
+    for value in [compare.next, end, condition] {
+        uses[value] += 1;
+    }
+    let InstructionData::Brif { arg, .. } = &mut func.dfg.insts[branch] else {
+        unreachable!("the branch was one a moment ago");
+    };
+    let before = std::mem::replace(arg, condition);
+    uses[before] -= 1;
+    if uses[before] == 0 {
+        for value in func.dfg.inst_values(compare.inst) {
+            uses[value] -= 1;
+        }
+        func.layout.remove_inst(compare.inst);
+    }
+}
+
+/// The comparison that a branch depends on, if what it compares is a counter of the loop that the branch goes back to.
+fn counted_compare(func: &Function, branch: Inst) -> Option<Compare> {
     let InstructionData::Brif { arg, blocks, .. } = &func.dfg.insts[branch] else {
         return None;
     };
-    let InstructionData::IntCompare { args, cond, .. } = func.dfg.insts[definition(func, *arg)?]
-    else {
+    let inst = definition(func, *arg)?;
+    let InstructionData::IntCompare { args, cond, .. } = func.dfg.insts[inst] else {
         return None;
     };
     if !matches!(cond, IntCC::Equal | IntCC::NotEqual) {
@@ -49,22 +78,23 @@ fn counted_compare(func: &Function, branch: Inst) -> Option<((Value, IntCC, u64)
     };
     let next = blocks.iter().find_map(|call| {
         let lists = &func.dfg.value_lists;
-        if call.block(lists) != header {
-            return None;
-        }
         match call.args(lists).nth(index)? {
-            BlockArg::Value(next) => Some(next),
+            BlockArg::Value(next) if call.block(lists) == header => Some(next),
             _ => None,
         }
     })?;
-    let step = step_from(func, next, counter, header)?;
+    let step = step_from(func, next, counter)?;
     let bits = func.dfg.value_type(counter).bits();
-    let end = end.wrapping_add(step) & mask(bits);
-    Some(((next, cond, end), *arg))
+    Some(Compare {
+        inst,
+        cond,
+        next,
+        end: end.wrapping_add(step) & mask(bits),
+    })
 }
 
 /// What is added to `counter` to give `next`.
-fn step_from(func: &Function, next: Value, counter: Value, _header: Block) -> Option<u64> {
+fn step_from(func: &Function, next: Value, counter: Value) -> Option<u64> {
     let InstructionData::Binary { opcode, args } = func.dfg.insts[definition(func, next)?] else {
         return None;
     };

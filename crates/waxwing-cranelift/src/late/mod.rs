@@ -2,9 +2,11 @@
 //! forms and in an order of which better machine code is made.
 
 mod counters;
+mod invariant;
 mod narrow;
 mod schedule;
 
+use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::ir::{Function, Inst, InstructionData, Value, ValueDef, types};
 use cranelift_codegen::loop_analysis::LoopAnalysis;
 use cranelift_entity::SecondaryMap;
@@ -14,31 +16,25 @@ use cranelift_entity::SecondaryMap;
 pub(crate) struct LateScratch {
     /// How often each value is used.
     uses: SecondaryMap<Value, u32>,
+    hoister: invariant::Hoister,
     schedule: schedule::Scheduler,
 }
 
 /// Rewrites `func`, of a target whose machine code is of x86-64 if `is_x64`.
 pub(crate) fn improve(
     func: &mut Function,
+    domtree: &DominatorTree,
     loops: &LoopAnalysis,
     is_x64: bool,
     scratch: &mut LateScratch,
 ) {
-    let flags: u32 = std::env::var("LATE")
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(7);
-    if flags & 1 != 0 {
-        counters::rewrite(func);
-    }
+    scratch.hoister.run(func, domtree, loops);
     count_uses(func, &mut scratch.uses);
-    if is_x64 && flags & 2 != 0 {
+    counters::rewrite(func, &mut scratch.uses);
+    if is_x64 {
         narrow::rewrite(func, &mut scratch.uses);
     }
-    let _ = loops;
-    if flags & 4 != 0 {
-        scratch.schedule.run(func, &scratch.uses);
-    }
+    scratch.schedule.run(func, &scratch.uses);
 }
 
 fn count_uses(func: &Function, uses: &mut SecondaryMap<Value, u32>) {

@@ -59,20 +59,27 @@ impl Scheduler {
 
     fn block(&mut self, func: &mut Function, block: Block, uses: &SecondaryMap<Value, u32>) {
         self.block.clear();
-        let mut pure = 0;
+        let start = self.start;
+        // Where the last instruction is that stays.
+        let mut last_fixed = start;
+        let mut is_worthwhile = false;
         for inst in func.layout.block_insts(block) {
             let kind = kind(func, inst);
-            pure += usize::from(kind == Kind::Pure);
-            self.position[inst] = self.start + self.block.len() as u32;
+            let position = start + self.block.len() as u32;
+            match kind {
+                Kind::Fixed => last_fixed = position,
+                Kind::Constant => {}
+                Kind::Pure => is_worthwhile |= self.is_late(func, inst, start, last_fixed, uses),
+            }
+            self.position[inst] = position;
             self.block.push(Item {
                 inst,
                 kind,
                 placed: false,
             });
         }
-        let start = self.start;
         self.start += self.block.len() as u32;
-        if pure < 2 || self.block.len() < 8 {
+        if !is_worthwhile {
             return;
         }
         self.users.clear();
@@ -113,6 +120,27 @@ impl Scheduler {
         }
         // Values of this block are alive or not in others, which does not matter there.
         self.apply(func, block);
+    }
+
+    /// Whether there are instructions that stay between an instruction and the last of its operands that the block makes,
+    /// and one of the operands is not used otherwise.
+    fn is_late(
+        &self,
+        func: &Function,
+        inst: Inst,
+        start: u32,
+        last_fixed: u32,
+        uses: &SecondaryMap<Value, u32>,
+    ) -> bool {
+        let mut made = start;
+        let mut has_single_use = false;
+        for value in func.dfg.inst_values(inst) {
+            has_single_use |= uses[value] == 1;
+            if let ValueDef::Result(definition, _) = func.dfg.value_def(value) {
+                made = made.max(self.position[definition]);
+            }
+        }
+        has_single_use && made < last_fixed
     }
 
     fn place(&mut self, func: &Function, index: usize, start: u32) {

@@ -12,8 +12,7 @@ mod structure;
 use crate::CompilerBuilder;
 use wasmparser::WasmFeatures;
 use waxwing_environ::compile::{
-    CompileError, CompiledFunction, CompiledModule, Compiler, FunctionBodyData, ModuleTranslation,
-    RelocTarget, link,
+    CompileError, CompiledFunction, CompiledModule, Compiler, ModuleTranslation, RelocTarget, link,
 };
 use waxwing_environ::{BuiltinFunctionIndex, PrimaryMap, Tunables, WasmCompositeType};
 
@@ -149,14 +148,14 @@ fn translate<'a>(target: &Target, wasm: &'a [u8]) -> Result<ModuleTranslation<'a
 }
 
 fn compile_bytes(target: &Target, wasm: &[u8]) -> Result<CompiledModule, CompileError> {
-    let mut translation = translate(target, wasm)?;
-    let bodies = std::mem::take(&mut translation.bodies);
+    let translation = translate(target, wasm)?;
+    let bodies = &translation.bodies;
     let mut module = CompiledModule {
         functions: PrimaryMap::with_capacity(bodies.len()),
         ..CompiledModule::default()
     };
     for (index, body) in bodies {
-        let body: FunctionBodyData<'_> = body;
+        let body = body.clone();
         let function = target
             .compiler
             .compile_function(&translation, index, body)?;

@@ -9,22 +9,22 @@ use core::cmp::Reverse;
 
 /// Bodies up to so many bytes, with all that is inlined in them, are inlined wherever they are called: a call takes
 /// about as much code.
-const SMALL: u32 = 40;
+const SMALL: u32 = 20;
 
 /// Bodies up to so many bytes are inlined in loops.
-const IN_LOOP: u32 = 100;
+const IN_LOOP: u32 = 64;
 
 /// Bodies up to so many bytes are inlined in the only place that they are called from.
-const CALLED_ONCE: u32 = 250;
+const CALLED_ONCE: u32 = 48;
 
-/// Bodies up to so many bytes are inlined where they call themselves, be it by way of others.
+/// Bodies up to so many bytes are inlined in themselves.
 const RECURSIVE: u32 = 160;
 
 /// However short a function is, so many bytes may be inlined in it.
-const MIN_BUDGET: u32 = 300;
+const MIN_BUDGET: u32 = 240;
 
 /// The part of its length that a function may grow by.
-const BUDGET_PART: u32 = 4;
+const BUDGET_PART: u32 = 12;
 
 /// A call that is inlined.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -108,43 +108,41 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// The length up to which a function is inlined in place of a call.
+    fn limit(&self, func: DefinedFuncIndex, call: &CallSite, callee: DefinedFuncIndex) -> u32 {
+        if callee == func {
+            RECURSIVE
+        } else if self.callers[callee] == 1 {
+            CALLED_ONCE
+        } else if call.loop_depth > 0 {
+            IN_LOOP
+        } else {
+            SMALL
+        }
+    }
+
     /// Plans for calls of functions that do not call back, and returns how many bytes more may be inlined.
     fn inline_others(&mut self, func: DefinedFuncIndex) -> u32 {
         let len = self.bodies[func].len;
         let budget = (len / BUDGET_PART).max(MIN_BUDGET);
-        let limit = |planner: &Self, call: &CallSite, callee: DefinedFuncIndex| {
-            if planner.callers[callee] == 1 {
-                CALLED_ONCE
-            } else if call.loop_depth > 0 {
-                IN_LOOP
-            } else {
-                SMALL
-            }
-        };
-        let left = self.inline(func, budget, false, limit);
+        let left = self.inline(func, budget, false);
         self.lengths[func] = len.saturating_add(budget - left);
         left
     }
 
     /// Plans for calls of functions that call back.
     fn inline_recursive(&mut self, func: DefinedFuncIndex, budget: u32) {
-        self.inline(func, budget, true, |_, _, _| RECURSIVE);
+        self.inline(func, budget, true);
         self.plan.calls[func].sort_unstable_by_key(|call| call.offset);
     }
 
-    fn inline(
-        &mut self,
-        func: DefinedFuncIndex,
-        mut budget: u32,
-        is_recursive: bool,
-        limit: impl Fn(&Self, &CallSite, DefinedFuncIndex) -> u32,
-    ) -> u32 {
+    fn inline(&mut self, func: DefinedFuncIndex, mut budget: u32, is_recursive: bool) -> u32 {
         let component = self.components.of[func];
         let mut calls: Vec<_> = self.calls[func]
             .iter()
             .filter(|(_, callee)| (self.components.of[*callee] == component) == is_recursive)
             .filter(|(_, callee)| !self.bodies[*callee].never_returns)
-            .filter(|(call, callee)| self.lengths[*callee] <= limit(self, call, *callee))
+            .filter(|(call, callee)| self.lengths[*callee] <= self.limit(func, call, *callee))
             .collect();
         // What is executed most often comes first, and then what is cheapest.
         calls.sort_by_key(|(call, callee)| {
@@ -291,7 +289,7 @@ mod tests {
 
     #[test]
     fn recursion_is_inlined_in_functions_and_not_in_their_copies() {
-        let plan = plan(&[(30, &[(1, 0), (2, 0)]), (30, &[(0, 0)]), (10, &[(2, 0)])]);
+        let plan = plan(&[(20, &[(1, 0), (2, 0)]), (10, &[(0, 0)]), (10, &[(2, 0)])]);
         assert_eq!(inlined(&plan, 0), [(0, 1, true), (1, 2, false)]);
         assert_eq!(inlined(&plan, 1), [(0, 0, true)]);
         assert_eq!(inlined(&plan, 2), [(0, 2, true)]);

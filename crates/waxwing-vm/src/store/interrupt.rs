@@ -5,7 +5,7 @@
 //! which the epoch is looked at.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use waxwing_environ::UNINTERRUPTED_BYTES;
@@ -79,12 +79,6 @@ impl StoreCore {
     pub(crate) fn charge(&mut self, units: i64) {
         let fuel = &self.context().fuel;
         fuel.set(fuel.get().saturating_sub(units));
-    }
-
-    /// Takes the engine's epoch, that deadlines are of. Before, it is always zero.
-    pub fn watch_epoch(&mut self, epoch: Arc<AtomicU64>) {
-        self.context().epoch_counter.set(Arc::as_ptr(&epoch));
-        self.epoch = epoch;
     }
 
     /// The engine's epoch.

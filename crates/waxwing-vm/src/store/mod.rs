@@ -162,13 +162,52 @@ impl Drop for FuncRefs {
     }
 }
 
-/// The modules whose code a store may run.
+/// The modules whose code a store may run. Most stores have one.
 #[derive(Default)]
 struct Modules {
-    /// All of them, by address.
-    all: HashMap<*const LoadedModule, Arc<LoadedModule>>,
-    /// Those that have code, by the address of its end.
+    first: Option<Arc<LoadedModule>>,
+    /// The others, by address.
+    others: HashMap<*const LoadedModule, Arc<LoadedModule>>,
+    /// Those of the others that have code, by the address of its end.
     by_end: BTreeMap<usize, Arc<LoadedModule>>,
+}
+
+impl Modules {
+    /// Whether the module is a new one, and is added.
+    fn insert(&mut self, module: &Arc<LoadedModule>) -> bool {
+        let Some(first) = &self.first else {
+            self.first = Some(Arc::clone(module));
+            return true;
+        };
+        let key = Arc::as_ptr(module);
+        if Arc::ptr_eq(first, module) || self.others.contains_key(&key) {
+            return false;
+        }
+        self.others.insert(key, Arc::clone(module));
+        if module.has_code() && !module.code().text().is_empty() {
+            let end = module.code().text_range().end;
+            self.by_end.insert(end, Arc::clone(module));
+        }
+        true
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Arc<LoadedModule>> {
+        self.first.iter().chain(self.others.values())
+    }
+
+    /// The module whose code contains the address `pc`.
+    fn of_pc(&self, pc: usize) -> Option<&Arc<LoadedModule>> {
+        let contains = |module: &&Arc<LoadedModule>| {
+            module.has_code() && module.code().text_range().contains(&pc)
+        };
+        self.first.as_ref().filter(contains).or_else(|| {
+            // A return address may be the end of a function, but never that of the text, which is followed
+            // by trampolines or padding.
+            let ends = (Bound::Excluded(pc), Bound::Unbounded);
+            let (_, module) = self.by_end.range(ends).next()?;
+            Some(module).filter(contains)
+        })
+    }
 }
 
 /// How much of what the store limits there is.
@@ -223,7 +262,7 @@ unsafe impl Send for StoreCore {}
 unsafe impl Sync for StoreCore {}
 
 impl StoreCore {
-    /// An empty store for an engine with these types and settings. [`Self::set_self`] has to be called
+    /// An empty store for an engine with these types and settings, and with this epoch, which deadlines are of. [`Self::set_self`] has to be called
     /// before anything is created in it.
     pub fn new(
         registry: &Arc<TypeRegistry>,
@@ -231,9 +270,10 @@ impl StoreCore {
         entry_options: EntryOptions,
         gc_options: GcOptions,
         allocator: &Arc<Allocator>,
+        epoch: &Arc<AtomicU64>,
     ) -> StoreCore {
         let context = PinnedContext(NonNull::from(Box::leak(Box::default())));
-        let mut core = StoreCore {
+        let core = StoreCore {
             instances: PrimaryMap::new(),
             host_funcs: Vec::new(),
             shared_host_funcs: HashMap::new(),
@@ -246,7 +286,7 @@ impl StoreCore {
             holes: Vec::new(),
             counts: Counts::default(),
             context,
-            epoch: Arc::default(),
+            epoch: Arc::clone(epoch),
             signal_handler: None,
             #[cfg(feature = "pulley")]
             interpreter: None,
@@ -261,7 +301,7 @@ impl StoreCore {
         if let Some(pool) = allocator.pool() {
             core.context().rights.set(pool.rights(&core.pool_key));
         }
-        core.watch_epoch(Arc::default());
+        core.context().epoch_counter.set(Arc::as_ptr(epoch));
         core
     }
 
@@ -381,16 +421,10 @@ impl StoreCore {
     /// Keeps a module alive as long as the store, and gives functions of the host that have none yet an
     /// entry for WebAssembly, as far as the module has trampolines. Whoever instantiates does so.
     pub fn register_module(&mut self, module: &Arc<LoadedModule>) {
-        let key = Arc::as_ptr(module);
-        if self.modules.all.contains_key(&key) {
+        if !self.modules.insert(module) {
             return;
         }
-        self.modules.all.insert(key, Arc::clone(module));
         self.add_types_of(module);
-        if module.has_code() && !module.code().text().is_empty() {
-            let end = module.code().text_range().end;
-            self.modules.by_end.insert(end, Arc::clone(module));
-        }
         self.holes.retain(|hole| {
             // SAFETY: the store owns these records, and nobody has references to them.
             let func_ref = unsafe { &mut *hole.as_ptr() };
@@ -406,7 +440,7 @@ impl StoreCore {
             self.gc.add_types(module.gc_types());
         } else if module.needs_gc_types() {
             self.gc.activate();
-            for module in self.modules.all.values() {
+            for module in self.modules.iter() {
                 self.gc.add_types(module.gc_types());
             }
             let shared = self.shared_host_funcs.values().map(|(_, func)| &**func);
@@ -553,11 +587,7 @@ impl StoreCore {
 
     /// The module whose code contains the address `pc`.
     pub fn module_of_pc(&self, pc: usize) -> Option<&Arc<LoadedModule>> {
-        // A return address may be the end of a function, but never that of the text, which is followed
-        // by trampolines or padding.
-        let ends = (Bound::Excluded(pc), Bound::Unbounded);
-        let (_, module) = self.modules.by_end.range(ends).next()?;
-        module.code().text_range().contains(&pc).then_some(module)
+        self.modules.of_pc(pc)
     }
 
     /// How WebAssembly calls host functions of a type, if a module of the store can.
@@ -567,8 +597,7 @@ impl StoreCore {
         }
         let code = self
             .modules
-            .all
-            .values()
+            .iter()
             .find_map(|module| module.host_call(&self.registry, ty))?;
         self.wasm_calls.insert(ty, code);
         Some(code)

@@ -101,7 +101,7 @@ impl Config {
 
     /// Which calls may be replaced by the bodies of the functions that they call: see [`Inlining`].
     ///
-    /// Functions are chosen by their size, in loops more generously than elsewhere; none grows by more than a quarter, or
+    /// Functions are chosen by their size, in loops more generously than elsewhere; none grows by more than a twelfth, or
     /// a few hundred bytes of WebAssembly if it is short. What is inlined does the same as it does when it is called: it uses as
     /// much fuel, traps where it would, and is in backtraces.
     ///

@@ -84,8 +84,8 @@ pub struct GuestProfiler {
 struct ProfiledModule {
     text: Range<usize>,
     library: LibraryHandle,
-    /// Keeps the code where it is.
-    _module: Module,
+    /// Keeps the code where it is, too.
+    module: Module,
 }
 
 impl fmt::Debug for GuestProfiler {
@@ -118,7 +118,7 @@ impl GuestProfiler {
             .map(|(name, module)| ProfiledModule {
                 text: module.loaded().code().text_range(),
                 library: profile.add_lib(library(name, &module)),
-                _module: module,
+                module,
             })
             .collect();
         modules.sort_by_key(|module| module.text.start);
@@ -202,18 +202,34 @@ impl GuestProfiler {
         let raw = unsafe { RawBacktrace::capture(store.core().vm_store_context().as_ptr()) };
         let (modules, category) = (&self.modules, self.category);
         let frames = raw.frames().iter().rev();
-        let frames = frames.filter_map(|frame| {
+        let frames = frames.flat_map(|frame| {
             // The address before the one to return to is certain to be within the call.
             let pc = frame.pc - 1;
             let after = modules.partition_point(|module| module.text.start <= pc);
-            let module = modules.get(after.checked_sub(1)?)?;
-            let offset = module.text.contains(&pc).then(|| pc - module.text.start)?;
-            let offset = u32::try_from(offset).ok()?;
-            Some(FrameInfo {
-                frame: Frame::RelativeAddressFromAdjustedReturnAddress(module.library, offset),
-                category_pair: category.into(),
-                flags: FrameFlags::empty(),
-            })
+            let module = after.checked_sub(1).and_then(|at| modules.get(at));
+            let found = module.and_then(|module| {
+                let offset = module.text.contains(&pc).then(|| pc - module.text.start)?;
+                Some((module, u32::try_from(offset).ok()?))
+            });
+            let offsets = found.map(|(module, offset)| {
+                let loaded = module.module.loaded();
+                // Functions that are inlined there are shown as what is at the beginning of their own code.
+                let mut offsets: Vec<u32> = loaded
+                    .inlined_at(offset)
+                    .filter_map(|inlined| {
+                        let func = inlined.func;
+                        (func.index() < loaded.functions().num_defined())
+                            .then(|| loaded.functions().code(func).start)
+                    })
+                    .collect();
+                offsets.push(offset);
+                offsets.into_iter().rev().map(|offset| FrameInfo {
+                    frame: Frame::RelativeAddressFromAdjustedReturnAddress(module.library, offset),
+                    category_pair: category.into(),
+                    flags: FrameFlags::empty(),
+                })
+            });
+            offsets.into_iter().flatten()
         });
         self.profile.intern_stack_frames(self.thread, frames)
     }

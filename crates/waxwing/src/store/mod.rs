@@ -155,6 +155,7 @@ impl<T> Store<T> {
                         stress: engine.config().gc.stress,
                     },
                     engine.allocator(),
+                    engine.epoch(),
                 ),
                 engine: engine.clone(),
                 is_async: asynchronous::is_async(engine),
@@ -180,8 +181,6 @@ impl<T> Store<T> {
             inner,
             _owns: PhantomData,
         };
-        let epoch = Arc::clone(engine.epoch());
-        store.inner_mut().opaque.core.watch_epoch(epoch);
         // SAFETY: the pointer is valid as long as the store. Code of the store's instances runs
         // within calls that have exclusive use of the store, which they pass on to it.
         unsafe { store.inner_mut().opaque.core.set_self(inner) };

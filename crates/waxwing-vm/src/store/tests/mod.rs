@@ -108,7 +108,14 @@ impl Owned {
             backtraces: true,
         };
         let mut store = NonNull::from(Box::leak(Box::new(TestStore {
-            core: StoreCore::new(&registry, tunables, options, gc_options, &Arc::default()),
+            core: StoreCore::new(
+                &registry,
+                tunables,
+                options,
+                gc_options,
+                &Arc::default(),
+                &Arc::default(),
+            ),
             limiter: Limiter::default(),
             instances_limit: 10,
             roots: Vec::new(),
@@ -286,6 +293,16 @@ fn get(store: &mut TestStore, instance: InstanceId, index: u64) -> TableElement 
         .core
         .instance_mut(instance)
         .table_get(t0(), index)
+        .unwrap()
+}
+
+/// What is in a table; `None` for an element that is to be filled when it is used.
+fn filled(store: &TestStore, instance: InstanceId, index: u64) -> Option<TableElement> {
+    store
+        .core
+        .instance(instance)
+        .table(t0())
+        .get(index)
         .unwrap()
 }
 

@@ -4,9 +4,56 @@ use std::ops::Range;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::ptr;
 
+#[cfg(target_os = "linux")]
+use super::vm;
+
 /// The addresses of the calling thread's stack that may be touched, if the system tells.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn stack_bounds() -> Option<Range<usize>> {
+    #[cfg(target_os = "linux")]
+    if is_main_thread()
+        && let Some(bounds) = main_stack_bounds()
+    {
+        return Some(bounds);
+    }
+    thread_stack_bounds()
+}
+
+/// The same for the main thread, from what the kernel left on its stack when the program began. `None` where that does not
+/// tell.
+///
+/// The C library finds them too, in the list of all mappings of the process, which takes longer than the rest of what a thread
+/// needs for its first entry.
+#[cfg(target_os = "linux")]
+fn main_stack_bounds() -> Option<Range<usize>> {
+    /// If the stack may grow further than this, the kernel may have put other mappings where it could.
+    const MOST: usize = 64 << 20;
+    let end = main_stack_end()?;
+    let limit = main_stack_limit().filter(|limit| *limit <= MOST)?;
+    let bounds = end.checked_sub(limit)?.next_multiple_of(vm::page_size())..end;
+    let here = 0_u8;
+    bounds
+        .contains(&(&raw const here as usize))
+        .then_some(bounds)
+}
+
+/// Where the stack of the main thread begins: behind the program's name, above which there is nothing but a null pointer.
+#[cfg(target_os = "linux")]
+fn main_stack_end() -> Option<usize> {
+    // SAFETY: the call reads what the kernel told the process when the program began.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: the name, ended by a zero, stays where the kernel put it for as long as the process lives.
+    let len = unsafe { libc::strlen(name) };
+    let end = (name as usize).checked_add(len + 1)?;
+    end.checked_next_multiple_of(vm::page_size())
+}
+
+/// The same for any thread, from the C library.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn thread_stack_bounds() -> Option<Range<usize>> {
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: `attributes` is writable, and initialised by success.
     if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
@@ -88,5 +135,17 @@ mod tests {
             let thread = std::thread::Builder::new().stack_size(size);
             thread.spawn(check).unwrap().join().unwrap();
         }
+    }
+
+    /// Tests run on other threads than the main one, whose stack is found all the same.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_main_stack_is_where_the_kernel_says() {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let stack = maps.lines().find(|line| line.ends_with("[stack]"));
+        let range = stack.and_then(|line| line.split(' ').next());
+        let (_, end) = range.and_then(|range| range.split_once('-')).unwrap();
+        let end = usize::from_str_radix(end, 16).unwrap();
+        assert_eq!(main_stack_end(), Some(end));
     }
 }
