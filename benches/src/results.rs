@@ -79,6 +79,14 @@ const GOALS: &[Goal] = &[
         pairs: STRATEGIES,
     },
     Goal {
+        group: Group::Calls,
+        what: "each kind of call",
+        limit: 1.00,
+        measure: Measure::Each,
+        counts: |_| true,
+        pairs: PLAIN,
+    },
+    Goal {
         group: Group::Cold,
         what: "the command, doing nothing",
         limit: 0.50,
