@@ -15,7 +15,7 @@ use crate::benchmarks::{Benchmark, Job, Work};
 /// The release that is asked for.
 const WASMTIME: &str = "48.0.8";
 
-/// The ones that there are. One that is needed and is not there is an error when it is first used.
+/// One that is not there is an error when it is first used.
 pub fn all(node: Option<&Path>, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Box<dyn Engine>>> {
     let mut tools = vec![
         Tool::new("waxwing command", Role::Subject, Kind::Waxwing, &[]),
@@ -33,25 +33,20 @@ pub fn all(node: Option<&Path>, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Box
                 "max-wasm-stack=4M",
             ],
         ),
-        Tool::new("wasmtime command", Role::Rival, Kind::Wasmtime, &[]),
+        Tool::new(
+            "wasmtime command",
+            Role::Rival,
+            Kind::Wasmtime,
+            &["-C", "cache=n"],
+        ),
         Tool::new(
             "wasmtime command winch",
             Role::Peer,
             Kind::Wasmtime,
-            &["-C", "compiler=winch"],
+            &["-C", "cache=n,compiler=winch"],
         ),
+        Tool::new("node command", Role::Standard, Kind::Node, &[]),
     ];
-    if let Some(command) = found("WASMER", "wasmer") {
-        let mut tool = Tool::new(
-            "wasmer command singlepass",
-            Role::Peer,
-            Kind::Wasmer,
-            &["--singlepass"],
-        );
-        tool.command = OnceCell::from(command);
-        tools.push(tool);
-    }
-    tools.push(Tool::new("node command", Role::Standard, Kind::Node, &[]));
     tools.retain(|it| wanted(it.name));
     for tool in &mut tools {
         tool.node = node.map(Path::to_path_buf);
@@ -66,7 +61,6 @@ pub fn all(node: Option<&Path>, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Box
 enum Kind {
     Waxwing,
     Wasmtime,
-    Wasmer,
     Node,
 }
 
@@ -170,7 +164,6 @@ impl Tool {
             Kind::Waxwing => waxwing()?,
             Kind::Wasmtime => wasmtime(),
             Kind::Node => node::find(self.node.as_deref())?,
-            Kind::Wasmer => bail!("there is no command"),
         };
         Ok(Command::new(self.command.get_or_init(|| command)))
     }
@@ -280,10 +273,6 @@ impl Start<'_> {
                 }
                 command.args(["--dir", ".::/"]);
             }
-            Kind::Wasmer => {
-                command.arg("run").args(self.tool.flags);
-                command.args(["--volume", ".:/"]);
-            }
             Kind::Node => {
                 command.args(["--no-warnings"]);
                 let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine/node/wasi.mjs");
@@ -291,9 +280,6 @@ impl Start<'_> {
             }
         }
         command.arg(&self.module);
-        if self.tool.kind == Kind::Wasmer && !self.job.arguments.is_empty() {
-            command.arg("--");
-        }
         command.args(self.job.arguments);
         Ok(command)
     }

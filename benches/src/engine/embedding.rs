@@ -193,7 +193,7 @@ impl engine::Engine for Embedding {
         if let Work::Compile { threads, .. } = benchmark.work {
             config.parallel_compilation(threads == benchmarks::Threads::All);
             if benchmark.heap != Heap::Untouched {
-                config.wasm_gc(true).wasm_exceptions(true);
+                config.wasm_function_references(true).wasm_gc(true);
             }
             return Ok(Box::new(Compile {
                 engine: Engine::new(&config).map_err(error)?,

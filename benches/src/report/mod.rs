@@ -239,7 +239,6 @@ impl Report {
                 text.push_str("\nThe most memory that the process had, in MB, and what was compiled in a second, in MB:\n\n");
                 self.memory(text);
             }
-            Group::Calls => self.side_by_side(text, "waxwing", |_| true),
             Group::Cold => self.side_by_side(text, "waxwing command", |_| true),
             Group::Gc => {
                 self.times(text);

@@ -160,11 +160,7 @@ impl CraneliftCompiler {
             context.optimize(self.isa(), &mut control)?;
             if self.optimizes && !self.is_bytecode() {
                 let is_x64 = self.isa.triple().architecture == Architecture::X86_64;
-                let late = &mut scratch.late;
-                // Branches were optimized.
-                context.compute_loop_analysis();
-                let (domtree, loops) = (&context.domtree, &context.loop_analysis);
-                late::improve(&mut context.func, domtree, loops, is_x64, late);
+                late::improve(&mut context.func, is_x64, &mut scratch.late);
                 context.verify_if(self.isa())?;
             }
             let registers = &mut scratch.registers;
@@ -175,7 +171,9 @@ impl CraneliftCompiler {
         #[cfg(feature = "incremental-cache")]
         if let Some(cache) = &self.cache {
             let func = &scratch.codegen.func;
-            let key = incremental_cache::compute_cache_key(self.isa(), func).to_string();
+            let key = incremental_cache::compute_cache_key(self.isa(), func);
+            // What is done late is of this version.
+            let key = format!("{key} {}", env!("CARGO_PKG_VERSION"));
             if let Some(found) = cache.get(key.as_bytes())
                 && let Ok(code) = incremental_cache::try_finish_recompile(func, &found)
             {

@@ -2,13 +2,12 @@
 //! forms and in an order of which better machine code is made.
 
 mod counters;
-mod invariant;
 mod narrow;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
-use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::ir::{Function, Inst, InstructionData, Value, ValueDef, types};
-use cranelift_codegen::loop_analysis::LoopAnalysis;
 use cranelift_entity::SecondaryMap;
 
 /// What is allocated once and used for one function after another.
@@ -16,19 +15,11 @@ use cranelift_entity::SecondaryMap;
 pub(crate) struct LateScratch {
     /// How often each value is used.
     uses: SecondaryMap<Value, u32>,
-    hoister: invariant::Hoister,
     schedule: schedule::Scheduler,
 }
 
 /// Rewrites `func`, of a target whose machine code is of x86-64 if `is_x64`.
-pub(crate) fn improve(
-    func: &mut Function,
-    domtree: &DominatorTree,
-    loops: &LoopAnalysis,
-    is_x64: bool,
-    scratch: &mut LateScratch,
-) {
-    scratch.hoister.run(func, domtree, loops);
+pub(crate) fn improve(func: &mut Function, is_x64: bool, scratch: &mut LateScratch) {
     count_uses(func, &mut scratch.uses);
     counters::rewrite(func, &mut scratch.uses);
     if is_x64 {

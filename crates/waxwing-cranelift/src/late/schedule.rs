@@ -9,6 +9,9 @@ use cranelift_codegen::ir::{
 };
 use cranelift_entity::SecondaryMap;
 
+/// So many instructions are far.
+const FAR: u32 = 4;
+
 #[derive(Default)]
 pub(super) struct Scheduler {
     /// Where each instruction is, counted through the function.
@@ -60,16 +63,12 @@ impl Scheduler {
     fn block(&mut self, func: &mut Function, block: Block, uses: &SecondaryMap<Value, u32>) {
         self.block.clear();
         let start = self.start;
-        // Where the last instruction is that stays.
-        let mut last_fixed = start;
         let mut is_worthwhile = false;
         for inst in func.layout.block_insts(block) {
             let kind = kind(func, inst);
             let position = start + self.block.len() as u32;
-            match kind {
-                Kind::Fixed => last_fixed = position,
-                Kind::Constant => {}
-                Kind::Pure => is_worthwhile |= self.is_late(func, inst, start, last_fixed, uses),
+            if kind == Kind::Pure && !is_worthwhile {
+                is_worthwhile = self.is_late(func, inst, start, position, uses);
             }
             self.position[inst] = position;
             self.block.push(Item {
@@ -122,14 +121,14 @@ impl Scheduler {
         self.apply(func, block);
     }
 
-    /// Whether there are instructions that stay between an instruction and the last of its operands that the block makes,
-    /// and one of the operands is not used otherwise.
+    /// Whether an instruction, that would be at `position`, is far from the last of its operands that the block makes, and
+    /// one of the operands is not used otherwise.
     fn is_late(
         &self,
         func: &Function,
         inst: Inst,
         start: u32,
-        last_fixed: u32,
+        position: u32,
         uses: &SecondaryMap<Value, u32>,
     ) -> bool {
         let mut made = start;
@@ -140,7 +139,7 @@ impl Scheduler {
                 made = made.max(self.position[definition]);
             }
         }
-        has_single_use && made < last_fixed
+        has_single_use && made + FAR < position
     }
 
     fn place(&mut self, func: &Function, index: usize, start: u32) {

@@ -23,6 +23,9 @@ const POINTERS: usize = 16;
 /// Likewise of addresses.
 const ADDRESSES: usize = 32;
 
+/// The type and bits of a constant.
+type ConstantKey = (Option<Type>, i64);
+
 /// A value that there is in functions of one number.
 #[derive(Copy, Clone, Default)]
 struct Remembered<K> {
@@ -45,7 +48,7 @@ impl<K: PartialEq> Remembered<K> {
 pub(super) struct Reuse {
     /// The number of the function.
     function: u32,
-    constants: Box<[Remembered<(Option<Type>, i64)>; CONSTANTS]>,
+    constants: Box<[Remembered<ConstantKey>; CONSTANTS]>,
     /// By what they are loaded from.
     pointers: [Remembered<(u32, i32)>; POINTERS],
     /// By memory and index, in the current block and those that follow it alone.

@@ -1,0 +1,127 @@
+use super::{LateScratch, improve};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    AbiParam, BlockArg, Function, InstBuilder, MemFlagsData, Opcode, Signature, Value, types,
+};
+use cranelift_codegen::isa::CallConv;
+use cranelift_codegen::settings::{Flags, builder};
+use cranelift_codegen::verify_function;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use types::{I32, I64};
+
+/// A function of two parameters, improved.
+fn improved(build: impl FnOnce(&mut FunctionBuilder<'_>, Value, Value)) -> Function {
+    let mut func = Function::new();
+    func.signature = Signature::new(CallConv::Tail);
+    func.signature.params = vec![AbiParam::new(I64), AbiParam::new(I32)];
+    func.signature.returns = vec![AbiParam::new(I32)];
+    let mut context = FunctionBuilderContext::new();
+    let mut b = FunctionBuilder::new(&mut func, &mut context);
+    let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
+    b.switch_to_block(entry);
+    b.seal_block(entry);
+    let (x, y) = (b.block_params(entry)[0], b.block_params(entry)[1]);
+    build(&mut b, x, y);
+    b.finalize(frontend());
+    improve(&mut func, true, &mut LateScratch::default());
+    verify_function(&func, &Flags::new(builder())).unwrap();
+    func
+}
+
+fn opcodes(func: &Function) -> Vec<Opcode> {
+    let blocks = func.layout.blocks();
+    let insts = blocks.flat_map(|block| func.layout.block_insts(block));
+    insts.map(|inst| func.dfg.insts[inst].opcode()).collect()
+}
+
+#[test]
+fn sums_follow_what_they_are_of() {
+    let func = improved(|b, x, _| {
+        let values: Vec<Value> = (0..8)
+            .map(|i| b.ins().load(I32, MemFlagsData::new(), x, i * 4))
+            .collect();
+        let mut sum = values[0];
+        for value in &values[1..] {
+            sum = b.ins().iadd(sum, *value);
+        }
+        b.ins().return_(&[sum]);
+    });
+    use Opcode::{Iadd, Load, Return};
+    let mut expected = vec![Load];
+    expected.extend([Load, Iadd].repeat(7));
+    expected.push(Return);
+    assert_eq!(opcodes(&func), expected);
+}
+
+#[test]
+fn values_that_are_needed_further_on_stay_where_they_are() {
+    // Early products would be alive beside all of their operands.
+    let func = improved(|b, x, _| {
+        let values: Vec<Value> = (0..4)
+            .map(|i| b.ins().load(I32, MemFlagsData::new(), x, i * 4))
+            .collect();
+        let mut sum = b.ins().iconst(I32, 0);
+        for pair in values.windows(2) {
+            let product = b.ins().imul(pair[0], pair[1]);
+            sum = b.ins().iadd(sum, product);
+        }
+        for value in values {
+            b.ins().store(MemFlagsData::new(), value, x, 64);
+        }
+        b.ins().return_(&[sum]);
+    });
+    assert_eq!(opcodes(&func)[..4], [Opcode::Load; 4]);
+}
+
+#[test]
+fn counters_are_compared_when_they_were_counted() {
+    let func = improved(|b, _, y| {
+        let header = b.create_block();
+        let exit = b.create_block();
+        let counter = b.append_block_param(header, I32);
+        b.ins().jump(header, &[BlockArg::Value(y)]);
+        b.switch_to_block(header);
+        let step = b.ins().iconst(I32, 16);
+        let next = b.ins().iadd(counter, step);
+        let end = b.ins().iconst(I32, 0xffff_fff8);
+        let done = b.ins().icmp(IntCC::Equal, counter, end);
+        b.ins()
+            .brif(done, exit, &[], header, &[BlockArg::Value(next)]);
+        b.seal_block(header);
+        b.switch_to_block(exit);
+        b.seal_block(exit);
+        b.ins().return_(&[next]);
+    });
+    let text = func.display().to_string();
+    let next = "v4 = iadd";
+    assert!(text.contains(next), "{text}");
+    // It wraps.
+    assert!(text.contains("iconst.i32 8"), "{text}");
+    assert!(text.contains("icmp eq v4, "), "{text}");
+    assert_eq!(text.matches("icmp").count(), 1, "{text}");
+}
+
+#[test]
+fn bytes_are_compared_as_such() {
+    let func = improved(|b, _, y| {
+        let mask = b.ins().iconst(I32, 0xff);
+        let byte = b.ins().band(y, mask);
+        let end = b.ins().iconst(I32, 26);
+        let is_less = b.ins().icmp(IntCC::SignedLessThan, byte, end);
+        let is_less = b.ins().uextend(I32, is_less);
+        b.ins().return_(&[is_less]);
+    });
+    let text = func.display().to_string();
+    assert!(text.contains("icmp ult"), "{text}");
+    assert!(text.contains("iconst.i8 26"), "{text}");
+    assert!(!text.contains("band"), "{text}");
+}
+
+fn frontend() -> cranelift_codegen::isa::TargetFrontendConfig {
+    cranelift_codegen::isa::TargetFrontendConfig {
+        default_call_conv: CallConv::SystemV,
+        pointer_width: target_lexicon::PointerWidth::U64,
+        page_size_align_log2: 12,
+    }
+}
