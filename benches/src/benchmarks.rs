@@ -119,6 +119,8 @@ pub enum Work {
         size: Size,
         /// Whether it makes tail calls, which not all engines can.
         tail_calls: bool,
+        /// Whether it has vectors, which not all engines can do either.
+        vectors: bool,
     },
     /// The time to compile, in a process that has done nothing else. The result is the number of exports.
     Compile {
@@ -630,7 +632,8 @@ fn programs() -> Vec<Benchmark> {
         let what = format!("{} ({})", program.what, program.language).leak();
         let file = format!("{}.wasm", program.name).leak();
         let small = format!("{}, small", program.name).leak();
-        let tail_calls = program.features.iter().any(|it| it == "tail_call");
+        let has = |feature| program.features.iter().any(|it| it == feature);
+        let (tail_calls, vectors) = (has("tail_call"), has("simd128"));
         let sizes = [
             (
                 &*program.name.leak(),
@@ -650,6 +653,7 @@ fn programs() -> Vec<Benchmark> {
                     n,
                     size,
                     tail_calls,
+                    vectors,
                 },
                 checksum,
                 heap: Heap::Untouched,

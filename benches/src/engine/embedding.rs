@@ -115,9 +115,9 @@ fn pooling(instances: u32) -> InstanceAllocationStrategy {
     InstanceAllocationStrategy::Pooling(pool)
 }
 
-/// The crates have error types of their own.
+/// The crates have error types of their own. What is around the cause can be thousands of frames.
 fn error(error: api::Error) -> anyhow::Error {
-    anyhow!("{error:?}")
+    anyhow!("{}", error.root_cause())
 }
 
 impl engine::Engine for Embedding {

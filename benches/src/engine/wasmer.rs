@@ -65,8 +65,14 @@ impl Engine for Wasmer {
     fn takes(&self, benchmark: &Benchmark) -> bool {
         match benchmark.work {
             Work::Run {
-                size, tail_calls, ..
-            } => size == Size::Full && !tail_calls,
+                size,
+                tail_calls,
+                vectors,
+                ..
+            } => {
+                let lacks = tail_calls || vectors && self.compiler == Compiler::Singlepass;
+                size == Size::Full && !lacks
+            }
             Work::Compile { long, .. } => {
                 benchmark.heap == Heap::Untouched && !(long && self.compiler == Compiler::Cranelift)
             }

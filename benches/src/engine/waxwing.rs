@@ -21,7 +21,9 @@ pub fn all() -> Vec<Box<dyn Engine>> {
         "fast",
         Role::Variant,
         |config| {
+            // Its frames are large.
             config
+                .max_wasm_stack(1 << 20)
                 .cranelift_opt_level(api::OptLevel::None)
                 .cranelift_regalloc_algorithm(api::RegallocAlgorithm::SinglePass);
         },
