@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use criterion::{Bencher, Criterion};
-use waxwing::{Config, Engine, Func, FuncType, Instance, Store, Val, ValType};
-use waxwing_hot_paths::{EXPORTS, IMPORTS, criterion, module};
+use waxwing::{Engine, Func, FuncType, Instance, Store, Val, ValType};
+use waxwing_hot_paths::{EXPORTS, IMPORTS, config, criterion, module};
 
 fn main() {
     let mut criterion = criterion();
@@ -20,7 +20,7 @@ fn main() {
 
 fn from_host(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("host to wasm");
-    let mut store = Store::<()>::default();
+    let mut store = store();
     let module = module(store.engine(), EXPORTS);
     let instance = Instance::new(&mut store, &module, &[]).expect("it has no imports");
     let add = instance.get_typed_func::<(i64, i64), i64>(&mut store, "add");
@@ -59,7 +59,7 @@ fn rounds(bencher: &mut Bencher<'_>, mut run: impl FnMut(i32) -> i64) {
 
 fn to_host(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wasm to host");
-    let mut store = Store::<()>::default();
+    let mut store = store();
     let module = module(store.engine(), IMPORTS);
     let wrapped = Func::wrap(&mut store, |a: i64, b: i64| a + b);
     let ty = FuncType::new(store.engine(), [ValType::I64, ValType::I64], [ValType::I64]);
@@ -82,7 +82,7 @@ fn to_host(criterion: &mut Criterion) {
 
 fn within(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wasm to wasm");
-    let mut store = Store::<()>::default();
+    let mut store = store();
     let exports = module(store.engine(), EXPORTS);
     let exports = Instance::new(&mut store, &exports, &[]).expect("it has no imports");
     let imports = module(store.engine(), IMPORTS);
@@ -117,7 +117,7 @@ fn block_on<R>(future: impl Future<Output = R>) -> R {
 }
 
 fn asynchronous(criterion: &mut Criterion) {
-    let engine = Engine::new(Config::new().async_support(true)).expect("this host has stacks");
+    let engine = Engine::new(config().async_support(true)).expect("this host has stacks");
     let mut store = Store::new(&engine, ());
     let module = module(&engine, EXPORTS);
     let instance = block_on(Instance::new_async(&mut store, &module, &[]));
@@ -130,4 +130,9 @@ fn asynchronous(criterion: &mut Criterion) {
             block_on(call).expect("it returns")
         });
     });
+}
+
+fn store() -> Store<()> {
+    let engine = Engine::new(&config()).expect("these settings suit any host");
+    Store::new(&engine, ())
 }

@@ -1,8 +1,8 @@
 //! Translating and compiling modules.
 
 use criterion::{Criterion, Throughput};
-use waxwing::{Config, Engine, Module, OptLevel};
-use waxwing_hot_paths::{LUA, SMALL, criterion};
+use waxwing::{Engine, Module, OptLevel};
+use waxwing_hot_paths::{LUA, SMALL, config, criterion};
 
 fn main() {
     let mut criterion = criterion();
@@ -15,7 +15,7 @@ fn main() {
 fn small(criterion: &mut Criterion) {
     for (level, name) in [(OptLevel::Speed, "speed"), (OptLevel::None, "none")] {
         let mut group = criterion.benchmark_group(format!("compile/{name}"));
-        let mut config = Config::new();
+        let mut config = config();
         config
             .parallel_compilation(false)
             .cranelift_opt_level(level);
@@ -35,7 +35,7 @@ fn large(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lua");
     group.sample_size(10);
     group.throughput(Throughput::Bytes(LUA.len() as u64));
-    let engine = Engine::default();
+    let engine = Engine::new(&config()).expect("these settings suit any host");
     group.bench_function("validate", |bencher| {
         bencher.iter(|| Module::validate(&engine, LUA).expect("it is valid"));
     });

@@ -1,10 +1,8 @@
 //! Making instances, each in a store of its own, and loading artifacts.
 
 use criterion::{BenchmarkId, Criterion};
-use waxwing::{
-    Config, Engine, InstanceAllocationStrategy, Linker, Module, PoolingAllocationConfig, Store,
-};
-use waxwing_hot_paths::{LUA, SMALL, criterion, guest, module};
+use waxwing::{Engine, InstanceAllocationStrategy, Linker, Module, PoolingAllocationConfig, Store};
+use waxwing_hot_paths::{LUA, SMALL, config, criterion, guest, module};
 
 fn main() {
     let mut criterion = criterion();
@@ -20,9 +18,9 @@ fn instances(criterion: &mut Criterion) {
         .total_tables(16)
         .max_memory_size(32 << 20)
         .table_elements(1000);
-    let mut pooling = Config::new();
+    let mut pooling = config();
     pooling.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    for (strategy, config) in [("on demand", Config::new()), ("pooling", pooling)] {
+    for (strategy, config) in [("on demand", config()), ("pooling", pooling)] {
         let mut group = criterion.benchmark_group(format!("instantiate/{strategy}"));
         let engine = Engine::new(&config).expect("this host has the address space");
         for (image, name) in [(0, "no image"), (1 << 16, "64 KiB"), (1 << 20, "1 MiB")] {
@@ -41,7 +39,7 @@ fn instances(criterion: &mut Criterion) {
 
 fn artifacts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("load");
-    let engine = Engine::default();
+    let engine = Engine::new(&config()).expect("these settings suit any host");
     let lua = Module::new(&engine, LUA).expect("it is valid");
     let (small, text) = SMALL[0];
     for (name, module) in [(small, module(&engine, text)), ("lua", lua)] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use criterion::Criterion;
-use waxwing::{Engine, Module};
+use waxwing::{Config, Engine, Module, OptLevel};
 
 /// So that all of them together are over in five minutes.
 pub fn criterion() -> Criterion {
@@ -11,6 +11,15 @@ pub fn criterion() -> Criterion {
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3))
         .configure_from_args()
+}
+
+/// The settings of `benches/run`.
+pub fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_function_references(true)
+        .cranelift_opt_level(OptLevel::Speed);
+    config
 }
 
 /// A program in the text format that is valid, as all here are.
