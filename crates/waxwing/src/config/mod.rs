@@ -27,6 +27,7 @@ pub use allocation::MpkEnabled;
 pub use allocation::{Enabled, PoolingAllocationConfig};
 pub use gc::Collector;
 pub use options::{ModuleVersionStrategy, WasmBacktraceDetails};
+#[cfg(feature = "cranelift")]
 pub use options::{OptLevel, RegallocAlgorithm, Strategy};
 pub use profiling::ProfilingStrategy;
 pub(crate) use proposals::Proposals;

@@ -117,7 +117,10 @@ impl Config {
             collector: self.gc.collector(),
             consume_fuel: self.consume_fuel,
             epoch_interruption: self.epoch_interruption,
+            #[cfg(feature = "cranelift")]
             inlining: self.inlining(),
+            #[cfg(not(feature = "cranelift"))]
+            inlining: waxwing_environ::Inlining::No,
             // No debugger knows bytecode.
             debug_info: self.debug.debug_info && !self.is_bytecode(),
             wmemcheck: self.debug.wmemcheck,
