@@ -12,8 +12,10 @@ use crate::{debug, flags, unwind};
 use cranelift_codegen::binemit::{CodeOffset, Reloc};
 #[cfg(feature = "incremental-cache")]
 use cranelift_codegen::incremental_cache;
-use cranelift_codegen::ir::UserStackMap;
-use cranelift_codegen::ir::{ExternalName, FuncRef, Function, UserExternalName, UserFuncName};
+use cranelift_codegen::ir::{
+    ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, Signature, UserExternalName,
+    UserFuncName, UserStackMap, Value,
+};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::OptLevel;
 use cranelift_codegen::{
@@ -21,7 +23,7 @@ use cranelift_codegen::{
     FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget, MachSrcLoc,
 };
 use cranelift_control::ControlPlane;
-use cranelift_frontend::FunctionBuilderContext;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::any::Any;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -49,9 +51,24 @@ const NAMESPACE_HOST: u32 = 2;
 /// Where in an instruction that calls the host its number is.
 const HOST_CALL_ID: usize = 3;
 
-/// The name of a call of the host by bytecode.
-pub(crate) fn host_call_name(call: HostCall) -> UserExternalName {
-    UserExternalName::new(NAMESPACE_HOST, call.id().into())
+/// Calls the host from bytecode.
+pub(crate) fn call_host(
+    builder: &mut FunctionBuilder<'_>,
+    call: HostCall,
+    signature: Signature,
+    args: &[Value],
+) -> Option<Value> {
+    let name = UserExternalName::new(NAMESPACE_HOST, call.id().into());
+    let name = builder.func.declare_imported_user_function(name);
+    let signature = builder.import_signature(signature);
+    let callee = builder.import_function(ExtFuncData {
+        name: ExternalName::user(name),
+        signature,
+        colocated: false,
+        patchable: false,
+    });
+    let call = builder.ins().call(callee, args);
+    builder.inst_results(call).first().copied()
 }
 
 /// The name of what a reference in code refers to.

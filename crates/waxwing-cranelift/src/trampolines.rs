@@ -1,13 +1,12 @@
 //! Trampolines: between the host's array convention and wasm's, and from wasm to builtins.
 
 use crate::abi::{self, POINTER, VAL_RAW_SIZE};
-use crate::compiler::{CraneliftCompiler, Scratch, host_call_name};
+use crate::compiler::{CraneliftCompiler, Scratch, call_host};
 use crate::traps::UNREACHED;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, BlockArg, BlockCall, Endianness, ExceptionTableData, ExceptionTableItem, ExtFuncData,
-    ExternalName, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Type, Value,
-    types,
+    AbiParam, BlockArg, BlockCall, Endianness, ExceptionTableData, ExceptionTableItem, InstBuilder,
+    MemFlagsData, Signature, StackSlotData, StackSlotKind, Type, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::FunctionBuilder;
@@ -178,7 +177,12 @@ impl<'a> Trampoline<'a> {
     fn call_builtin(&mut self, builtin: BuiltinFunctionIndex, args: &[Value]) -> Option<Value> {
         if self.is_bytecode() {
             let signature = abi::builtin_native_signature(self.isa, builtin);
-            return self.call_host(HostCall::Builtin(builtin), signature, args);
+            return call_host(
+                &mut self.builder,
+                HostCall::Builtin(builtin),
+                signature,
+                args,
+            );
         }
         let builtins = self.load_pointer(args[0], self.ptr.vmctx_builtins());
         let callee = self.load_pointer(builtins, self.ptr.builtin(builtin));
@@ -192,21 +196,6 @@ impl<'a> Trampoline<'a> {
         is_bytecode(self.isa.triple())
     }
 
-    /// Calls the host from bytecode.
-    fn call_host(&mut self, call: HostCall, signature: Signature, args: &[Value]) -> Option<Value> {
-        let func = &mut self.builder.func;
-        let name = func.declare_imported_user_function(host_call_name(call));
-        let signature = self.builder.import_signature(signature);
-        let callee = self.builder.import_function(ExtFuncData {
-            name: ExternalName::user(name),
-            signature,
-            colocated: false,
-            patchable: false,
-        });
-        let call = self.builder.ins().call(callee, args);
-        self.builder.inst_results(call).first().copied()
-    }
-
     /// Calls a native function of the array convention.
     fn call_array(&mut self, code: Value, args: [Value; 4]) -> Value {
         let mut signature = abi::array_signature(self.isa);
@@ -214,7 +203,7 @@ impl<'a> Trampoline<'a> {
             signature.params.insert(0, AbiParam::new(POINTER));
             let [callee, caller, values, len] = args;
             let args = [code, callee, caller, values, len];
-            let result = self.call_host(HostCall::ArrayCall, signature, &args);
+            let result = call_host(&mut self.builder, HostCall::ArrayCall, signature, &args);
             return result.expect("the array convention has a result");
         }
         let signature = self.builder.import_signature(signature);

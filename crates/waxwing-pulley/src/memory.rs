@@ -71,21 +71,44 @@ impl Address for AddrG32Bne {
     }
 }
 
+impl Cpu<'_> {
+    /// Loads `N` bytes and goes on with what `then` does with them.
+    #[inline(always)]
+    fn load<const N: usize>(
+        &mut self,
+        addr: impl Address,
+        then: impl FnOnce(&mut Self, [u8; N]),
+    ) -> Flow {
+        match addr.resolve(self, N as u64) {
+            Ok(address) => {
+                // SAFETY: code accesses what is there; the address was checked if it says so.
+                then(self, unsafe { Self::read(address) });
+                NEXT
+            }
+            Err(fault) => Self::fault(fault),
+        }
+    }
+
+    #[inline(always)]
+    fn store<const N: usize>(&mut self, addr: impl Address, bytes: [u8; N]) -> Flow {
+        match addr.resolve(self, N as u64) {
+            Ok(address) => {
+                // SAFETY: as for loads.
+                unsafe { Self::write(address, bytes) };
+                NEXT
+            }
+            Err(fault) => Self::fault(fault),
+        }
+    }
+}
+
 /// Loads to integer registers: the type in memory, which is extended to 32 bits, and the order of its bytes.
 macro_rules! integer_loads {
     ($($address:ident: $($name:ident($ty:ident $from:ident))*;)*) => {
         impl Cpu<'_> {
             $($(#[inline(always)]
             pub(crate) fn $name(&mut self, dst: XReg, addr: $address) -> Flow {
-                match addr.resolve(self, size_of::<$ty>() as u64) {
-                    Ok(address) => {
-                        // SAFETY: code accesses what is there; the address was checked if it says so.
-                        let value = $ty::$from(unsafe { Self::read(address) });
-                        self.set(dst, value);
-                        NEXT
-                    }
-                    Err(fault) => Self::fault(fault),
-                }
+                self.load(addr, |cpu, bytes| cpu.set(dst, $ty::$from(bytes)))
             })*)*
         }
     };
@@ -120,14 +143,7 @@ macro_rules! integer_stores {
         impl Cpu<'_> {
             $($(#[inline(always)]
             pub(crate) fn $name(&mut self, addr: $address, src: XReg) -> Flow {
-                match addr.resolve(self, size_of::<$ty>() as u64) {
-                    Ok(address) => {
-                        // SAFETY: as for loads.
-                        unsafe { Self::write(address, self.get::<$ty>(src).$to()) };
-                        NEXT
-                    }
-                    Err(fault) => Self::fault(fault),
-                }
+                self.store(addr, self.get::<$ty>(src).$to())
             })*)*
         }
     };
@@ -158,28 +174,12 @@ macro_rules! float_accesses {
         impl Cpu<'_> {
             $($(#[inline(always)]
             pub(crate) fn $load(&mut self, dst: FReg, addr: $address) -> Flow {
-                match addr.resolve(self, size_of::<$ty>() as u64) {
-                    Ok(address) => {
-                        // SAFETY: as for integers.
-                        let bits = $ty::$from(unsafe { Self::read(address) });
-                        self.m.f[dst.index()] = bits.to_bits();
-                        NEXT
-                    }
-                    Err(fault) => Self::fault(fault),
-                }
+                self.load(addr, |cpu, bytes| cpu.m.f[dst.index()] = $ty::$from(bytes).to_bits())
             }
 
             #[inline(always)]
             pub(crate) fn $store(&mut self, addr: $address, src: FReg) -> Flow {
-                match addr.resolve(self, size_of::<$ty>() as u64) {
-                    Ok(address) => {
-                        let bits = <$ty>::from_bits(self.m.f[src.index()]);
-                        // SAFETY: as for integers.
-                        unsafe { Self::write(address, bits.$to()) };
-                        NEXT
-                    }
-                    Err(fault) => Self::fault(fault),
-                }
+                self.store(addr, <$ty>::from_bits(self.m.f[src.index()]).$to())
             })*)*
         }
     };
@@ -217,28 +217,12 @@ macro_rules! vector_accesses {
         impl Cpu<'_> {
             $($(#[inline(always)]
             pub(crate) fn $load(&mut self, dst: VReg, addr: $address) -> Flow {
-                match addr.resolve(self, 16) {
-                    Ok(address) => {
-                        // SAFETY: as for integers.
-                        let bytes = unsafe { Self::read(address) };
-                        self.m.v[dst.index()] = Vector($order(bytes));
-                        NEXT
-                    }
-                    Err(fault) => Self::fault(fault),
-                }
+                self.load(addr, |cpu, bytes| cpu.m.v[dst.index()] = Vector($order(bytes)))
             }
 
             #[inline(always)]
             pub(crate) fn $store(&mut self, addr: $address, src: VReg) -> Flow {
-                match addr.resolve(self, 16) {
-                    Ok(address) => {
-                        let bytes = self.m.v[src.index()].0;
-                        // SAFETY: as for integers.
-                        unsafe { Self::write(address, $order(bytes)) };
-                        NEXT
-                    }
-                    Err(fault) => Self::fault(fault),
-                }
+                self.store(addr, $order(self.m.v[src.index()].0))
             })*)*
         }
     };
@@ -256,20 +240,14 @@ macro_rules! extending_loads {
         impl Cpu<'_> {
             $(#[inline(always)]
             pub(crate) fn $name(&mut self, dst: VReg, addr: AddrZ) -> Flow {
-                match addr.resolve(self, 8) {
-                    Ok(address) => {
-                        // SAFETY: as for integers.
-                        let bytes = unsafe { Self::read::<8>(address) };
-                        let mut narrow = [0; 16];
-                        narrow[..8].copy_from_slice(&bytes);
-                        let lanes = Vector(narrow).lanes::<$narrow, { 16 / size_of::<$narrow>() }>();
-                        let wide: [$wide; 16 / size_of::<$wide>()] =
-                            std::array::from_fn(|i| lanes[i].into());
-                        self.m.v[dst.index()] = Vector::of(wide);
-                        NEXT
-                    }
-                    Err(fault) => Self::fault(fault),
-                }
+                self.load(addr, |cpu, bytes: [u8; 8]| {
+                    let mut narrow = [0; 16];
+                    narrow[..8].copy_from_slice(&bytes);
+                    let lanes = Vector(narrow).lanes::<$narrow, { 16 / size_of::<$narrow>() }>();
+                    let wide: [$wide; 16 / size_of::<$wide>()] =
+                        std::array::from_fn(|i| lanes[i].into());
+                    cpu.m.v[dst.index()] = Vector::of(wide);
+                })
             })*
         }
     };

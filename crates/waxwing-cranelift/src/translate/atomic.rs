@@ -5,6 +5,7 @@
 
 use super::FuncTranslator;
 use crate::abi;
+use crate::compiler::call_host;
 use cranelift_codegen::ir::{
     AtomicRmwOp, Endianness, InstBuilder, MemFlagsData, Signature, Type, Value, types,
 };
@@ -154,7 +155,7 @@ impl FuncTranslator<'_, '_> {
     fn fence(&mut self) {
         if self.compiler.is_bytecode() {
             let signature = Signature::new(self.isa().default_call_conv());
-            self.call_host(HostCall::Fence, signature, &[]);
+            call_host(&mut self.builder, HostCall::Fence, signature, &[]);
         } else {
             self.ins().fence();
         }
@@ -200,7 +201,12 @@ impl FuncTranslator<'_, '_> {
         };
         let signature = abi::atomic_signature(self.isa());
         let args = [address, value, replacement];
-        let old = self.call_host(HostCall::Atomic(op, width), signature, &args);
+        let old = call_host(
+            &mut self.builder,
+            HostCall::Atomic(op, width),
+            signature,
+            &args,
+        );
         let old = old.expect("atomic accesses have a result");
         match is_narrow {
             true => self.ins().ireduce(ty, old),

@@ -8,6 +8,7 @@
 use super::FuncTranslator;
 use crate::abi;
 use crate::bounds::HeapAddress;
+use crate::compiler::call_host;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, InstructionData, Opcode, Type, Value, ValueDef, types};
 use smallvec::SmallVec;
@@ -271,7 +272,12 @@ impl FuncTranslator<'_, '_> {
         all.push(self.vmctx);
         all.extend_from_slice(args);
         if self.compiler.is_bytecode() {
-            self.call_host(HostCall::Builtin(builtin), signature, &all);
+            call_host(
+                &mut self.builder,
+                HostCall::Builtin(builtin),
+                signature,
+                &all,
+            );
             return;
         }
         let ptr = self.offsets.ptr;

@@ -25,13 +25,13 @@ mod variable;
 mod wmemcheck;
 
 use crate::abi::{self, POINTER};
-use crate::compiler::{CraneliftCompiler, Scratch, external_name, host_call_name};
+use crate::compiler::{CraneliftCompiler, Scratch, external_name};
 use crate::traps::{UNREACHED, trap_code};
 use control::{Frame, PendingBranch};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AliasRegionData, Block, ExtFuncData, ExternalName, FuncRef, GlobalValueData, InstBuilder,
-    MemFlagsData, SigRef, Signature, SourceLoc, StackSlot, Type, Value, types,
+    MemFlagsData, SigRef, SourceLoc, StackSlot, Type, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
@@ -48,8 +48,8 @@ use waxwing_environ::compile::{
     BranchHint, CompileError, FunctionBodyData, ModuleTranslation, RelocTarget,
 };
 use waxwing_environ::{
-    BuiltinFunctionIndex, DefinedFuncIndex, FuncIndex, HostCall, ModuleTypeIndex,
-    StoreContextOffsets, Trap, Tunables, VMOffsets, WasmValType,
+    BuiltinFunctionIndex, DefinedFuncIndex, FuncIndex, ModuleTypeIndex, StoreContextOffsets, Trap,
+    Tunables, VMOffsets, WasmValType,
 };
 
 /// What is allocated once and used for one function after another.
@@ -552,21 +552,6 @@ impl<'a, 'data> FuncTranslator<'a, 'data> {
         all.push(self.vmctx);
         all.extend_from_slice(args);
         let call = self.ins().call(callee, &all);
-        self.builder.inst_results(call).first().copied()
-    }
-
-    /// Calls the host from bytecode.
-    fn call_host(&mut self, call: HostCall, signature: Signature, args: &[Value]) -> Option<Value> {
-        let func = &mut self.builder.func;
-        let name = func.declare_imported_user_function(host_call_name(call));
-        let signature = self.builder.import_signature(signature);
-        let callee = self.builder.import_function(ExtFuncData {
-            name: ExternalName::user(name),
-            signature,
-            colocated: false,
-            patchable: false,
-        });
-        let call = self.ins().call(callee, args);
         self.builder.inst_results(call).first().copied()
     }
 

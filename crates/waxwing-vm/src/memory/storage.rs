@@ -277,6 +277,15 @@ mod tests {
         }
     }
 
+    /// A memory that there are no others like.
+    fn storage(
+        ty: &waxwing_environ::Memory,
+        tunables: &Tunables,
+        contents: InitialContents<'_>,
+    ) -> Result<Storage> {
+        Storage::new(&Allocator::default(), ty, tunables, None, contents)
+    }
+
     fn memory_type(min: u64, max: Option<u64>) -> waxwing_environ::Memory {
         waxwing_environ::Memory {
             idx_type: IndexType::I32,
@@ -311,14 +320,7 @@ mod tests {
     #[test]
     fn memories_grow_in_place_within_their_reservation() {
         let ty = memory_type(1, Some(65536));
-        let mut memory = Storage::new(
-            &Allocator::default(),
-            &ty,
-            &Tunables::default(),
-            None,
-            InitialContents::Zeros,
-        )
-        .unwrap();
+        let mut memory = storage(&ty, &Tunables::default(), InitialContents::Zeros).unwrap();
         let base = memory.base();
         write(&memory, 0xffff, 7);
         assert!(memory.range(0x1_0000, 1).is_err());
@@ -335,14 +337,7 @@ mod tests {
     #[test]
     fn memories_move_beyond_their_reservation() {
         let ty = memory_type(1, None);
-        let mut memory = Storage::new(
-            &Allocator::default(),
-            &ty,
-            &moving_tunables(),
-            None,
-            InitialContents::Zeros,
-        )
-        .unwrap();
+        let mut memory = storage(&ty, &moving_tunables(), InitialContents::Zeros).unwrap();
         write(&memory, 5, 7);
         // The room for growth is used before the memory moves.
         for (in_place, beyond) in [(0x3_0000, 0x4_0000), (0x6_0000, 0x7_0000)] {
@@ -360,14 +355,7 @@ mod tests {
             memory_may_move: false,
             ..moving_tunables()
         };
-        let mut memory = Storage::new(
-            &Allocator::default(),
-            &ty,
-            &fixed,
-            None,
-            InitialContents::Zeros,
-        )
-        .unwrap();
+        let mut memory = storage(&ty, &fixed, InitialContents::Zeros).unwrap();
         let error = memory.grow_to(0x2_0000).unwrap_err();
         assert!(error.to_string().contains("memory_may_move"), "{error}");
         assert_eq!(memory.byte_size(), 0x1_0000);
@@ -379,14 +367,7 @@ mod tests {
             page_size_log2: 0,
             ..memory_type(100, Some(5000))
         };
-        let mut memory = Storage::new(
-            &Allocator::default(),
-            &ty,
-            &moving_tunables(),
-            None,
-            InitialContents::Zeros,
-        )
-        .unwrap();
+        let mut memory = storage(&ty, &moving_tunables(), InitialContents::Zeros).unwrap();
         assert!(memory.range(99, 1).is_ok());
         assert!(memory.range(100, 1).is_err());
         memory.grow_to(5000).unwrap();
@@ -403,14 +384,7 @@ mod tests {
             guard_before_linear_memory: false,
             ..moving_tunables()
         };
-        let memory = Storage::new(
-            &Allocator::default(),
-            &ty,
-            &bare,
-            None,
-            InitialContents::Zeros,
-        )
-        .unwrap();
+        let memory = storage(&ty, &bare, InitialContents::Zeros).unwrap();
         assert_eq!(memory.byte_size(), 0);
         assert!(memory.range(0, 0).is_ok());
         assert!(memory.range(0, 1).is_err());
@@ -419,16 +393,7 @@ mod tests {
                 idx_type: IndexType::I64,
                 ..memory_type(min, None)
             };
-            assert!(
-                Storage::new(
-                    &Allocator::default(),
-                    &ty,
-                    &bare,
-                    None,
-                    InitialContents::Zeros
-                )
-                .is_err()
-            );
+            assert!(storage(&ty, &bare, InitialContents::Zeros).is_err());
         }
     }
 
@@ -439,14 +404,7 @@ mod tests {
             ..memory_type(min, Some(max))
         };
         let tunables = moving_tunables();
-        let mut memory = Storage::new(
-            &Allocator::default(),
-            &shared(1, 16),
-            &tunables,
-            None,
-            InitialContents::Zeros,
-        )
-        .unwrap();
+        let mut memory = storage(&shared(1, 16), &tunables, InitialContents::Zeros).unwrap();
         let base = memory.base();
         memory.grow_to(16 << 16).unwrap();
         assert_eq!(memory.base(), base);
@@ -456,14 +414,7 @@ mod tests {
             idx_type: IndexType::I64,
             ..shared(1, 1 << 40)
         };
-        let mut memory = Storage::new(
-            &Allocator::default(),
-            &ty,
-            &tunables,
-            None,
-            InitialContents::Zeros,
-        )
-        .unwrap();
+        let mut memory = storage(&ty, &tunables, InitialContents::Zeros).unwrap();
         let base = memory.base();
         memory.grow_to(3 << 16).unwrap();
         assert_eq!(memory.base(), base);
@@ -483,14 +434,7 @@ mod tests {
         };
         let bytes: Vec<u8> = (1..=16).collect();
         let contents = InitialContents::Copy(&facts, &bytes);
-        let memory = Storage::new(
-            &Allocator::default(),
-            &ty,
-            &moving_tunables(),
-            None,
-            contents,
-        )
-        .unwrap();
+        let memory = storage(&ty, &moving_tunables(), contents).unwrap();
         assert_eq!((read(&memory, 0), read(&memory, 9)), (1, 10));
     }
 
@@ -502,22 +446,8 @@ mod tests {
         let image = MemoryImage::new(ImageSource::Bytes(&bytes), bytes.len(), 0).unwrap();
         let image = Arc::new(image.expect("this system maps images"));
         let contents = InitialContents::Image(&image);
-        let mut one = Storage::new(
-            &Allocator::default(),
-            &memory_type(1, None),
-            &moving_tunables(),
-            None,
-            contents,
-        )
-        .unwrap();
-        let two = Storage::new(
-            &Allocator::default(),
-            &memory_type(1, None),
-            &moving_tunables(),
-            None,
-            contents,
-        )
-        .unwrap();
+        let mut one = storage(&memory_type(1, None), &moving_tunables(), contents).unwrap();
+        let two = storage(&memory_type(1, None), &moving_tunables(), contents).unwrap();
         write(&one, 3, 6);
         one.grow_to(0x10_0000).unwrap();
         assert_eq!(
@@ -530,14 +460,7 @@ mod tests {
             page_size_log2: 0,
             ..memory_type(100, None)
         };
-        let memory = Storage::new(
-            &Allocator::default(),
-            &ty,
-            &moving_tunables(),
-            None,
-            contents,
-        )
-        .unwrap();
+        let memory = storage(&ty, &moving_tunables(), contents).unwrap();
         assert_eq!(read(&memory, 99), 5);
         assert!(memory.range(100, 1).is_err());
     }
