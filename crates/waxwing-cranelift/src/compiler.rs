@@ -2,7 +2,7 @@
 
 use crate::abi;
 use crate::inline::{Locations, inline_calls};
-use crate::late::{self, LateScratch};
+use crate::late::{self, Heap, LateScratch};
 use crate::narrow::narrow_addresses;
 use crate::text::{TextBuilder, relocation_kind};
 use crate::trampolines;
@@ -37,7 +37,7 @@ use waxwing_environ::compile::{
 };
 use waxwing_environ::{
     BuiltinFunctionIndex, DefinedFuncIndex, EntityRef, HostCall, TagIndex, Trap, Tunables,
-    WasmFuncType, is_bytecode,
+    VMOffsets, WasmFuncType, is_bytecode,
 };
 
 /// The namespace of references to functions of the module, by `DefinedFuncIndex`.
@@ -132,6 +132,7 @@ pub(crate) struct CraneliftCompiler {
     emit_clif: bool,
     has_simd: bool,
     optimizes: bool,
+    vectorizes: bool,
     #[cfg(feature = "incremental-cache")]
     cache: Option<std::sync::Arc<dyn waxwing_environ::compile::CacheStore>>,
     pool: Mutex<Vec<Box<Scratch>>>,
@@ -147,12 +148,14 @@ impl CraneliftCompiler {
             _ => true,
         };
         let optimizes = isa.flags().opt_level() != OptLevel::None;
+        let vectorizes = vectorizes(&*isa);
         CraneliftCompiler {
             isa,
             tunables,
             emit_clif,
             has_simd,
             optimizes,
+            vectorizes,
             #[cfg(feature = "incremental-cache")]
             cache: None,
             pool: Mutex::default(),
@@ -177,7 +180,10 @@ impl CraneliftCompiler {
             context.optimize(self.isa(), &mut control)?;
             if self.optimizes && !self.is_bytecode() {
                 let is_x64 = self.isa.triple().architecture == Architecture::X86_64;
-                late::improve(&mut context.func, is_x64, &mut scratch.late);
+                if late::improve(&mut context.func, is_x64, &mut scratch.late) {
+                    context.compute_cfg();
+                    context.compute_domtree();
+                }
                 context.verify_if(self.isa())?;
             }
             let registers = &mut scratch.registers;
@@ -189,8 +195,12 @@ impl CraneliftCompiler {
         if let Some(cache) = &self.cache {
             let func = &scratch.codegen.func;
             let key = incremental_cache::compute_cache_key(self.isa(), func);
-            // What is done late is of this version.
-            let key = format!("{key} {}", env!("CARGO_PKG_VERSION"));
+            // What is done late is of this version, and relies on what is known of memories.
+            let key = format!(
+                "{key} {} {:?}",
+                env!("CARGO_PKG_VERSION"),
+                scratch.late.heaps
+            );
             if let Some(found) = cache.get(key.as_bytes())
                 && let Ok(code) = incremental_cache::try_finish_recompile(func, &found)
             {
@@ -262,6 +272,7 @@ impl CraneliftCompiler {
         // of functions.
         scratch.codegen.func.dfg.exception_tables.clear();
         scratch.locations.clear(0, 0);
+        scratch.late.heaps.clear();
         scratch
     }
 
@@ -474,6 +485,53 @@ fn address_map(
     map
 }
 
+/// Whether loops are vectorized for a target: if it has all instructions that vectors of 128 bits need, and code is to be fast
+/// rather than small.
+fn vectorizes(isa: &dyn TargetIsa) -> bool {
+    let has = |name| {
+        let mut flags = isa.isa_flags().into_iter();
+        flags.any(|flag| flag.name == name && flag.as_bool() == Some(true))
+    };
+    let has_vectors = match isa.triple().architecture {
+        Architecture::X86_64 => has("has_ssse3") && has("has_sse41"),
+        Architecture::Aarch64(_) => true,
+        _ => false,
+    };
+    has_vectors && isa.flags().opt_level() == OptLevel::Speed
+}
+
+/// Finds the memories of which loops are vectorized.
+fn find_heaps(isa: &dyn TargetIsa, translation: &ModuleTranslation<'_>, heaps: &mut Vec<Heap>) {
+    let (module, tunables) = (&translation.module, &translation.tunables);
+    let offsets = VMOffsets::new(abi::pointer_size(isa), module);
+    for (index, memory) in module.memories.iter() {
+        let Some(defined) = module.defined_memory_index(index) else {
+            continue;
+        };
+        if memory.shared
+            || !memory.never_moves(tunables)
+            || !memory.can_elide_bounds_check(tunables, 0)
+        {
+            continue;
+        }
+        let definition = offsets.memory_definition(defined);
+        let word = |offset: u32| i32::try_from(definition + offset);
+        if let (Ok(base), Ok(length)) = (
+            word(offsets.ptr.memory_definition_base().into()),
+            word(offsets.ptr.memory_definition_current_length().into()),
+        ) {
+            heaps.push(Heap {
+                base,
+                length,
+                reach: tunables
+                    .memory_reservation
+                    .saturating_add(tunables.memory_guard_size)
+                    - (1 << 32),
+            });
+        }
+    }
+}
+
 impl Compiler for CraneliftCompiler {
     fn compile_function(
         &self,
@@ -486,6 +544,9 @@ impl Compiler for CraneliftCompiler {
             let range = body.body.range();
             translate::translate(self, translation, index, body, false, scratch)?;
             inline_calls(self, translation, index, false, scratch)?;
+            if self.vectorizes {
+                find_heaps(self.isa(), translation, &mut scratch.late.heaps);
+            }
             Ok(Some(range))
         })
     }

@@ -6,6 +6,9 @@ mod narrow;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod vectorize;
+
+pub(crate) use vectorize::Heap;
 
 use cranelift_codegen::ir::{Function, Inst, InstructionData, Value, ValueDef, types};
 use cranelift_entity::SecondaryMap;
@@ -13,19 +16,23 @@ use cranelift_entity::SecondaryMap;
 /// What is allocated once and used for one function after another.
 #[derive(Default)]
 pub(crate) struct LateScratch {
+    /// The memories of which loops are vectorized.
+    pub(crate) heaps: Vec<Heap>,
     /// How often each value is used.
     uses: SecondaryMap<Value, u32>,
     schedule: schedule::Scheduler,
 }
 
-/// Rewrites `func`, of a target whose machine code is of x86-64 if `is_x64`.
-pub(crate) fn improve(func: &mut Function, is_x64: bool, scratch: &mut LateScratch) {
+/// Rewrites `func`, of a target whose machine code is of x86-64 if `is_x64`. Says whether it has new blocks.
+pub(crate) fn improve(func: &mut Function, is_x64: bool, scratch: &mut LateScratch) -> bool {
+    let has_new_blocks = vectorize::run(func, &scratch.heaps);
     count_uses(func, &mut scratch.uses);
     counters::rewrite(func, &mut scratch.uses);
     if is_x64 {
         narrow::rewrite(func, &mut scratch.uses);
     }
     scratch.schedule.run(func, &scratch.uses);
+    has_new_blocks
 }
 
 fn count_uses(func: &Function, uses: &mut SecondaryMap<Value, u32>) {
