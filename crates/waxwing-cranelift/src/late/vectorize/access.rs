@@ -12,6 +12,8 @@ use std::collections::HashMap;
 
 /// More copies of an iteration within one are not looked for.
 const MOST_COPIES: u32 = 16;
+/// The loop on vectors reaches as many bytes at most behind an access, for each copy.
+const LONGEST_STRIDE: i64 = 32;
 
 pub(super) struct Accesses {
     /// In the order of the block.
@@ -136,7 +138,7 @@ impl Accesses {
         }
         found.settle_classes();
         let fits = |access: &Access| {
-            let end = access.offset + 16 * i64::from(found.copies);
+            let end = access.offset + LONGEST_STRIDE * i64::from(found.copies);
             i32::try_from(end).is_ok() && end.cast_unsigned() <= heap.reach
         };
         found.list.iter().all(fits).then_some((found, heap))

@@ -23,7 +23,7 @@ use cranelift_codegen::ir::{
 };
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use types::{I8X16, I32, I64, I64X2};
+use types::{F64X2, I8X16, I32, I64};
 
 /// Puts a copy of the plan's loop on vectors in front of it.
 pub(super) fn copy(func: &mut Function, plan: &Plan) {
@@ -344,7 +344,8 @@ impl<'a> Emitter<'a> {
                     value = cursor.ins().band(value, low);
                 }
                 let halves = cursor.ins().unarrow(value, value);
-                let halves = cursor.ins().bitcast(I64X2, lanes_in_order(), halves);
+                // Of integers it would be a slower instruction.
+                let halves = cursor.ins().bitcast(F64X2, lanes_in_order(), halves);
                 value = cursor.ins().extractlane(halves, 0);
             }
             cursor.ins().store(access.flags, value, address, offset);

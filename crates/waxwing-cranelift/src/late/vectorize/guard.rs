@@ -86,18 +86,18 @@ impl<'a> Before<'a> {
             _ => self.compare(IntCC::UnsignedLessThanOrEqual, I64, rounds, most),
         };
         let starts: Vec<Int> = starts.iter().map(|start| self.extend(*start)).collect();
-        let lasts: Vec<Int> = accesses
+        let ways: Vec<Int> = accesses
             .classes
             .iter()
-            .zip(&starts)
-            .map(|(class, start)| {
-                let way = self.times(I64, rounds, class.lowest.step.into());
-                self.add(I64, *start, way)
-            })
+            .map(|class| self.times(I64, rounds, class.lowest.step.into()))
             .collect();
+        let reach = |class: usize, end: i64, before: &mut Self| {
+            let way = before.plus(ways[class], end);
+            before.add(I64, starts[class], way)
+        };
         let length = self.length(plan);
-        for (class, last) in accesses.classes.iter().zip(&lasts) {
-            let end = self.plus(*last, class.accessed.end);
+        for (class, of) in accesses.classes.iter().enumerate() {
+            let end = reach(class, of.accessed.end, self);
             let is_in = self.compare(IntCC::UnsignedLessThanOrEqual, I64, end, length);
             safe = self.both(safe, is_in);
         }
@@ -105,14 +105,10 @@ impl<'a> Before<'a> {
             let stored = accesses.classes[x].stored;
             let stored = stored.expect("the first of the two is stored to");
             let accessed = accesses.classes[y].accessed;
-            let (start, end) = (
-                self.plus(starts[x], stored.start),
-                self.plus(lasts[x], stored.end),
-            );
-            let (other_start, other_end) = (
-                self.plus(starts[y], accessed.start),
-                self.plus(lasts[y], accessed.end),
-            );
+            let start = self.plus(starts[x], stored.start);
+            let end = reach(x, stored.end, self);
+            let other_start = self.plus(starts[y], accessed.start);
+            let other_end = reach(y, accessed.end, self);
             let before = self.compare(IntCC::UnsignedLessThanOrEqual, I64, end, other_start);
             let after = self.compare(IntCC::UnsignedLessThanOrEqual, I64, other_end, start);
             let apart = self.either(before, after);

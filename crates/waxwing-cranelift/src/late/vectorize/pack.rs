@@ -79,6 +79,9 @@ impl Packs {
         // What the loop goes on with must be known when the vectors are done.
         for (index, param) in shape.params.iter().enumerate() {
             if matches!(param, Param::Carried { .. }) {
+                if accesses.copies != 1 {
+                    return None;
+                }
                 builder.vector(vec![func.dfg.block_params(shape.block)[index]])?;
             }
         }
@@ -244,9 +247,7 @@ impl Builder<'_> {
         }
         if let Some(param) = shape.param(func, first) {
             return match shape.params[param] {
-                Param::Carried { next } if values.len() == 1 => {
-                    Some(Kind::Carried(self.vector(vec![next])?))
-                }
+                Param::Carried { next } => Some(Kind::Carried(self.vector(vec![next])?)),
                 _ => None,
             };
         }
