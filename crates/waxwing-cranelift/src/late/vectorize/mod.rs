@@ -23,6 +23,8 @@ mod guard;
 mod pack;
 mod range;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 use access::Accesses;
 use cranelift_codegen::ir::{Block, Function};
