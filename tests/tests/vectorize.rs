@@ -233,6 +233,42 @@ fn engine(level: OptLevel) -> Result<Engine> {
     Engine::new(&config)
 }
 
+/// What the least processors of an architecture have on which loops are vectorized.
+#[cfg(any(target_arch = "x86_64", feature = "all-arch"))]
+fn least(triple: &str) -> Result<Engine> {
+    let mut config = Config::new();
+    config.cranelift_opt_level(OptLevel::Speed).target(triple)?;
+    if triple.starts_with("x86_64") {
+        for flag in ["has_sse3", "has_ssse3", "has_sse41", "has_avx"] {
+            // SAFETY: processors that the tests run on have these.
+            unsafe { config.cranelift_flag_enable(flag) };
+        }
+    }
+    Engine::new(&config)
+}
+
+/// Engines that vectorize loops, by more and by less of what the processor has.
+fn fast_engines() -> Result<Vec<Engine>> {
+    let native = engine(OptLevel::Speed)?;
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if std::is_x86_feature_detected!("avx") {
+        return Ok(vec![native, least("x86_64-unknown-linux-gnu")?]);
+    }
+    Ok(vec![native])
+}
+
+/// The loop of a seed, of elements of a type, and the bytes between those of neighbouring iterations.
+fn source(seed: u64, rng: &mut Rng) -> (String, &'static Element, u32) {
+    let element = &ELEMENTS[seed as usize % ELEMENTS.len()];
+    let mut source = Source {
+        rng,
+        element,
+        advance: 0,
+    };
+    let text = source.module();
+    (text, element, source.advance)
+}
+
 /// A page of numbers that are exact in sums and products, if there are any of the type.
 fn memory(rng: &mut Rng, ty: &str) -> Vec<u8> {
     let mut number = || f64::from(rng.below(65) as i32 - 32) / 4.0;
@@ -291,7 +327,7 @@ fn places(rng: &mut Rng, element: &Element, advance: u32) -> [u32; 4] {
 
 #[test]
 fn random_loops_do_the_same_on_vectors() -> Result<()> {
-    let fast = engine(OptLevel::Speed)?;
+    let fast = fast_engines()?;
     let plain = engine(OptLevel::None)?;
     // With the same optimizations, but for vectors.
     let small = engine(OptLevel::SpeedAndSize)?;
@@ -300,19 +336,14 @@ fn random_loops_do_the_same_on_vectors() -> Result<()> {
     with_threads(|| {
         (0..count).into_par_iter().try_for_each(|seed| {
             let mut rng = Rng::of(&[seed, 26]);
-            let element = &ELEMENTS[seed as usize % ELEMENTS.len()];
-            let mut source = Source {
-                rng: &mut rng,
-                element,
-                advance: 0,
-            };
-            let text = source.module();
-            let advance = source.advance;
+            let (text, element, advance) = source(seed, &mut rng);
             let module = |engine| Module::new(engine, &text);
-            let (fast, plain, small) = (module(&fast)?, module(&plain)?, module(&small)?);
+            let other = module(&fast[seed as usize / ELEMENTS.len() % fast.len()])?;
+            let (fast, plain, small) = (module(&fast[0])?, module(&plain)?, module(&small)?);
             if fast.text() != small.text() {
                 vectorized.fetch_add(1, Relaxed);
             }
+            let fast = other;
             for _ in 0..24 {
                 let bytes = memory(&mut rng, element.ty);
                 let [x, y, z, mut count] = places(&mut rng, element, advance);
@@ -362,5 +393,23 @@ fn random_loops_do_the_same_on_vectors() -> Result<()> {
     }
     assert!(returned > count, "{returned} calls that return test little");
     assert!(trapped > count, "{trapped} calls that trap test little");
+    Ok(())
+}
+
+#[cfg(feature = "all-arch")]
+#[test]
+fn random_loops_compile_for_other_processors() -> Result<()> {
+    let count = env_count("WAXWING_LOOPS", 400);
+    for triple in ["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"] {
+        let engine = least(triple)?;
+        (0..count).into_par_iter().try_for_each(|seed| {
+            let (text, ..) = source(seed, &mut Rng::of(&[seed, 26]));
+            let text = text.as_bytes();
+            anyhow::Context::with_context(engine.precompile_module(text), || {
+                format!("{triple}, seed {seed}")
+            })?;
+            anyhow::Ok(())
+        })?;
+    }
     Ok(())
 }

@@ -493,7 +493,8 @@ fn vectorizes(isa: &dyn TargetIsa) -> bool {
         flags.any(|flag| flag.name == name && flag.as_bool() == Some(true))
     };
     let has_vectors = match isa.triple().architecture {
-        Architecture::X86_64 => has("has_ssse3") && has("has_sse41"),
+        // Those before AVX need aligned operands, which Cranelift does not always see to.
+        Architecture::X86_64 => ["has_ssse3", "has_sse41", "has_avx"].into_iter().all(has),
         Architecture::Aarch64(_) => true,
         _ => false,
     };
@@ -517,8 +518,8 @@ fn find_heaps(isa: &dyn TargetIsa, translation: &ModuleTranslation<'_>, heaps: &
         let definition = offsets.memory_definition(defined);
         let word = |offset: u32| i32::try_from(definition + offset);
         if let (Ok(base), Ok(length)) = (
-            word(offsets.ptr.memory_definition_base().into()),
-            word(offsets.ptr.memory_definition_current_length().into()),
+            word(offsets.ptr.memory_definition_base()),
+            word(offsets.ptr.memory_definition_current_length()),
         ) {
             heaps.push(Heap {
                 base,

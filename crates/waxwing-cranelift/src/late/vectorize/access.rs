@@ -24,10 +24,8 @@ pub(super) struct Accesses {
     /// How many elements each access advances by in an iteration, which is how many copies there are.
     pub(super) copies: u32,
     by_inst: HashMap<Inst, usize>,
-    /// Pairs of classes, one of which is stored to, that must not overlap.
+    /// Pairs of classes, the first of which is stored to, that must not overlap.
     pub(super) apart: Vec<(usize, usize)>,
-    /// How often the loop may go back without an access reaching one of the same class.
-    pub(super) most_rounds: u64,
 }
 
 pub(super) struct Access {
@@ -131,7 +129,6 @@ impl Accesses {
             copies,
             by_inst: HashMap::new(),
             apart: Vec::new(),
-            most_rounds: u64::MAX,
         };
         for (access, affine) in accesses {
             found.add(access, affine);
@@ -204,15 +201,21 @@ impl Accesses {
         let all: Vec<&Vec<usize>> = stores.clone().chain(loads).collect();
         for (at, store) in stores.enumerate() {
             for other in &all[at + 1..] {
-                if !self.settle_pair(shape, store, other) {
+                if !self.settle_pair(shape, packs, store, other) {
                     return false;
                 }
             }
         }
-        self.most_rounds >= packs.least_rounds().into()
+        true
     }
 
-    fn settle_pair(&mut self, shape: &Loop, store: &[usize], other: &[usize]) -> bool {
+    fn settle_pair(
+        &mut self,
+        shape: &Loop,
+        packs: &Packs,
+        store: &[usize],
+        other: &[usize],
+    ) -> bool {
         let (x, y) = (&self.list[store[0]], &self.list[other[0]]);
         if x.class != y.class {
             let pair = (x.class, y.class);
@@ -221,11 +224,11 @@ impl Accesses {
             }
             return true;
         }
-        let step = u64::from(self.classes[x.class].lowest.step);
         let distance = x.offset.abs_diff(y.offset);
         if distance != 0 {
-            self.most_rounds = self.most_rounds.min((distance / step).saturating_sub(1));
-            return true;
+            // Only what is accessed at the same time has another order than in the loop.
+            let step = u64::from(self.classes[x.class].lowest.step);
+            return distance >= step * u64::from(packs.rounds);
         }
         // All loads come before all stores, which keep their order.
         let position = |access: &usize| shape.position(self.list[*access].inst);

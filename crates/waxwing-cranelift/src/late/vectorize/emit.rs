@@ -206,12 +206,11 @@ impl<'a> Emitter<'a> {
             }
         }
         for id in used.into_iter().filter(is_splat) {
-            if !self.splats.contains_key(&id) {
+            self.splats.entry(id).or_insert_with(|| {
                 let ty = packs.vector_type(before.cursor.func, id);
                 let value = before.make(packs.list[id].values[0]);
-                let value = splat(&mut before.cursor, ty, value);
-                self.splats.insert(id, value);
-            }
+                splat(&mut before.cursor, ty, value)
+            });
         }
         let is_cut = |store: &super::pack::StorePack| {
             let bits = self.plan.accesses.list[store.accesses[0]].bytes * 8;

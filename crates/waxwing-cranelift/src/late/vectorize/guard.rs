@@ -80,24 +80,17 @@ impl<'a> Before<'a> {
     pub(super) fn is_safe(&mut self, plan: &Plan, rounds: Int, starts: &[Int]) -> Int {
         let accesses = &plan.accesses;
         let rounds = self.extend(rounds);
-        let most = Int::Known(accesses.most_rounds);
-        let mut safe = match accesses.most_rounds {
-            u64::MAX => Int::Known(1),
-            _ => self.compare(IntCC::UnsignedLessThanOrEqual, I64, rounds, most),
-        };
+        let mut safe = Int::Known(1);
         let starts: Vec<Int> = starts.iter().map(|start| self.extend(*start)).collect();
         let ways: Vec<Int> = accesses
             .classes
             .iter()
             .map(|class| self.times(I64, rounds, class.lowest.step.into()))
             .collect();
-        let reach = |class: usize, end: i64, before: &mut Self| {
-            let way = before.plus(ways[class], end);
-            before.add(I64, starts[class], way)
-        };
         let length = self.length(plan);
-        for (class, of) in accesses.classes.iter().enumerate() {
-            let end = reach(class, of.accessed.end, self);
+        for ((class, start), way) in accesses.classes.iter().zip(&starts).zip(&ways) {
+            let way = self.plus(*way, class.accessed.end);
+            let end = self.add(I64, *start, way);
             let is_in = self.compare(IntCC::UnsignedLessThanOrEqual, I64, end, length);
             safe = self.both(safe, is_in);
         }
@@ -105,16 +98,33 @@ impl<'a> Before<'a> {
             let stored = accesses.classes[x].stored;
             let stored = stored.expect("the first of the two is stored to");
             let accessed = accesses.classes[y].accessed;
-            let start = self.plus(starts[x], stored.start);
-            let end = reach(x, stored.end, self);
-            let other_start = self.plus(starts[y], accessed.start);
-            let other_end = reach(y, accessed.end, self);
-            let before = self.compare(IntCC::UnsignedLessThanOrEqual, I64, end, other_start);
-            let after = self.compare(IntCC::UnsignedLessThanOrEqual, I64, other_end, start);
+            let [step, other] = [x, y].map(|class| accesses.classes[class].lowest.step);
+            // Those that advance together must be apart in what is done at a time, others in all of the loop.
+            let turn = u64::from(step) * u64::from(plan.packs.rounds - 1);
+            let ways = match step == other {
+                true => [Int::Known(turn); 2],
+                false => [ways[x], ways[y]],
+            };
+            let before = self.ends_before(
+                (starts[x], ways[0], stored.end),
+                (starts[y], accessed.start),
+            );
+            let after = self.ends_before(
+                (starts[y], ways[1], accessed.end),
+                (starts[x], stored.start),
+            );
             let apart = self.either(before, after);
             safe = self.both(safe, apart);
         }
         safe
+    }
+
+    /// Whether what begins somewhere, and ends so far behind where it comes, ends before something else begins.
+    fn ends_before(&mut self, (start, way, end): (Int, Int, i64), other: (Int, i64)) -> Int {
+        let way = self.plus(way, end);
+        let end = self.add(I64, start, way);
+        let start = self.plus(other.0, other.1);
+        self.compare(IntCC::UnsignedLessThanOrEqual, I64, end, start)
     }
 
     fn length(&mut self, plan: &Plan) -> Int {

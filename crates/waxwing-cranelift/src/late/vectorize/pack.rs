@@ -328,6 +328,7 @@ fn vectors_among_operands(func: &Function, inst: Inst) -> Option<Vectors> {
         | Opcode::Iadd
         | Opcode::Isub
         | Opcode::Imul
+        | Opcode::Ineg
         | Opcode::Band
         | Opcode::Bor
         | Opcode::Bxor

@@ -103,6 +103,7 @@ fn result(opcode: Opcode, operands: &[Range]) -> Range {
         [x, y] => (*x, *y),
         [_, x, y] if opcode == Opcode::Select => return x.with(*y),
         [x] if opcode == Opcode::Bnot => return Range::new(!x.high, !x.low),
+        [x] if opcode == Opcode::Ineg => return Range::new(-x.high, -x.low),
         _ => return ANY,
     };
     let amount = (y.low == y.high).then_some(y.low & 31);

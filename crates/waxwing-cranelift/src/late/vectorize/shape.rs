@@ -4,7 +4,7 @@ use super::super::{constant, definition};
 use super::affine::Affine;
 use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::{
-    Block, BlockArg, Function, Inst, InstructionData, Opcode, Value, ValueDef, types,
+    Block, BlockArg, BlockCall, Function, Inst, InstructionData, Opcode, Value, ValueDef, types,
 };
 use std::collections::HashMap;
 
@@ -46,32 +46,45 @@ pub(super) struct Trip {
 }
 
 /// The last instruction of a block that could be such a loop: one that goes on with the same block or another, and has
-/// nothing but arithmetic, loads and at least one store before it.
+/// nothing before it but arithmetic, loads and stores, one of which stores what the block computes.
+///
+/// Loops that only copy mostly run a few times, where programs do not use `memory.copy`: they gain nothing, and there are
+/// many.
 pub(super) fn candidate(func: &Function, block: Block) -> Option<Inst> {
     let branch = func.layout.last_inst(block)?;
     let InstructionData::Brif { blocks, .. } = &func.dfg.insts[branch] else {
         return None;
     };
     let lists = &func.dfg.value_lists;
-    let goes_back = |call: &cranelift_codegen::ir::BlockCall| call.block(lists) == block;
+    let goes_back = |call: &BlockCall| call.block(lists) == block;
     if goes_back(&blocks[0]) == goes_back(&blocks[1]) {
         return None;
     }
-    let mut has_store = false;
+    if func.layout.is_cold(block) || func.layout.entry_block() == Some(block) {
+        return None;
+    }
+    let computes = |value| {
+        definition(func, value).is_some_and(|inst| {
+            let is_computed =
+                !func.dfg.insts[inst].opcode().can_load() && !func.dfg.inst_args(inst).is_empty();
+            is_computed && func.layout.inst_block(inst) == Some(block)
+        })
+    };
+    let mut stores_computed = false;
     for (count, inst) in func.layout.block_insts(block).enumerate() {
-        let opcode = func.dfg.insts[inst].opcode();
-        has_store |= opcode.can_store();
-        let is_plain = inst == branch
-            || is_pure(opcode)
-            || matches!(
-                func.dfg.insts[inst],
-                InstructionData::Load { .. } | InstructionData::Store { .. }
-            );
+        let is_plain = match func.dfg.insts[inst] {
+            InstructionData::Load { .. } => true,
+            InstructionData::Store { args, .. } => {
+                stores_computed |= computes(args[0]);
+                true
+            }
+            ref data => inst == branch || is_pure(data.opcode()),
+        };
         if count >= LONGEST || !is_plain {
             return None;
         }
     }
-    has_store.then_some(branch)
+    stores_computed.then_some(branch)
 }
 
 /// Whether an instruction computes a value of its operands and does nothing else.
