@@ -1,5 +1,5 @@
-//! What is done to a function after Cranelift's optimizations and before it is lowered: the same instructions, in
-//! forms and in an order of which better machine code is made.
+//! What is done to a function after Cranelift's optimizations and before it is lowered: loops on vectors beside those that
+//! there are, and the same instructions, in forms and in an order of which better machine code is made.
 
 mod counters;
 mod narrow;

@@ -75,7 +75,7 @@ impl<'a> Before<'a> {
         }
     }
 
-    /// Whether all accesses of the iterations before the last are in bounds, and none touches what another one stores.
+    /// Whether all accesses of the loop are in bounds, and none of those done at a time touches what another one stores.
     /// `starts` are the indices of the classes in the first iteration.
     pub(super) fn is_safe(&mut self, plan: &Plan, rounds: Int, starts: &[Int]) -> Int {
         let accesses = &plan.accesses;

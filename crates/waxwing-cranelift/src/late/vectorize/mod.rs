@@ -2,8 +2,9 @@
 //!
 //! A loop that is one block, of arithmetic and of loads and stores at addresses that advance evenly, gets a copy in front of
 //! it that works on vectors. Code before that (`guard.rs`) proves that no access of the iterations that it stands for
-//! traps, and that none of them touches what another one stores. Where it cannot, and for the last iterations, the loop
-//! runs as it is: it is not changed, so that traps, exits, and values that are used after it are its own.
+//! traps, and that none of those done at a time touches what another one stores. Where it cannot, and for the last
+//! iterations, the loop runs as it is: it is not changed, so that traps, exits, and values that are used after it are its
+//! own.
 //!
 //! | what is found out | where |
 //! |---|---|
