@@ -54,7 +54,7 @@ impl Group {
     /// How many samples are taken, and after how many seconds no more, if the command's options do not say.
     pub fn effort(self) -> (usize, f64) {
         match self {
-            Group::Run => (7, 1.5),
+            Group::Run => (5, 1.5),
             Group::Compile => (7, 4.0),
             Group::Cold => (9, 5.0),
             Group::Scale => (9, 4.0),
