@@ -235,9 +235,9 @@ fn engine(level: OptLevel) -> Result<Engine> {
 
 /// What the least processors of an architecture have on which loops are vectorized.
 #[cfg(any(target_arch = "x86_64", feature = "all-arch"))]
-fn least(triple: &str) -> Result<Engine> {
+fn least(triple: &str, level: OptLevel) -> Result<Engine> {
     let mut config = Config::new();
-    config.cranelift_opt_level(OptLevel::Speed).target(triple)?;
+    config.cranelift_opt_level(level).target(triple)?;
     if triple.starts_with("x86_64") {
         for flag in ["has_sse3", "has_ssse3", "has_sse41", "has_avx"] {
             // SAFETY: processors that the tests run on have these.
@@ -252,7 +252,10 @@ fn fast_engines() -> Result<Vec<Engine>> {
     let native = engine(OptLevel::Speed)?;
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     if std::is_x86_feature_detected!("avx") {
-        return Ok(vec![native, least("x86_64-unknown-linux-gnu")?]);
+        return Ok(vec![
+            native,
+            least("x86_64-unknown-linux-gnu", OptLevel::Speed)?,
+        ]);
     }
     Ok(vec![native])
 }
@@ -399,17 +402,30 @@ fn random_loops_do_the_same_on_vectors() -> Result<()> {
 #[cfg(feature = "all-arch")]
 #[test]
 fn random_loops_compile_for_other_processors() -> Result<()> {
+    use object::{Object, ObjectSection};
     let count = env_count("WAXWING_LOOPS", 400);
     for triple in ["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"] {
-        let engine = least(triple)?;
+        let fast = least(triple, OptLevel::Speed)?;
+        let small = least(triple, OptLevel::SpeedAndSize)?;
+        let vectorized = AtomicU64::new(0);
         (0..count).into_par_iter().try_for_each(|seed| {
             let (text, ..) = source(seed, &mut Rng::of(&[seed, 26]));
-            let text = text.as_bytes();
-            anyhow::Context::with_context(engine.precompile_module(text), || {
-                format!("{triple}, seed {seed}")
-            })?;
+            let code = |engine: &Engine| -> Result<Vec<u8>> {
+                let artifact = engine.precompile_module(text.as_bytes())?;
+                let file = object::File::parse(&artifact[..])?;
+                let code = file.section_by_name(".text").expect("artifacts have code");
+                Ok(code.data()?.to_vec())
+            };
+            if code(&fast)? != code(&small)? {
+                vectorized.fetch_add(1, Relaxed);
+            }
             anyhow::Ok(())
         })?;
+        let vectorized = vectorized.into_inner();
+        assert!(
+            vectorized > count / 4,
+            "{triple}: {vectorized} of {count} loops test little"
+        );
     }
     Ok(())
 }
