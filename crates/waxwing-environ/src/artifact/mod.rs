@@ -67,7 +67,7 @@ pub const SECTION_EH_FRAME: &str = ".eh_frame";
 /// `e_ident[EI_OSABI]` of every artifact: the value that ELF leaves to embedded systems.
 pub const ELF_OS_ABI: u8 = 255;
 /// `e_ident[EI_ABIVERSION]` of every artifact; raised when the format changes.
-pub const ELF_ABI_VERSION: u8 = 2;
+pub const ELF_ABI_VERSION: u8 = 3;
 /// `e_flags` of a core module's artifact.
 pub const ELF_FLAGS_MODULE: u32 = 0x5758_0001;
 /// `e_flags` of a component's artifact.
