@@ -25,10 +25,11 @@ use waxwing_environ::{FunctionNames, InlinedFunctions, Trap, TrapTable};
 
 use crate::code_registry;
 use crate::memory_image::ImageSource;
-use crate::mmap::{Mmap, host_page_size, round_up_to_host_pages};
+use crate::mmap::{Mmap, file_len, host_page_size, round_up_to_host_pages};
 #[cfg(feature = "debugger")]
 use crate::sys::debugger::DebuggerRegistration;
 use crate::sys::unwind::UnwindRegistration;
+use crate::sys::vm;
 
 type Header = FileHeader64<LittleEndian>;
 
@@ -77,8 +78,55 @@ pub struct CodeMemory {
     kind: ArtifactKind,
     is_bytecode: bool,
     sections: Sections,
-    len: usize,
-    mmap: Mmap,
+    image: Image,
+}
+
+/// Where an artifact is.
+#[derive(Debug)]
+enum Image {
+    /// In the first `len` bytes of a mapping, all of which is readable.
+    Mapped { mmap: Mmap, len: usize },
+    /// In a copy. `code` is empty at first, and then a mapping of the file's beginning, up to the end of what has to be
+    /// where the code is: the text and the unwind information.
+    Copied {
+        bytes: Vec<u8>,
+        file: Arc<File>,
+        code: Mmap,
+    },
+}
+
+impl Image {
+    fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        match self {
+            // SAFETY: the mapping is readable, and nobody writes to it: it is this value's own, or the caller of
+            // `from_file` vouches for the file.
+            Image::Mapped { mmap, .. } => unsafe { mmap.slice(range.clone()) },
+            Image::Copied { bytes, .. } => &bytes[range.clone()],
+        }
+    }
+
+    /// As [`Self::bytes`], of what has to be where the code is.
+    fn code_bytes(&self, range: &Range<usize>) -> &[u8] {
+        match self {
+            // SAFETY: as above.
+            Image::Copied { code, .. } if !code.is_empty() => unsafe { code.slice(range.clone()) },
+            _ => self.bytes(range),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Image::Mapped { len, .. } => *len,
+            Image::Copied { bytes, .. } => bytes.len(),
+        }
+    }
+
+    fn file(&self) -> Option<&Arc<File>> {
+        match self {
+            Image::Mapped { mmap, .. } => mmap.file(),
+            Image::Copied { file, .. } => Some(file),
+        }
+    }
 }
 
 impl CodeMemory {
@@ -97,10 +145,12 @@ impl CodeMemory {
             mmap.slice_mut(0..artifact.len()).copy_from_slice(artifact);
             mmap.make_readonly(0..mmap.len())?;
         }
-        CodeMemory::new(mmap, artifact.len())
+        let len = artifact.len();
+        CodeMemory::new(Image::Mapped { mmap, len })
     }
 
-    /// Maps an artifact's file. Pages are read from it when they are first used.
+    /// Maps an artifact's file. Pages are read from it when they are first used, but for a small file, of which all but the
+    /// code is read at once.
     ///
     /// # Errors
     ///
@@ -110,16 +160,26 @@ impl CodeMemory {
     ///
     /// Nobody changes or truncates the file as long as the result exists.
     pub unsafe fn from_file(file: Arc<File>) -> Result<CodeMemory> {
+        let len = file_len(&file)?;
+        if len <= vm::MOST_TO_READ {
+            let bytes = vm::read_file(&file, len).context("failed to read a file")?;
+            let code = CodeMemory::new(Image::Copied {
+                bytes,
+                file: Arc::clone(&file),
+                code: Mmap::empty(),
+            })?;
+            // Bytecode is data, and need not be mapped apart from the rest.
+            if !code.is_bytecode {
+                return Ok(code);
+            }
+        }
         let mmap = Mmap::from_file(file)?;
         let len = mmap.len();
-        CodeMemory::new(mmap, len)
+        CodeMemory::new(Image::Mapped { mmap, len })
     }
 
-    /// Takes a mapping, readable as a whole, whose first `len` bytes are an artifact.
-    fn new(mmap: Mmap, len: usize) -> Result<CodeMemory> {
-        // SAFETY: the mapping is readable, and nobody writes to it: it is this value's own, or the
-        // caller of `from_file` vouches for the file.
-        let (kind, is_bytecode, sections) = parse(unsafe { mmap.slice(0..len) })?;
+    fn new(image: Image) -> Result<CodeMemory> {
+        let (kind, is_bytecode, sections) = parse(image.bytes(&(0..image.len())))?;
         Ok(CodeMemory {
             unwind: None,
             #[cfg(feature = "debugger")]
@@ -128,13 +188,12 @@ impl CodeMemory {
             kind,
             is_bytecode,
             sections,
-            len,
-            mmap,
+            image,
         })
     }
 
-    /// Makes the code known to the fault handler and, if it is machine code, executable and known to the system's
-    /// unwinder and, if the artifact describes it to them, native debuggers, until the last reference is dropped.
+    /// Makes the code known to the fault handler and, if it is machine code, executable and, if the artifact describes it
+    /// to them, known to native debuggers, until the last reference is dropped.
     ///
     /// With `branch_protection`, indirect branches may only land on instructions that allow it, on CPUs
     /// that can enforce it; the code must have been compiled for that.
@@ -153,26 +212,12 @@ impl CodeMemory {
         }
         if self.is_bytecode {
             // Code has its addresses in registers.
-            self.mmap.as_ptr().expose_provenance();
+            self.text().as_ptr().expose_provenance();
             return Ok(self.register());
         }
-        // The compiler fills the text's last page of its own page size. On a host with larger pages,
-        // data of the same artifact may become executable with it; all of it stays unwritable.
-        let end = round_up_to_host_pages(text.end)?.min(self.mmap.len());
-        // Before the text there is mostly nothing but the header of the ELF file. A range that begins with the mapping is
-        // made executable in less time.
-        let start = match text.start == host_page_size() {
-            true => 0,
-            false => text.start,
-        };
-        // SAFETY: the range is readable and nobody writes to it any more.
-        unsafe {
-            self.mmap.make_executable(start..end, branch_protection)?;
-            self.mmap.synchronize_instructions(text)?;
-        }
+        self.make_executable(branch_protection)?;
         if !self.sections.eh_frame.is_empty() {
-            // SAFETY: the section stays mapped as long as `self`, and the caller vouches for it.
-            let unwind = unsafe { UnwindRegistration::new(self.bytes(&self.sections.eh_frame))? };
+            let unwind = UnwindRegistration::new(self.bytes(&self.sections.eh_frame))?;
             self.unwind = Some(unwind);
         }
         #[cfg(feature = "debugger")]
@@ -181,6 +226,44 @@ impl CodeMemory {
             self.debugger = Some(DebuggerRegistration::new(elf.into()));
         }
         Ok(self.register())
+    }
+
+    /// Makes published code known to the system's unwinder, if it is not. That is only needed when the code is going to run,
+    /// and uses its pages.
+    pub(crate) fn register_unwinding(&self) {
+        if let Some(unwind) = &self.unwind {
+            let section = self.image.code_bytes(&self.sections.eh_frame).as_ptr();
+            // SAFETY: the section stays mapped as long as `self`, and the caller of `publish` vouched for it.
+            unsafe { unwind.register(section) };
+        }
+    }
+
+    fn make_executable(&mut self, branch_protection: bool) -> Result<()> {
+        let text = self.sections.text.clone();
+        // The compiler leaves what is neither code nor unwind information out of the pages of code, if they are not larger
+        // than those that it knows of. On a host with larger pages, data of the same artifact may become executable with
+        // them; all of it stays unwritable.
+        let mmap = match &mut self.image {
+            Image::Mapped { mmap, .. } => {
+                let end = round_up_to_host_pages(text.end)?.min(mmap.len());
+                // Before the text there is mostly nothing but the header of the ELF file. A range that begins with the
+                // mapping is made executable in less time.
+                let start = match text.start == host_page_size() {
+                    true => 0,
+                    false => text.start,
+                };
+                // SAFETY: the range is readable and nobody writes to it any more.
+                unsafe { mmap.make_executable(start..end, branch_protection)? };
+                mmap
+            }
+            Image::Copied { file, code, .. } => {
+                let end = text.end.max(self.sections.eh_frame.end);
+                *code = Mmap::code_from_file(Arc::clone(file), end, branch_protection)?;
+                code
+            }
+        };
+        // SAFETY: the text is readable.
+        unsafe { mmap.synchronize_instructions(text) }
     }
 
     /// Makes known that code is at the addresses of the text.
@@ -192,8 +275,7 @@ impl CodeMemory {
     }
 
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
-        // SAFETY: the mapping is readable, and nobody writes to it, see `new`.
-        unsafe { self.mmap.slice(range.clone()) }
+        self.image.bytes(range)
     }
 
     /// What the artifact was made from.
@@ -208,18 +290,28 @@ impl CodeMemory {
 
     /// The whole artifact.
     pub fn image(&self) -> &[u8] {
-        self.bytes(&(0..self.len))
+        self.bytes(&(0..self.image.len()))
+    }
+
+    /// What of the artifact is mapped to where its code runs: at least that.
+    pub fn mapped_image(&self) -> &[u8] {
+        match &self.image {
+            Image::Copied { code, .. } if !code.is_empty() => {
+                self.image.code_bytes(&(0..code.len()))
+            }
+            _ => self.image(),
+        }
     }
 
     /// The machine code.
     pub fn text(&self) -> &[u8] {
-        self.bytes(&self.sections.text)
+        self.image.code_bytes(&self.sections.text)
     }
 
     /// The addresses of the machine code.
     pub fn text_range(&self) -> Range<usize> {
-        let base = self.mmap.as_ptr() as usize;
-        base + self.sections.text.start..base + self.sections.text.end
+        let text = self.text().as_ptr_range();
+        text.start as usize..text.end as usize
     }
 
     /// The address of a function's code; `None` if the text does not contain it.
@@ -307,7 +399,7 @@ impl CodeMemory {
     /// mapped and `force_copy` is not set, in memory otherwise. `None` if the range is out of bounds.
     pub fn image_source(&self, range: Range<usize>, force_copy: bool) -> Option<ImageSource<'_>> {
         let bytes = self.wasm_data().get(range.clone())?;
-        Some(match self.mmap.file() {
+        Some(match self.image.file() {
             Some(file) if !force_copy => ImageSource::File {
                 file,
                 offset: (self.sections.data.start + range.start) as u64,
@@ -726,7 +818,11 @@ pub(crate) mod tests {
         // SAFETY: nobody runs the code.
         let code = unsafe { CodeMemory::from_bytes(&bytes).unwrap().publish(false) }.unwrap();
         let text = code.text_range();
-        assert_eq!(describes(text.start + 50), Some(text.start));
+        assert_eq!(describes(text.start + 50), None);
+        for _ in 0..2 {
+            code.register_unwinding();
+            assert_eq!(describes(text.start + 50), Some(text.start));
+        }
         assert_eq!(describes(text.end + 1), None);
         drop(code);
         assert_eq!(describes(text.start + 50), None);

@@ -21,9 +21,9 @@
 //! The file has the byte order of its target, but that of bytecode, which is for hosts of several kinds, is
 //! little-endian. All sections of our own are.
 //!
-//! `.text`, `.eh_frame` and `.waxwing.data` start at multiples of
+//! `.text` and `.waxwing.data` start at multiples of
 //! [`Tunables::page_align`](crate::Tunables::page_align) in the file, so that a mapped file can be
-//! used in place. `.eh_frame` follows `.text`, whose length is such a multiple too, immediately.
+//! used in place. `.eh_frame` follows `.text` immediately, and what comes then starts at such a multiple too.
 
 mod check;
 pub mod debug_object;

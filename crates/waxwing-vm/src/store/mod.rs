@@ -201,8 +201,7 @@ impl Modules {
             module.has_code() && module.code().text_range().contains(&pc)
         };
         self.first.as_ref().filter(contains).or_else(|| {
-            // A return address may be the end of a function, but never that of the text, which is followed
-            // by trampolines or padding.
+            // A return address is never the end of the text: no function ends with a call.
             let ends = (Bound::Excluded(pc), Bound::Unbounded);
             let (_, module) = self.by_end.range(ends).next()?;
             Some(module).filter(contains)
@@ -423,6 +422,9 @@ impl StoreCore {
     pub fn register_module(&mut self, module: &Arc<LoadedModule>) {
         if !self.modules.insert(module) {
             return;
+        }
+        if module.has_code() {
+            module.code().register_unwinding();
         }
         self.add_types_of(module);
         self.holes.retain(|hole| {
