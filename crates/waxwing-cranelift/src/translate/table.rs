@@ -259,8 +259,7 @@ impl FuncTranslator<'_, '_> {
         self.ins().jump(next, &[value.into()]);
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
-        // The bit is set, so that taking it away is a subtraction, which becomes part of an address.
-        self.ins().iadd_imm_s(result, -INITIALIZED)
+        self.ins().band_imm_s(result, !INITIALIZED)
     }
 
     fn table_set(&mut self, table: TableIndex, index: Value, value: Value) {
