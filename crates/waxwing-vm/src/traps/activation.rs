@@ -16,7 +16,6 @@ use crate::allocator::keys::{self, StoreRights};
 use crate::arch;
 use crate::backtrace::{RawBacktrace, RawFrame};
 use crate::store_context::VMStoreContext;
-#[cfg(unix)]
 use crate::sys::faults;
 
 /// What every thread has. Constant and without a destructor, so that using it is an access relative to a

@@ -150,29 +150,37 @@ impl FreeList {
     }
 
     fn push(&mut self, slot: SlotId, affinity: Option<Affinity>) {
-        let unlinked = Links {
-            older: NONE,
-            newer: NONE,
-        };
-        let node = Node {
-            slot,
-            affinity,
-            links: [unlinked; 2],
-        };
         let place = match self.vacant.pop() {
             Some(place) => {
-                self.nodes[place as usize] = node;
+                let node = &mut self.nodes[place as usize];
+                (node.slot, node.affinity) = (slot, affinity);
                 place
             }
             None => {
-                self.nodes.push(node);
+                let unlinked = Links {
+                    older: NONE,
+                    newer: NONE,
+                };
+                self.nodes.push(Node {
+                    slot,
+                    affinity,
+                    links: [unlinked; 2],
+                });
                 self.nodes.len() as u32 - 1
             }
         };
         let all = self.all.get_or_insert(Ends::EMPTY);
         FreeList::link_newest(&mut self.nodes, List::All, all, place);
-        let same = self.by_affinity.entry(affinity).or_insert(Ends::EMPTY);
-        FreeList::link_newest(&mut self.nodes, List::SameAffinity, same, place);
+        match self.by_affinity.get_mut(&affinity) {
+            Some(same) => {
+                FreeList::link_newest(&mut self.nodes, List::SameAffinity, same, place);
+            }
+            None => {
+                let mut same = Ends::EMPTY;
+                FreeList::link_newest(&mut self.nodes, List::SameAffinity, &mut same, place);
+                self.by_affinity.insert(affinity, same);
+            }
+        }
     }
 
     fn remove(&mut self, place: u32) -> SlotId {
