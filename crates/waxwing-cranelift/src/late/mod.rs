@@ -2,6 +2,8 @@
 //! forms and in an order of which better machine code is made.
 
 mod counters;
+mod extend;
+mod latch;
 mod narrow;
 mod schedule;
 #[cfg(test)]
@@ -16,6 +18,8 @@ pub(crate) struct LateScratch {
     /// How often each value is used.
     uses: SecondaryMap<Value, u32>,
     schedule: schedule::Scheduler,
+    latches: latch::Latches,
+    extender: extend::Extender,
 }
 
 /// Rewrites `func`, of a target whose machine code is of x86-64 if `is_x64`.
@@ -26,6 +30,13 @@ pub(crate) fn improve(func: &mut Function, is_x64: bool, scratch: &mut LateScrat
         narrow::rewrite(func, &mut scratch.uses);
     }
     scratch.schedule.run(func, &scratch.uses);
+    let off = std::env::var("XOFF").unwrap_or_default();
+    if !off.contains('l') {
+    scratch.latches.run(func, &scratch.uses);
+    }
+    if is_x64 && !off.contains('e') {
+        scratch.extender.run(func);
+    }
 }
 
 fn count_uses(func: &Function, uses: &mut SecondaryMap<Value, u32>) {
