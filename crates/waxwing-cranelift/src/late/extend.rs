@@ -164,7 +164,7 @@ impl Extender {
     }
 
     fn drop_costly(&mut self, func: &Function) {
-        for round in 0..ROUNDS {
+        for _ in 0..ROUNDS {
             let mut changed = false;
             for place in 0..self.params.len() {
                 let param = self.params[place];
@@ -272,7 +272,10 @@ impl Extender {
             let wide = func.dfg.replace_block_param(*param, I64);
             self.wide[*param] = wide.into();
             let reduce = reduction(func, wide, *param);
-            let first = func.layout.first_inst(block).expect("blocks end in branches");
+            let first = func
+                .layout
+                .first_inst(block)
+                .expect("blocks end in branches");
             func.layout.insert_inst(reduce, first);
         }
     }

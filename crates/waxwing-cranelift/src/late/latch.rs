@@ -2,7 +2,7 @@
 //! any more: then both can have the same register, and nothing is moved on the way back.
 
 use super::schedule::{Kind, kind};
-use super::definition;
+use super::{constant, definition};
 use cranelift_codegen::ir::{Block, BlockArg, Function, Inst, InstructionData, Opcode, Value};
 use cranelift_entity::SecondaryMap;
 
@@ -117,16 +117,14 @@ impl Latches {
 /// Before which instruction a counter is counted so that its parameter is needed no longer, if that is not so now. It has to be before
 /// `tail`.
 fn new_place(func: &Function, counter: Counter, tail: Inst, branch: Inst) -> Option<Inst> {
-    let mut has_uses_between = false;
+    // What is computed from the parameter may be computed anew, from the parameter, where it is used.
+    let mut has_uses_between = is_step(func, counter);
     let mut at = func.layout.next_inst(counter.inst)?;
     let to = loop {
         if at == tail || func.dfg.inst_values(at).any(|value| value == counter.next) {
             break at;
         }
-        has_uses_between |= func
-            .dfg
-            .inst_values(at)
-            .any(|value| value == counter.param);
+        has_uses_between |= func.dfg.inst_values(at).any(|value| value == counter.param);
         at = func.layout.next_inst(at)?;
     };
     if !has_uses_between {
@@ -135,7 +133,11 @@ fn new_place(func: &Function, counter: Counter, tail: Inst, branch: Inst) -> Opt
     // Nothing may need the parameter from there on.
     let mut rest = Some(to);
     while let Some(inst) = rest {
-        if func.dfg.inst_values(inst).any(|value| value == counter.param) {
+        if func
+            .dfg
+            .inst_values(inst)
+            .any(|value| value == counter.param)
+        {
             return None;
         }
         rest = match inst == branch {
@@ -144,6 +146,17 @@ fn new_place(func: &Function, counter: Counter, tail: Inst, branch: Inst) -> Opt
         };
     }
     Some(to)
+}
+
+/// Whether a constant is added to the parameter.
+fn is_step(func: &Function, counter: Counter) -> bool {
+    match func.dfg.insts[counter.inst] {
+        InstructionData::Binary {
+            opcode: Opcode::Iadd | Opcode::Isub,
+            args: [_, step],
+        } => constant(func, step).is_some(),
+        _ => false,
+    }
 }
 
 fn move_before(func: &mut Function, inst: Inst, before: Inst) {

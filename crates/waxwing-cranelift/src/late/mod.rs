@@ -30,11 +30,8 @@ pub(crate) fn improve(func: &mut Function, is_x64: bool, scratch: &mut LateScrat
         narrow::rewrite(func, &mut scratch.uses);
     }
     scratch.schedule.run(func, &scratch.uses);
-    let off = std::env::var("XOFF").unwrap_or_default();
-    if !off.contains('l') {
     scratch.latches.run(func, &scratch.uses);
-    }
-    if is_x64 && !off.contains('e') {
+    if is_x64 {
         scratch.extender.run(func);
     }
 }
