@@ -22,6 +22,8 @@ pub(super) struct Extender {
     position: SecondaryMap<Block, u32>,
     /// Ends of blocks, by where they lead.
     edges: Vec<(Block, Inst)>,
+    /// Instructions that extend.
+    extensions: Vec<Inst>,
     /// What is known of values.
     state: SecondaryMap<Value, State>,
     /// Parameters of blocks that may become 64 bits.
@@ -57,6 +59,9 @@ impl Extender {
             self.drop_costly(func);
             self.want(func);
         }
+        if self.params.is_empty() && self.loads.is_empty() {
+            return;
+        }
         self.widen(func);
         self.replace(func);
     }
@@ -65,6 +70,7 @@ impl Extender {
     fn find(&mut self, func: &Function) -> bool {
         self.params.clear();
         self.loads.clear();
+        self.extensions.clear();
         self.state.clear();
         let entry = func.layout.entry_block();
         for block in func.layout.blocks() {
@@ -72,6 +78,9 @@ impl Extender {
                 let Some(arg) = extended(func, inst) else {
                     continue;
                 };
+                if self.state[arg] != State::Costly {
+                    self.extensions.push(inst);
+                }
                 if self.state[arg] != State::Unknown {
                     continue;
                 }
@@ -213,14 +222,12 @@ impl Extender {
     /// Leaves those parameters that are extended, and those that are passed for them.
     fn want(&mut self, func: &Function) {
         let mut wanted: Vec<Value> = Vec::new();
-        for block in func.layout.blocks() {
-            for inst in func.layout.block_insts(block) {
-                if let Some(arg) = extended(func, inst)
-                    && self.state[arg] == State::Candidate
-                {
-                    self.state[arg] = State::Wanted;
-                    wanted.push(arg);
-                }
+        for inst in &self.extensions {
+            if let Some(arg) = extended(func, *inst)
+                && self.state[arg] == State::Candidate
+            {
+                self.state[arg] = State::Wanted;
+                wanted.push(arg);
             }
         }
         let mut next = 0;
@@ -282,20 +289,14 @@ impl Extender {
 
     /// Uses the 64 bits.
     fn replace(&mut self, func: &mut Function) {
-        let mut block = func.layout.entry_block();
-        while let Some(current) = block {
-            let mut inst = func.layout.first_inst(current);
-            while let Some(at) = inst {
-                inst = func.layout.next_inst(at);
-                if let Some(arg) = extended(func, at)
-                    && self.wide[arg].is_some()
-                {
-                    let result = func.dfg.first_result(at);
-                    self.replaced[result] = self.wide[arg];
-                    func.layout.remove_inst(at);
-                }
+        for inst in &self.extensions {
+            if let Some(arg) = extended(func, *inst)
+                && self.wide[arg].is_some()
+            {
+                let result = func.dfg.first_result(*inst);
+                self.replaced[result] = self.wide[arg];
+                func.layout.remove_inst(*inst);
             }
-            block = func.layout.next_block(current);
         }
         let mut block = func.layout.entry_block();
         while let Some(current) = block {
