@@ -6,12 +6,15 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::benchmarks::{Benchmark, Group};
-use crate::engine::{Engine, Sample, Session};
+use crate::engine::{Engine, Role, Sample, Session};
 use crate::statistics::Summary;
 
 /// How much is measured.
 pub struct Effort {
     rounds: usize,
+    /// Turns in each round of those whose ratio the goals are about.
+    turns: u32,
+    /// The time that an engine with one turn in each round may take.
     budget: Duration,
     /// Samples that are taken even when the budget is spent.
     fewest: usize,
@@ -26,6 +29,7 @@ impl Effort {
         let budget = Duration::try_from_secs_f64(budget.unwrap_or(usual_budget));
         Effort {
             rounds: rounds.unwrap_or(usual_rounds).max(1),
+            turns: if group == Group::Run { 3 } else { 1 },
             budget: budget.unwrap_or(Duration::MAX),
             fewest: if group == Group::Compile { 2 } else { 3 },
             warm_up: match group {
@@ -33,6 +37,14 @@ impl Effort {
                 Group::Run | Group::Cold | Group::Scale => Some(Duration::from_millis(100)),
                 _ => Some(Duration::from_millis(500)),
             },
+        }
+    }
+
+    /// How many turns an engine has in each round.
+    fn turns_of(&self, engine: &dyn Engine) -> u32 {
+        match engine.role() {
+            Role::Subject | Role::Rival => self.turns,
+            _ => 1,
         }
     }
 }
@@ -46,14 +58,15 @@ pub enum Outcome {
 }
 
 /// One engine's part in a benchmark.
-struct Turn<'e> {
+struct Part<'e> {
     session: Box<dyn Session + 'e>,
+    turns: u32,
     samples: Vec<Duration>,
     memory: Vec<u64>,
     spent: Duration,
 }
 
-impl Turn<'_> {
+impl Part<'_> {
     fn sample(&mut self, benchmark: &Benchmark) -> Result<Sample> {
         let start = Instant::now();
         let sample = self.session.sample()?;
@@ -92,23 +105,24 @@ fn start<'e>(
     wasm: &[u8],
     engine: &'e dyn Engine,
     effort: &Effort,
-) -> Result<Turn<'e>> {
+) -> Result<Part<'e>> {
     let session = if benchmark.group.apart() {
         engine.session_apart(benchmark, wasm)
     } else {
         engine.session(benchmark, wasm)
     };
-    let mut turn = Turn {
+    let mut part = Part {
         session: session?,
+        turns: effort.turns_of(engine),
         samples: Vec::new(),
         memory: Vec::new(),
         spent: Duration::ZERO,
     };
     if let Some(time) = effort.warm_up {
-        turn.warm_up(benchmark, time)?;
+        part.warm_up(benchmark, time)?;
     }
     eprint!(".");
-    Ok(turn)
+    Ok(part)
 }
 
 /// The outcomes in the order of the engines; `None` where a benchmark is not for an engine.
@@ -118,7 +132,7 @@ pub fn measure(
     engines: &[&dyn Engine],
     effort: &Effort,
 ) -> Vec<Option<Outcome>> {
-    let mut turns: Vec<Result<Turn<'_>, Option<Outcome>>> = engines
+    let mut parts: Vec<Result<Part<'_>, Option<Outcome>>> = engines
         .iter()
         .map(|engine| {
             if !engine.takes(benchmark) {
@@ -128,32 +142,36 @@ pub fn measure(
         })
         .collect();
 
-    let count = turns.len();
+    let count = parts.len();
     for round in 0..effort.rounds {
-        for place in 0..count {
-            let slot = &mut turns[(round + place) % count];
-            let Ok(turn) = slot else { continue };
-            if turn.samples.len() >= effort.fewest && turn.spent >= effort.budget {
-                continue;
-            }
-            match turn.sample(benchmark) {
-                Ok(sample) => {
-                    turn.samples.push(sample.time);
-                    turn.memory.extend(sample.memory);
+        for turn in 0..effort.turns {
+            for place in 0..count {
+                let slot = &mut parts[(round + place) % count];
+                let Ok(part) = slot else { continue };
+                let is_done = part.samples.len() >= effort.fewest
+                    && part.spent >= effort.budget.saturating_mul(part.turns);
+                if turn >= part.turns || is_done {
+                    continue;
                 }
-                Err(error) => *slot = Err(Some(failed(error))),
+                match part.sample(benchmark) {
+                    Ok(sample) => {
+                        part.samples.push(sample.time);
+                        part.memory.extend(sample.memory);
+                    }
+                    Err(error) => *slot = Err(Some(failed(error))),
+                }
             }
         }
         eprint!(".");
     }
 
-    turns
+    parts
         .into_iter()
-        .map(|turn| match turn {
-            Ok(turn) => {
-                let summary = Summary::new(&turn.samples);
+        .map(|part| match part {
+            Ok(part) => {
+                let summary = Summary::new(&part.samples);
                 let summary = summary.expect("each engine has a turn in the first round");
-                Some(Outcome::Measured(summary.with_memory(&turn.memory)))
+                Some(Outcome::Measured(summary.with_memory(&part.memory)))
             }
             Err(outcome) => outcome,
         })

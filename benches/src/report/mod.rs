@@ -74,6 +74,11 @@ impl Row {
         Some(self.median(engine)? / self.median(peer)?)
     }
 
+    /// The same of the least that both took.
+    pub fn ratio_of_minima(&self, engine: &str, peer: &str) -> Option<f64> {
+        Some(self.summary(engine)?.minimum / self.summary(peer)?.minimum)
+    }
+
     /// Whether it is a program with less to do than another line has for it.
     pub fn is_small(&self) -> bool {
         self.work["size"] == "small"

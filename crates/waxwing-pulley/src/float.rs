@@ -8,6 +8,10 @@ use crate::machine::{Cpu, Fault, Flow, NEXT};
 pub(crate) trait Float: Copy + PartialOrd {
     fn from_low_bits(bits: u64) -> Self;
     fn into_bits(self) -> u64;
+    /// Makes a NaN quiet.
+    fn quiet(self) -> Self;
+    /// The result of an operation of which an operand is NaN.
+    fn nan_of(self, other: Self) -> Self;
     /// Rounds by a function that is not sure to make signalling NaNs quiet.
     fn rounded(self, round: fn(Self) -> Self) -> Self;
     fn least(self, other: Self) -> Self;
@@ -28,8 +32,19 @@ macro_rules! floats {
             }
 
             #[inline(always)]
+            fn quiet(self) -> $ty {
+                // The highest bit of the fraction.
+                $ty::from_bits(self.to_bits() | 1 << ($ty::MANTISSA_DIGITS - 2))
+            }
+
+            #[inline(always)]
+            fn nan_of(self, other: $ty) -> $ty {
+                if self.is_nan() { self.quiet() } else { other.quiet() }
+            }
+
+            #[inline(always)]
             fn rounded(self, round: fn($ty) -> $ty) -> $ty {
-                if self.is_nan() { quiet(self) } else { round(self) }
+                if self.is_nan() { self.quiet() } else { round(self) }
             }
 
             #[inline(always)]
@@ -42,7 +57,7 @@ macro_rules! floats {
                     // Zeros differ in their signs.
                     $ty::from_bits(self.to_bits() | other.to_bits())
                 } else {
-                    nan_of(self, other)
+                    self.nan_of(other)
                 }
             }
 
@@ -55,45 +70,16 @@ macro_rules! floats {
                 } else if self == other {
                     $ty::from_bits(self.to_bits() & other.to_bits())
                 } else {
-                    nan_of(self, other)
+                    self.nan_of(other)
                 }
-            }
-        }
-
-        impl Quiet for $ty {
-            #[inline(always)]
-            fn quiet(self) -> $ty {
-                // The highest bit of the fraction.
-                $ty::from_bits(self.to_bits() | 1 << ($ty::MANTISSA_DIGITS - 2))
-            }
-
-            #[inline(always)]
-            fn is_a_nan(self) -> bool {
-                self.is_nan()
             }
         })*
     };
 }
 
-trait Quiet: Copy {
-    fn quiet(self) -> Self;
-    fn is_a_nan(self) -> bool;
-}
-
 floats! {
     f32(u32);
     f64(u64);
-}
-
-#[inline(always)]
-fn quiet<F: Quiet>(nan: F) -> F {
-    nan.quiet()
-}
-
-/// The result of an operation of which an operand is NaN.
-#[inline(always)]
-fn nan_of<F: Quiet>(a: F, b: F) -> F {
-    if a.is_a_nan() { a.quiet() } else { b.quiet() }
 }
 
 impl Cpu<'_> {

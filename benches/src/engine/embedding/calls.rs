@@ -131,7 +131,7 @@ fn untyped(mut store: Store<i64>, module: &Module) -> Result<Calls> {
     Ok(Box::new(move |count| {
         let mut sum = [Val::I64(0)];
         for _ in 0..count {
-            let arguments = [sum[0].clone(), Val::I64(1)];
+            let arguments = [sum[0], Val::I64(1)];
             add.call(&mut store, &arguments, &mut sum).map_err(error)?;
         }
         Ok(sum[0].unwrap_i64())

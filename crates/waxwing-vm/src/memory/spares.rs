@@ -19,6 +19,10 @@ const MOST_BYTES: usize = match cfg!(target_pointer_width = "64") {
     false => 0,
 };
 
+/// The most spares of the process: each takes some of the mappings that a system allows a process, 65,530 on Linux, and those who
+/// look for one look at all of them.
+const MOST: usize = 128;
+
 /// Which memory it is: the identity of its module, and its index there.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryKey {
@@ -87,7 +91,7 @@ pub(super) fn keep(origin: Origin, mapping: OwnMapping) {
     // What makes room is unmapped when the lock is released.
     let mut oldest = Vec::new();
     let mut spares = spares();
-    while spares.bytes + size > MOST_BYTES {
+    while spares.bytes + size > MOST_BYTES || spares.mappings.len() >= MOST {
         let Some(spare) = spares.mappings.pop_front() else {
             break;
         };

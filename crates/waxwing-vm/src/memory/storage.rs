@@ -475,7 +475,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn spares_are_as_good_as_new() {
+    fn spares_are_as_good_as_new_and_not_too_many() {
         use crate::memory_image::ImageSource;
         let bytes = [5u8; 0x1000];
         let image = || {
@@ -517,5 +517,12 @@ mod tests {
 
         crate::memory::forget_module(module);
         assert!(!crate::memory::spares::has(module));
+
+        let modules = module - 300..module;
+        let many = |module| one_of_many(module, InitialContents::Image(&image));
+        drop(modules.clone().map(many).collect::<Vec<_>>());
+        let kept = modules.clone().filter(|&m| crate::memory::spares::has(m));
+        assert!((1..300).contains(&kept.count()));
+        modules.for_each(crate::memory::forget_module);
     }
 }
