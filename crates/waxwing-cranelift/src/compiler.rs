@@ -288,7 +288,7 @@ impl CraneliftCompiler {
         let code = self.compile(scratch)?;
         let buffer = &code.buffer;
         let alignment = self.isa.function_alignment();
-        let displacement = match self.optimizes {
+        let displacement = match self.optimizes && !self.is_bytecode() {
             true => placement::displacement(&code),
             false => None,
         };
