@@ -202,7 +202,7 @@ fn indices_are_extended_before_loops() {
 
 #[test]
 fn indices_that_are_not_extended_for_nothing_stay_as_they_are() {
-    let func = improved(|b, x, y| walk(b, x, y, |b, next| b.ins().rotl_imm(next, 3)));
+    let func = improved(|b, x, y| walk(b, x, y, |b, next| b.ins().rotl_imm_u(next, 3)));
     let text = func.display().to_string();
     assert!(!text.contains("uload32"), "{text}");
     assert!(text.contains("block1(v2: i32)"), "{text}");
