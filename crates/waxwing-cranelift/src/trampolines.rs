@@ -90,8 +90,7 @@ impl<'a> Trampoline<'a> {
         }
     }
 
-    /// Records where wasm is left, for backtraces: the frame of this trampoline, and the return
-    /// address into wasm.
+    /// Records where wasm is left, for backtraces: the frame of this trampoline, where the return address is.
     fn save_exit(&mut self, vmctx: Value) {
         let store_context = self.load_pointer(vmctx, self.ptr.vmctx_store_context());
         let fp = self
@@ -102,15 +101,6 @@ impl<'a> Trampoline<'a> {
             fp,
             store_context,
             self.ptr.store_context_last_wasm_exit_fp(),
-        );
-        let pc = self
-            .builder
-            .ins()
-            .get_return_address(self.isa.pointer_type());
-        self.store_pointer(
-            pc,
-            store_context,
-            self.ptr.store_context_last_wasm_exit_pc(),
         );
     }
 
@@ -149,12 +139,7 @@ impl<'a> Trampoline<'a> {
         }
     }
 
-    /// Goes on in a new block if `ok` is not zero, and otherwise unwinds with the trap that was
-    /// recorded.
-    fn raise_unless(&mut self, ok: Value, vmctx: Value) {
-        self.unless(ok, |t| t.call_raise(vmctx));
-    }
-
+    /// Unwinds with the trap that was recorded.
     fn call_raise(&mut self, vmctx: Value) {
         self.call_builtin(BuiltinFunctionIndex::raise, &[vmctx]);
         self.builder.ins().trap(UNREACHED);
@@ -315,8 +300,10 @@ pub(crate) fn wasm_to_array(
     let (callee_vmctx, caller_vmctx) = (t.params[0], t.params[1]);
     let args = Values::from_slice(&t.params[2..]);
 
+    // The values, and behind them the caller's vmctx: in a register, it would be saved twice.
     let slots = ty.array_call_slots() as u32;
-    let size = slots.max(1) * VAL_RAW_SIZE as u32;
+    let saved_vmctx = slots * VAL_RAW_SIZE as u32;
+    let size = saved_vmctx + POINTER.bytes();
     let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 4);
     let slot = t.builder.create_sized_stack_slot(slot);
     let values = t.builder.ins().stack_addr(isa.pointer_type(), slot, 0);
@@ -325,6 +312,7 @@ pub(crate) fn wasm_to_array(
         _ => t.builder.ins().uextend(POINTER, values),
     };
     t.store_values(&args, values);
+    t.store_pointer(caller_vmctx, values, saved_vmctx);
     t.save_exit(caller_vmctx);
     t.save_fuel(caller_vmctx);
 
@@ -333,8 +321,14 @@ pub(crate) fn wasm_to_array(
     let array_call = t.load_pointer(func_ref, t.ptr.func_ref_array_call());
     let len = t.builder.ins().iconst(POINTER, i64::from(slots));
     let ok = t.call_array(array_call, [func_ref, caller_vmctx, values, len]);
-    t.raise_unless(ok, caller_vmctx);
-    t.load_fuel(caller_vmctx);
+    t.unless(ok, |t| {
+        let caller_vmctx = t.load_pointer(values, saved_vmctx);
+        t.call_raise(caller_vmctx);
+    });
+    if t.has_fuel_register() {
+        let caller_vmctx = t.load_pointer(values, saved_vmctx);
+        t.load_fuel(caller_vmctx);
+    }
     let results = t.load_values(ty.results(), values);
     t.builder.ins().return_(&results);
     t.finish();

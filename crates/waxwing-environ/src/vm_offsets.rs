@@ -176,8 +176,6 @@ pub trait StoreContextOffsets {
     fn store_context_stack_limit(self) -> u32;
     /// `last_wasm_exit_fp`: the frame pointer of the trampoline through which wasm was last left.
     fn store_context_last_wasm_exit_fp(self) -> u32;
-    /// `last_wasm_exit_pc`: the return address, into wasm, of that trampoline.
-    fn store_context_last_wasm_exit_pc(self) -> u32;
     /// `last_wasm_entry_fp`: the frame pointer of the entry trampoline.
     fn store_context_last_wasm_entry_fp(self) -> u32;
     /// `last_wasm_entry_sp`: the stack pointer of the entry trampoline.
@@ -197,13 +195,13 @@ pub trait StoreContextOffsets {
     fn store_context_gc_funcs(self) -> u32;
     /// `gc_funcs_len`: the number of these pointers, pointer-sized.
     fn store_context_gc_funcs_len(self) -> u32;
+    /// `epoch_counter`: a pointer to the engine's epoch, an atomic `u64`; the same as long as the store lives.
+    fn store_context_epoch_counter(self) -> u32;
     /// `fuel`, an `i64`: the fuel that is left, negative when more was used than there was. Code of targets that
     /// keep it in a register writes it here whenever the runtime may look.
     fn store_context_fuel(self) -> u32;
     /// `epoch_deadline`, a `u64`: the epoch from which on code calls the builtin `new_epoch`.
     fn store_context_epoch_deadline(self) -> u32;
-    /// `epoch_counter`: a pointer to the engine's epoch, an atomic `u64`; the same as long as the store lives.
-    fn store_context_epoch_counter(self) -> u32;
 }
 
 impl StoreContextOffsets for PtrSize {
@@ -213,34 +211,34 @@ impl StoreContextOffsets for PtrSize {
     fn store_context_last_wasm_exit_fp(self) -> u32 {
         self.size()
     }
-    fn store_context_last_wasm_exit_pc(self) -> u32 {
+    fn store_context_last_wasm_entry_fp(self) -> u32 {
         self.size() * 2
     }
-    fn store_context_last_wasm_entry_fp(self) -> u32 {
+    fn store_context_last_wasm_entry_sp(self) -> u32 {
         self.size() * 3
     }
-    fn store_context_last_wasm_entry_sp(self) -> u32 {
+    fn store_context_last_wasm_entry_trap_handler(self) -> u32 {
         self.size() * 4
     }
-    fn store_context_last_wasm_entry_trap_handler(self) -> u32 {
+    fn store_context_gc_heap(self) -> u32 {
         self.size() * 5
     }
-    fn store_context_gc_heap(self) -> u32 {
+    fn store_context_gc_next(self) -> u32 {
         self.size() * 6
     }
-    fn store_context_gc_next(self) -> u32 {
-        self.size() * 7
-    }
     fn store_context_gc_end(self) -> u32 {
-        self.size() * 7 + 4
+        self.size() * 6 + 4
     }
     fn store_context_gc_types(self) -> u32 {
-        self.size() * 7 + 8
+        self.size() * 6 + 8
     }
     fn store_context_gc_funcs(self) -> u32 {
-        self.size() * 8 + 8
+        self.size() * 7 + 8
     }
     fn store_context_gc_funcs_len(self) -> u32 {
+        self.size() * 8 + 8
+    }
+    fn store_context_epoch_counter(self) -> u32 {
         self.size() * 9 + 8
     }
     fn store_context_fuel(self) -> u32 {
@@ -248,9 +246,6 @@ impl StoreContextOffsets for PtrSize {
     }
     fn store_context_epoch_deadline(self) -> u32 {
         self.size() * 10 + 16
-    }
-    fn store_context_epoch_counter(self) -> u32 {
-        self.size() * 10 + 24
     }
 }
 

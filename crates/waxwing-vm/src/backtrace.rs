@@ -15,6 +15,32 @@ pub struct RawFrame {
 }
 
 impl RawFrame {
+    /// The frame that was left for the host by the trampoline whose frame pointer is `exit_fp`; `None` if that is zero.
+    ///
+    /// # Safety
+    ///
+    /// The trampoline's frame is live.
+    pub(crate) unsafe fn of_exit(exit_fp: usize) -> Option<RawFrame> {
+        // SAFETY: required of the caller. Trampolines keep frame pointers.
+        (exit_fp != 0).then(|| unsafe { RawFrame::caller_of(exit_fp) })
+    }
+
+    /// The frame of the function that called the one at `fp`.
+    ///
+    /// # Safety
+    ///
+    /// That frame is live and keeps frame pointers.
+    #[inline]
+    unsafe fn caller_of(fp: usize) -> RawFrame {
+        // SAFETY: required of the caller.
+        unsafe {
+            RawFrame {
+                pc: arch::return_address(fp),
+                fp: arch::caller_fp(fp),
+            }
+        }
+    }
+
     /// The caller's frame, if it is one of generated code too: if it is older than this one and younger than
     /// the frame at `entry_fp`, that of the entry trampoline.
     ///
@@ -24,12 +50,7 @@ impl RawFrame {
     #[inline]
     pub(crate) unsafe fn caller(self, entry_fp: usize) -> Option<RawFrame> {
         // SAFETY: required of the caller.
-        let caller = unsafe {
-            RawFrame {
-                pc: arch::return_address(self.fp),
-                fp: arch::caller_fp(self.fp),
-            }
-        };
+        let caller = unsafe { RawFrame::caller_of(self.fp) };
         // The stack grows down: callers have greater frame pointers, the entry trampoline the greatest.
         (self.fp < caller.fp && caller.fp < entry_fp).then_some(caller)
     }
@@ -90,7 +111,6 @@ pub(crate) unsafe fn visit_frames(
 ) -> bool {
     // SAFETY: the caller guarantees that the store is valid and this thread's.
     let context = unsafe { &*store };
-    let mut exit_pc = context.last_wasm_exit_pc.get();
     let mut exit_fp = context.last_wasm_exit_fp.get();
     let mut entry_fp = context.last_wasm_entry_fp.get();
     let mut is_active = context.stack_limit.get() != 0;
@@ -98,16 +118,11 @@ pub(crate) unsafe fn visit_frames(
         // SAFETY: the values are those of an activation that is on the stack, the innermost at
         // first and then, as the saved ones, the next older one each.
         unsafe {
-            let first = first.take().or_else(|| {
-                (exit_fp != 0).then(|| RawFrame {
-                    pc: exit_pc,
-                    fp: arch::caller_fp(exit_fp),
-                })
-            });
+            let first = first.take().or_else(|| RawFrame::of_exit(exit_fp));
             walk(first, entry_fp, visit);
         }
         match activation.saved_frames() {
-            Some(saved) => (exit_pc, exit_fp, entry_fp) = saved,
+            Some(saved) => (exit_fp, entry_fp) = saved,
             None => {
                 is_active = false;
                 break;

@@ -41,6 +41,20 @@ pub fn round_down_to_host_pages(bytes: usize) -> usize {
     bytes & !(host_page_size() - 1)
 }
 
+/// The length of a file.
+///
+/// # Errors
+///
+/// Fails if it cannot be told, or does not fit the address space.
+pub(crate) fn file_len(file: &File) -> Result<usize> {
+    let metadata = file
+        .metadata()
+        .context("failed to read the size of a file to map")?;
+    let len = metadata.len();
+    usize::try_from(len)
+        .map_err(|_| anyhow!("a file of {len} bytes does not fit the address space"))
+}
+
 /// A page-granular range of address space: reserved, or a private mapping of a file.
 ///
 /// Access rights are given to parts of it by range, in bytes from its start. The memory is not
@@ -124,17 +138,32 @@ impl Mmap {
     ///
     /// Fails if the file's size cannot be told or it cannot be mapped.
     pub fn from_file(file: Arc<File>) -> Result<Mmap> {
-        let len = file
-            .metadata()
-            .context("failed to read the size of a file to map")?
-            .len();
-        let len = usize::try_from(len)
-            .map_err(|_| anyhow!("a file of {len} bytes does not fit the address space"))?;
+        let len = file_len(&file)?;
+        Mmap::of_file(file, len, vm::map_file)
+    }
+
+    /// Maps the first `len` bytes of `file` privately, readable and executable; with `branch_protection` as
+    /// [`make_executable`](Self::make_executable).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be mapped, or the system forbids execution.
+    pub fn code_from_file(file: Arc<File>, len: usize, branch_protection: bool) -> Result<Mmap> {
+        Mmap::of_file(file, len, |file, len| {
+            vm::map_code(file, len, branch_protection)
+        })
+    }
+
+    fn of_file(
+        file: Arc<File>,
+        len: usize,
+        map: impl FnOnce(&File, usize) -> std::io::Result<NonNull<u8>>,
+    ) -> Result<Mmap> {
         if len == 0 {
             return Ok(Mmap::empty());
         }
-        let ptr = vm::map_file(&file, len)
-            .with_context(|| format!("failed to map a file of {len:#x} bytes"))?;
+        let ptr =
+            map(&file, len).with_context(|| format!("failed to map a file of {len:#x} bytes"))?;
         let file = Some(file);
         Ok(Mmap { ptr, len, file })
     }

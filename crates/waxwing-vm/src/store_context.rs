@@ -26,8 +26,6 @@ pub struct VMStoreContext {
     /// The frame pointer of the trampoline through which WebAssembly code was last left, zero if it was
     /// not since it was last entered.
     pub last_wasm_exit_fp: Cell<usize>,
-    /// Where that trampoline returns to.
-    pub last_wasm_exit_pc: Cell<usize>,
     /// The frame pointer of the entry trampoline, zero before it ran.
     pub last_wasm_entry_fp: Cell<usize>,
     /// The stack pointer of the entry trampoline.
@@ -46,13 +44,13 @@ pub struct VMStoreContext {
     pub gc_funcs: Cell<*const Option<NonNull<VMFuncRef>>>,
     /// The number of `gc_funcs`.
     pub gc_funcs_len: Cell<usize>,
+    /// The engine's epoch. Not null in the context of a store.
+    pub epoch_counter: Cell<*const AtomicU64>,
     /// The fuel that is left, negative if more was used than there was. While generated code runs, it may have a later
     /// value in a register.
     pub fuel: Cell<i64>,
     /// The epoch from which on generated code calls the builtin `new_epoch`.
     pub epoch_deadline: Cell<u64>,
-    /// The engine's epoch. Not null in the context of a store.
-    pub epoch_counter: Cell<*const AtomicU64>,
     /// Who sees signals first that arrive while an activation of the store is the thread's innermost, or null.
     pub(crate) signal_handler: Cell<*const SignalHandler>,
     /// The rights of code of the store to the memories of a pool.
@@ -89,10 +87,6 @@ mod tests {
         agree(
             ptr.store_context_last_wasm_exit_fp(),
             offset_of!(VMStoreContext, last_wasm_exit_fp),
-        );
-        agree(
-            ptr.store_context_last_wasm_exit_pc(),
-            offset_of!(VMStoreContext, last_wasm_exit_pc),
         );
         agree(
             ptr.store_context_last_wasm_entry_fp(),

@@ -21,9 +21,9 @@
 //! The file has the byte order of its target, but that of bytecode, which is for hosts of several kinds, is
 //! little-endian. All sections of our own are.
 //!
-//! `.text`, `.eh_frame` and `.waxwing.data` start at multiples of
+//! `.text` and `.waxwing.data` start at multiples of
 //! [`Tunables::page_align`](crate::Tunables::page_align) in the file, so that a mapped file can be
-//! used in place. `.eh_frame` follows `.text`, whose length is such a multiple too, immediately.
+//! used in place. `.eh_frame` follows `.text` immediately, and what comes then starts at such a multiple too.
 
 mod check;
 pub mod debug_object;
@@ -67,7 +67,7 @@ pub const SECTION_EH_FRAME: &str = ".eh_frame";
 /// `e_ident[EI_OSABI]` of every artifact: the value that ELF leaves to embedded systems.
 pub const ELF_OS_ABI: u8 = 255;
 /// `e_ident[EI_ABIVERSION]` of every artifact; raised when the format changes.
-pub const ELF_ABI_VERSION: u8 = 2;
+pub const ELF_ABI_VERSION: u8 = 3;
 /// `e_flags` of a core module's artifact.
 pub const ELF_FLAGS_MODULE: u32 = 0x5758_0001;
 /// `e_flags` of a component's artifact.

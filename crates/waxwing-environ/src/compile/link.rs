@@ -56,8 +56,7 @@ pub fn link(
         locations,
         dispatch_tables,
     } = place_code(compiler, translation, compiled, &pieces)?;
-    let padding = text.len().next_multiple_of(page_align as usize) - text.len();
-    text.resize(text.len() + padding, 0);
+    text.resize(text.len().next_multiple_of(UNWIND_ALIGNMENT as usize), 0);
 
     let mut object = new_object(compiler.triple())?;
     let mut sections = Sections {
@@ -83,9 +82,15 @@ pub fn link(
     let checksum = artifact::checksum(&[&engine, &info_bytes, &functions, unwind_or_none]);
     if let Some(bytes) = unwind {
         let kind = SectionKind::ReadOnlyData;
-        sections.add(artifact::SECTION_EH_FRAME, kind, bytes, page_align);
+        sections.add(artifact::SECTION_EH_FRAME, kind, bytes, UNWIND_ALIGNMENT);
     }
-    sections.add_metadata(artifact::SECTION_ENGINE, engine);
+    // What is not for code has no page with it.
+    sections.add(
+        artifact::SECTION_ENGINE,
+        SectionKind::Other,
+        engine,
+        page_align,
+    );
     sections.add_metadata(artifact::SECTION_INFO, info_bytes);
     sections.add_metadata(artifact::SECTION_FUNCTIONS, functions);
     sections.add_metadata(artifact::SECTION_CHECK, checksum.to_le_bytes().to_vec());
@@ -152,6 +157,9 @@ pub fn link(
     }
     Ok(Artifact { elf, info })
 }
+
+/// The alignment of the section of unwind information in bytes.
+const UNWIND_ALIGNMENT: u64 = 8;
 
 /// The alignment of dispatch tables in bytes: that of cache lines.
 const DISPATCH_ALIGNMENT: u32 = 64;

@@ -214,7 +214,7 @@ pub trait Compiler: Send + Sync {
 
     /// The contents of `.eh_frame` for `functions`, pairs of text offset and function in order
     /// of their offset, with addresses relative to a section that follows the text of
-    /// `text_len` bytes (a multiple of the page size) immediately. `None` when unwind
+    /// `text_len` bytes immediately. `None` when unwind
     /// information is off or the target has another form of it.
     fn unwind_section(
         &self,

@@ -6,14 +6,10 @@ use anyhow::{Result, anyhow};
 
 use crate::vmcontext::VMFuncRef;
 
-/// The functions that objects refer to, by `VMFuncRef::gc_id`. They live as long as their store.
+/// The functions that objects refer to, by `VMFuncRef::gc_id`. They live as long as their store. There is none at first, and then
+/// the first one is null.
+#[derive(Default)]
 pub(super) struct GcFuncs(Vec<Option<NonNull<VMFuncRef>>>);
-
-impl Default for GcFuncs {
-    fn default() -> Self {
-        GcFuncs(vec![None])
-    }
-}
 
 impl GcFuncs {
     /// The number that stands for `func`, which may move the table.
@@ -29,10 +25,11 @@ impl GcFuncs {
         if known != 0 {
             return Ok(known);
         }
-        let new = u32::try_from(self.0.len())
+        let new = u32::try_from(self.0.len().max(1))
             .ok()
-            .filter(|_| self.0.try_reserve(1).is_ok())
+            .filter(|_| self.0.try_reserve(2).is_ok())
             .ok_or_else(|| anyhow!("no room for more functions in a garbage-collected heap"))?;
+        self.0.resize(new as usize, None);
         self.0.push(Some(func));
         // SAFETY: as above.
         unsafe { id.write(new) };
@@ -44,8 +41,11 @@ impl GcFuncs {
         *self.0.get(id as usize)?
     }
 
-    /// The table.
-    pub(super) fn as_slice(&self) -> &[Option<NonNull<VMFuncRef>>] {
+    /// The table, with null in it.
+    pub(super) fn as_slice(&mut self) -> &[Option<NonNull<VMFuncRef>>] {
+        if self.0.is_empty() {
+            self.0.push(None);
+        }
         &self.0
     }
 }

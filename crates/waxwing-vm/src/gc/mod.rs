@@ -175,10 +175,11 @@ impl GcStore {
         self.context().gc_types.set(self.types.records().as_ptr());
     }
 
-    fn publish_funcs(&self) {
+    fn publish_funcs(&mut self) {
         let funcs = self.funcs.as_slice();
-        self.context().gc_funcs.set(funcs.as_ptr());
-        self.context().gc_funcs_len.set(funcs.len());
+        let (start, len) = (funcs.as_ptr(), funcs.len());
+        self.context().gc_funcs.set(start);
+        self.context().gc_funcs_len.set(len);
     }
 
     /// The number that stands for a function in the heap.

@@ -162,6 +162,27 @@ impl Drop for FuncRefs {
     }
 }
 
+/// Values that live as long as a store. Most stores have one.
+#[derive(Default)]
+struct KeptAlive {
+    first: Option<Arc<dyn Any + Send + Sync>>,
+    /// The others, by address.
+    others: HashMap<*const (), Arc<dyn Any + Send + Sync>>,
+}
+
+impl KeptAlive {
+    fn insert(&mut self, value: Arc<dyn Any + Send + Sync>) {
+        let address = |value: &Arc<dyn Any + Send + Sync>| Arc::as_ptr(value).cast::<()>();
+        match &self.first {
+            None => self.first = Some(value),
+            Some(first) if address(first) == address(&value) => {}
+            Some(_) => {
+                self.others.entry(address(&value)).or_insert(value);
+            }
+        }
+    }
+}
+
 /// The modules whose code a store may run. Most stores have one.
 #[derive(Default)]
 struct Modules {
@@ -201,8 +222,7 @@ impl Modules {
             module.has_code() && module.code().text_range().contains(&pc)
         };
         self.first.as_ref().filter(contains).or_else(|| {
-            // A return address may be the end of a function, but never that of the text, which is followed
-            // by trampolines or padding.
+            // A return address is never the end of the text: no function ends with a call.
             let ends = (Bound::Excluded(pc), Bound::Unbounded);
             let (_, module) = self.by_end.range(ends).next()?;
             Some(module).filter(contains)
@@ -230,7 +250,7 @@ pub struct StoreCore {
     /// The instances that own what the host has of shared memories, by the memories' identity.
     shared_memories: HashMap<usize, InstanceId>,
     gc: GcStore,
-    kept_alive: HashMap<*const (), Arc<dyn Any + Send + Sync>>,
+    kept_alive: KeptAlive,
     modules: Modules,
     /// Entries for WebAssembly to host functions, by type, as far as they were looked for.
     wasm_calls: HashMap<EngineTypeIndex, NonNull<VMWasmCode>>,
@@ -280,7 +300,7 @@ impl StoreCore {
             func_refs: FuncRefs::default(),
             shared_memories: HashMap::new(),
             gc: GcStore::new(tunables.collector, gc_options, context.0),
-            kept_alive: HashMap::new(),
+            kept_alive: KeptAlive::default(),
             modules: Modules::default(),
             wasm_calls: HashMap::new(),
             holes: Vec::new(),
@@ -423,6 +443,9 @@ impl StoreCore {
     pub fn register_module(&mut self, module: &Arc<LoadedModule>) {
         if !self.modules.insert(module) {
             return;
+        }
+        if module.has_code() {
+            module.code().register_unwinding();
         }
         self.add_types_of(module);
         self.holes.retain(|hole| {
@@ -640,8 +663,7 @@ impl StoreCore {
 
     /// Keeps a value alive as long as the store; the same one once.
     pub fn keep_alive(&mut self, value: Arc<dyn Any + Send + Sync>) {
-        let key = Arc::as_ptr(&value).cast::<()>();
-        self.kept_alive.entry(key).or_insert(value);
+        self.kept_alive.insert(value);
     }
 }
 

@@ -16,7 +16,6 @@ use crate::allocator::keys::{self, StoreRights};
 use crate::arch;
 use crate::backtrace::{RawBacktrace, RawFrame};
 use crate::store_context::VMStoreContext;
-#[cfg(unix)]
 use crate::sys::faults;
 
 /// What every thread has. Constant and without a destructor, so that using it is an access relative to a
@@ -85,7 +84,6 @@ impl ThreadState {
 pub(super) struct Saved {
     stack_limit: usize,
     exit_fp: usize,
-    exit_pc: usize,
     entry_fp: usize,
     entry_sp: usize,
     entry_trap_handler: usize,
@@ -97,7 +95,6 @@ impl Saved {
         Saved {
             stack_limit: store.stack_limit.get(),
             exit_fp: store.last_wasm_exit_fp.get(),
-            exit_pc: store.last_wasm_exit_pc.get(),
             entry_fp: store.last_wasm_entry_fp.get(),
             entry_sp: store.last_wasm_entry_sp.get(),
             entry_trap_handler: store.last_wasm_entry_trap_handler.get(),
@@ -108,7 +105,6 @@ impl Saved {
     pub(super) fn restore(&self, store: &VMStoreContext) {
         store.stack_limit.set(self.stack_limit);
         store.last_wasm_exit_fp.set(self.exit_fp);
-        store.last_wasm_exit_pc.set(self.exit_pc);
         store.last_wasm_entry_fp.set(self.entry_fp);
         store.last_wasm_entry_sp.set(self.entry_sp);
         store
@@ -141,11 +137,11 @@ impl Activation {
         ptr::eq(self.store.as_ptr(), store)
     }
 
-    /// What the store's context held of the next older activation of the same store: the pc and fp of
-    /// its last exit, and the fp of its entry.
-    pub(crate) fn saved_frames(&self) -> Option<(usize, usize, usize)> {
+    /// What the store's context held of the next older activation of the same store: the frame pointers of
+    /// its last exit and of its entry.
+    pub(crate) fn saved_frames(&self) -> Option<(usize, usize)> {
         let saved = self.saved()?;
-        Some((saved.exit_pc, saved.exit_fp, saved.entry_fp))
+        Some((saved.exit_fp, saved.entry_fp))
     }
 
     #[inline]
@@ -195,15 +191,9 @@ impl Activation {
     /// This is the innermost activation of the calling thread.
     pub(super) unsafe fn frames(&self) -> Option<(RawFrame, usize)> {
         let store = self.context();
-        let exit_fp = store.last_wasm_exit_fp.get();
-        (exit_fp != 0).then(|| {
-            let frame = RawFrame {
-                pc: store.last_wasm_exit_pc.get(),
-                // SAFETY: the trampoline is on the stack.
-                fp: unsafe { arch::caller_fp(exit_fp) },
-            };
-            (frame, store.last_wasm_entry_fp.get())
-        })
+        // SAFETY: the trampoline is on the stack.
+        let frame = unsafe { RawFrame::of_exit(store.last_wasm_exit_fp.get()) }?;
+        Some((frame, store.last_wasm_entry_fp.get()))
     }
 
     /// Whether the recorded reason is that an exception was thrown.
@@ -553,6 +543,25 @@ where
     E: Into<TrapReason>,
 {
     let _rights = keys::in_use().then(HostRights::take);
+    catch_host_without_keys(body)
+}
+
+/// Whether there may be memory protection keys, see [`catch_host_without_keys`].
+#[inline(always)]
+pub fn keys_in_use() -> bool {
+    keys::in_use()
+}
+
+/// As [`catch_host`], where [`keys_in_use`] said that there are none when generated code called.
+///
+/// # Panics
+///
+/// As for [`catch_host`].
+#[inline]
+pub fn catch_host_without_keys<R, E>(body: impl FnOnce() -> Result<R, E>) -> Option<R>
+where
+    E: Into<TrapReason>,
+{
     // A panic is resumed on the other side, where whoever catches it judges what is still sound.
     match panic::catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(result)) => Some(result),

@@ -57,8 +57,8 @@ use waxwing_environ::Trap;
 use crate::backtrace::RawBacktrace;
 
 pub use activation::{
-    EntryOptions, catch_host, enter_wasm, record_panic, record_trap, stack_limit_for_entry,
-    tls_eager_initialize,
+    EntryOptions, catch_host, catch_host_without_keys, enter_wasm, keys_in_use, record_panic,
+    record_trap, stack_limit_for_entry, tls_eager_initialize,
 };
 pub(crate) use activation::{activations, add_fuel, set_fuel};
 #[cfg(feature = "pulley")]

@@ -68,8 +68,6 @@ unsafe extern "C" fn wasm_to_host(_store: *const VMStoreContext, _host: Host) {
         "push rbp",
         "mov rbp, rsp",
         "mov [rdi + {exit_fp}], rbp",
-        "mov rax, [rbp + 8]",
-        "mov [rdi + {exit_pc}], rax",
         "call rsi",
         "test al, al",
         "jz 2f",
@@ -79,7 +77,6 @@ unsafe extern "C" fn wasm_to_host(_store: *const VMStoreContext, _host: Host) {
         "call {raise}",
         "ud2",
         exit_fp = const offset_of!(VMStoreContext, last_wasm_exit_fp),
-        exit_pc = const offset_of!(VMStoreContext, last_wasm_exit_pc),
         raise = sym raise_builtin,
     )
 }

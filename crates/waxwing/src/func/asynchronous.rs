@@ -188,7 +188,7 @@ where
     // SAFETY: as for functions that do not wait. The call is on the fiber of its store, if on one. The
     // future is `Send`, and nothing else of the host is on the stack while it waits.
     unsafe {
-        run::<T, F>(callee, caller, values, |func, mut store| {
+        run::<T, F, true, true>(callee, caller, values, |func, mut store| {
             let context = store.as_ref().core().vm_store_context();
             let params = P::load(store.as_mut(), values.as_ptr());
             let call = func(Caller::new(StoreContextMut(store.as_mut()), caller), params);
@@ -247,7 +247,7 @@ where
 {
     // SAFETY: as in `wrapped_call`.
     unsafe {
-        run::<T, Untyped<F>>(callee, caller, values, |state, mut store| {
+        run::<T, Untyped<F>, true, true>(callee, caller, values, |state, mut store| {
             let context = store.as_ref().core().vm_store_context();
             let mut vals = take_values(store.as_mut(), &state.ty, values);
             let (params, results) = vals.split_at_mut(state.ty.params().len());

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use anyhow::{Context, Result};
-use waxwing_vm::traps::{UnwindReason, catch_host};
+use waxwing_vm::traps::{UnwindReason, catch_host, catch_host_without_keys, keys_in_use};
 use waxwing_vm::{HostFunc, VMContext, VMFuncRef, VMHostFuncContext, ValRaw, call_unchecked};
 
 use super::lists::for_each_arity;
@@ -47,14 +47,28 @@ pub(super) unsafe fn enter_directly<T>(
     unsafe { call_unchecked(context, &options, callee, values, len) }
 }
 
-/// Runs `body`, the work of a host function whose state is an `S`, in the function's own scope of
-/// roots. `false` means that an error or a panic was recorded.
+/// The `StoreInner<T>` of a call of a host function that the host makes.
 ///
 /// # Safety
 ///
-/// An array call of a function whose state is an `S`, in a store whose data is a `T`.
+/// [`enter_directly`] is what calls.
+#[cold]
+unsafe fn store_of_direct_call<T>() -> NonNull<StoreInner<T>> {
+    // SAFETY: set by whoever calls without an instance that calls.
+    unsafe { NonNull::new_unchecked(DIRECT_CALL.get()).cast() }
+}
+
+/// Runs `body`, the work of a host function whose state is an `S`. `false` means that an error or a panic was recorded.
+///
+/// It gets a scope of roots of its own if it is `SCOPED`; otherwise it makes no roots. Memory protection keys may be in
+/// use if `KEYS`.
+///
+/// # Safety
+///
+/// An array call of a function whose state is an `S`, in a store whose data is a `T`. Without `KEYS`, keys were not in
+/// use when it began.
 #[inline(always)]
-pub(super) unsafe fn run<T, S>(
+pub(super) unsafe fn run<T, S, const SCOPED: bool, const KEYS: bool>(
     callee: NonNull<VMFuncRef>,
     caller: Option<NonNull<VMContext>>,
     values: NonNull<ValRaw>,
@@ -68,13 +82,12 @@ pub(super) unsafe fn run<T, S>(
     let store = match caller {
         // SAFETY: an instance that calls is alive, and its store is the one of this call.
         Some(caller) => unsafe { waxwing_vm::Instance::store_of_vmctx(caller) }.cast(),
-        None => NonNull::new(DIRECT_CALL.get())
-            .expect("calls without a calling instance set their store")
-            .cast(),
+        // SAFETY: WebAssembly code passes its instance, so that it is the host that calls.
+        None => unsafe { store_of_direct_call() },
     };
     // SAFETY: the store is alive, and whoever called has given up exclusive use of it for the
     // duration of the call. The same holds for the next block.
-    let scope = unsafe { roots(store) }.roots().enter_scope();
+    let scope = SCOPED.then(|| unsafe { roots(store) }.roots().enter_scope());
     let run = || {
         let call = CallValues::new(callee, values);
         // SAFETY: as above. The array holds the parameters at first, and the results after `body` has
@@ -86,9 +99,15 @@ pub(super) unsafe fn run<T, S>(
         unsafe { (*store.as_ptr()).call_hook(CallHook::ReturningFromHost, call)? };
         result
     };
-    let result = catch_host(|| run().map_err(trap_reason));
-    // SAFETY: as above; `body`'s borrows of the store have ended.
-    unsafe { roots(store) }.roots_mut().leave_scope(scope);
+    let run = || run().map_err(trap_reason);
+    let result = match KEYS {
+        true => catch_host(run),
+        false => catch_host_without_keys(run),
+    };
+    if let Some(scope) = scope {
+        // SAFETY: as above; `body`'s borrows of the store have ended.
+        unsafe { roots(store) }.roots_mut().leave_scope(scope);
+    }
     result.is_some()
 }
 
@@ -101,8 +120,9 @@ unsafe fn roots<'a, T: 'a>(store: NonNull<StoreInner<T>>) -> &'a mut StoreOpaque
     unsafe { &mut *store.as_ptr() }
 }
 
-/// A host function of a closure whose parameters and results are known at compile time.
-pub(crate) fn wrap<T, F, P, R>(engine: &Engine, func: F) -> HostFunc
+/// A host function of a closure whose parameters and results are known at compile time, and that uses the store if
+/// `USES_STORE`.
+fn wrap<T, F, P, R, const USES_STORE: bool>(engine: &Engine, func: F) -> HostFunc
 where
     F: Fn(Caller<'_, T>, P) -> R + Send + Sync + 'static,
     P: WasmTyList,
@@ -111,7 +131,7 @@ where
     let ty = R::func_type(engine, P::valtypes());
     HostFunc::new(
         ty.registered_type().clone(),
-        wrapped_call::<T, F, P, R>,
+        wrapped_call::<T, F, P, R, USES_STORE>,
         Box::new(func),
     )
 }
@@ -121,7 +141,7 @@ where
 /// # Safety
 ///
 /// An array call of such a function with the same type parameters.
-unsafe extern "C" fn wrapped_call<T, F, P, R>(
+unsafe extern "C" fn wrapped_call<T, F, P, R, const USES_STORE: bool>(
     callee: NonNull<VMFuncRef>,
     caller: Option<NonNull<VMContext>>,
     values: NonNull<ValRaw>,
@@ -132,15 +152,64 @@ where
     P: WasmTyList,
     R: WasmRet,
 {
+    // SAFETY: required of the caller.
+    unsafe {
+        match keys_in_use() {
+            true => wrapped_call_with_keys::<T, F, P, R>(callee, caller, values),
+            false => run_wrapped::<T, F, P, R, USES_STORE, false>(callee, caller, values),
+        }
+    }
+}
+
+/// As [`wrapped_call`]. It is out of the way, so that nothing has to be saved there.
+///
+/// # Safety
+///
+/// As for [`wrapped_call`].
+#[cold]
+#[inline(never)]
+unsafe fn wrapped_call_with_keys<T, F, P, R>(
+    callee: NonNull<VMFuncRef>,
+    caller: Option<NonNull<VMContext>>,
+    values: NonNull<ValRaw>,
+) -> bool
+where
+    F: Fn(Caller<'_, T>, P) -> R + Send + Sync + 'static,
+    P: WasmTyList,
+    R: WasmRet,
+{
+    // SAFETY: required of the caller.
+    unsafe { run_wrapped::<T, F, P, R, true, true>(callee, caller, values) }
+}
+
+/// # Safety
+///
+/// As for [`wrapped_call`] and [`run`].
+#[inline(always)]
+unsafe fn run_wrapped<T, F, P, R, const USES_STORE: bool, const KEYS: bool>(
+    callee: NonNull<VMFuncRef>,
+    caller: Option<NonNull<VMContext>>,
+    values: NonNull<ValRaw>,
+) -> bool
+where
+    F: Fn(Caller<'_, T>, P) -> R + Send + Sync + 'static,
+    P: WasmTyList,
+    R: WasmRet,
+{
     // SAFETY: `F` is the state of the function, and the types of parameters and results are those
     // that it was registered with, so that `values` holds the former and has room for the latter.
     // The store is borrowed by one of the three steps at a time.
+    let body = |func: &F, mut store: NonNull<StoreInner<T>>| unsafe {
+        let params = P::load(store.as_mut(), values.as_ptr());
+        let results = func(Caller::new(StoreContextMut(store.as_mut()), caller), params);
+        results.store_results(store.as_mut(), values.as_ptr())
+    };
+    // SAFETY: as above. Roots are made of parameters, and by who uses the store.
     unsafe {
-        run::<T, F>(callee, caller, values, |func, mut store| {
-            let params = P::load(store.as_mut(), values.as_ptr());
-            let results = func(Caller::new(StoreContextMut(store.as_mut()), caller), params);
-            results.store_results(store.as_mut(), values.as_ptr())
-        })
+        match USES_STORE || P::HAS_REFS {
+            true => run::<T, F, true, KEYS>(callee, caller, values, body),
+            false => run::<T, F, false, KEYS>(callee, caller, values, body),
+        }
     }
 }
 
@@ -182,7 +251,7 @@ where
 {
     // SAFETY: as in `wrapped_call`.
     unsafe {
-        run::<T, Untyped<F>>(callee, caller, values, |state, mut store| {
+        run::<T, Untyped<F>, true, true>(callee, caller, values, |state, mut store| {
             let mut vals = take_values(store.as_mut(), &state.ty, values);
             let (params, results) = vals.split_at_mut(state.ty.params().len());
             let context = StoreContextMut(store.as_mut());
@@ -279,7 +348,7 @@ where
 {
     // SAFETY: as in `wrapped_call`; `len` values are at `values`, enough for parameters and results.
     unsafe {
-        run::<T, Unchecked<F>>(callee, caller, values, |state, mut store| {
+        run::<T, Unchecked<F>, true, true>(callee, caller, values, |state, mut store| {
             debug_assert!(len >= state.slots);
             let values = std::slice::from_raw_parts_mut(values.as_ptr(), state.slots);
             let context = StoreContextMut(store.as_mut());
@@ -317,7 +386,9 @@ macro_rules! impl_into_func {
             R: WasmRet,
         {
             fn into_func(self, engine: &Engine) -> HostFunc {
-                wrap(engine, move |_: Caller<'_, T>, ($($t,)*): ($($t,)*)| self($($t),*))
+                wrap::<_, _, _, _, false>(engine, move |_: Caller<'_, T>, ($($t,)*): ($($t,)*)| {
+                    self($($t),*)
+                })
             }
         }
 
@@ -329,7 +400,7 @@ macro_rules! impl_into_func {
             R: WasmRet,
         {
             fn into_func(self, engine: &Engine) -> HostFunc {
-                wrap(engine, move |caller: Caller<'_, T>, ($($t,)*): ($($t,)*)| {
+                wrap::<_, _, _, _, true>(engine, move |caller: Caller<'_, T>, ($($t,)*): ($($t,)*)| {
                     self(caller, $($t),*)
                 })
             }

@@ -16,6 +16,10 @@ use crate::{Engine, FuncType, ValType};
 ///
 /// Not for implementation outside of this crate.
 pub unsafe trait WasmTyList {
+    /// Whether any element depends on a store.
+    #[doc(hidden)]
+    const HAS_REFS: bool;
+
     /// The WebAssembly types of the elements.
     fn valtypes() -> impl Iterator<Item = ValType>;
 
@@ -157,6 +161,8 @@ macro_rules! impl_lists {
         // SAFETY: the elements are read in the order of their types.
         #[allow(non_snake_case, reason = "variables are named as their types")]
         unsafe impl<$($t: WasmTy),*> WasmTyList for ($($t,)*) {
+            const HAS_REFS: bool = false $(|| $t::IS_REF)*;
+
             fn valtypes() -> impl Iterator<Item = ValType> {
                 IntoIterator::into_iter([$($t::valtype()),*])
             }
@@ -256,7 +262,7 @@ macro_rules! impl_lists {
                 store: &mut StoreOpaque,
                 values: *mut ValRaw,
             ) -> Result<()> {
-                if Self::HAS_REFS && !WasmParams::comes_from_same_store(&self, store) {
+                if <Self as WasmParams>::HAS_REFS && !WasmParams::comes_from_same_store(&self, store) {
                     bail!("host function attempted to return a value of another store");
                 }
                 // SAFETY: required of the caller.

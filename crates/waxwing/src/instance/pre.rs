@@ -185,7 +185,9 @@ impl<T> InstancePre<T> {
              different engines"
         );
         let prepared = &*self.prepared;
-        store.core_mut().keep_alive(self.prepared.clone());
+        if !prepared.host_functions.is_empty() {
+            store.core_mut().keep_alive(self.prepared.clone());
+        }
         if prepared.host_functions.len() == prepared.imports.len() {
             let imports = Imports {
                 functions: &prepared.host_functions,

@@ -138,7 +138,7 @@ impl Module {
 
     /// Makes a module from a file that holds its artifact, without reading all of the file:
     /// it is mapped, parts are read when they are first used, and processes that map the same
-    /// file share them.
+    /// file share them. Of files of up to 64 KiB, the code is mapped and the rest is read.
     ///
     /// # Errors
     ///

@@ -176,9 +176,10 @@ impl Module {
         ResourcesRequired::of_module(self.env_module())
     }
 
-    /// The addresses at which the module's artifact lies in memory, code and data.
+    /// The addresses at which the module's artifact lies in memory: all of it or, of small ones that come from a file, what
+    /// holds the code.
     pub fn image_range(&self) -> Range<*const u8> {
-        self.loaded().code().image().as_ptr_range()
+        self.loaded().code().mapped_image().as_ptr_range()
     }
 
     /// The module's machine code. Offsets of [`Module::functions`] and [`Module::address_map`]

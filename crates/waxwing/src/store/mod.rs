@@ -23,6 +23,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use anyhow::Result;
+use smallvec::SmallVec;
 use waxwing_environ::EngineTypeIndex;
 use waxwing_vm::traps::EntryOptions;
 use waxwing_vm::{GcOptions, LoadedModule, StoreCore, StoreId, VMGcRef, VMStore, ValRaw};
@@ -94,7 +95,7 @@ pub struct StoreOpaque {
     is_async: bool,
     roots: RootSet,
     /// The modules of the store's instances, sorted by the address of their `LoadedModule`.
-    modules: Vec<Module>,
+    modules: SmallVec<[Module; 1]>,
     instance_limit: usize,
     table_limit: usize,
     memory_limit: usize,
@@ -160,7 +161,7 @@ impl<T> Store<T> {
                 engine: engine.clone(),
                 is_async: asynchronous::is_async(engine),
                 roots: RootSet::default(),
-                modules: Vec::new(),
+                modules: SmallVec::new(),
                 instance_limit: DEFAULT_INSTANCE_LIMIT,
                 table_limit: DEFAULT_TABLE_LIMIT,
                 memory_limit: DEFAULT_MEMORY_LIMIT,

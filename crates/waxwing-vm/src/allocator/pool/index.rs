@@ -72,6 +72,9 @@ impl Hasher for Mixer {
     }
 }
 
+/// How many affinities a list remembers of which it has no slot: one may come back.
+const MOST_EMPTY: usize = 64;
+
 /// No node.
 const NONE: u32 = u32::MAX;
 
@@ -147,29 +150,37 @@ impl FreeList {
     }
 
     fn push(&mut self, slot: SlotId, affinity: Option<Affinity>) {
-        let unlinked = Links {
-            older: NONE,
-            newer: NONE,
-        };
-        let node = Node {
-            slot,
-            affinity,
-            links: [unlinked; 2],
-        };
         let place = match self.vacant.pop() {
             Some(place) => {
-                self.nodes[place as usize] = node;
+                let node = &mut self.nodes[place as usize];
+                (node.slot, node.affinity) = (slot, affinity);
                 place
             }
             None => {
-                self.nodes.push(node);
+                let unlinked = Links {
+                    older: NONE,
+                    newer: NONE,
+                };
+                self.nodes.push(Node {
+                    slot,
+                    affinity,
+                    links: [unlinked; 2],
+                });
                 self.nodes.len() as u32 - 1
             }
         };
         let all = self.all.get_or_insert(Ends::EMPTY);
         FreeList::link_newest(&mut self.nodes, List::All, all, place);
-        let same = self.by_affinity.entry(affinity).or_insert(Ends::EMPTY);
-        FreeList::link_newest(&mut self.nodes, List::SameAffinity, same, place);
+        match self.by_affinity.get_mut(&affinity) {
+            Some(same) => {
+                FreeList::link_newest(&mut self.nodes, List::SameAffinity, same, place);
+            }
+            None => {
+                let mut same = Ends::EMPTY;
+                FreeList::link_newest(&mut self.nodes, List::SameAffinity, &mut same, place);
+                self.by_affinity.insert(affinity, same);
+            }
+        }
     }
 
     fn remove(&mut self, place: u32) -> SlotId {
@@ -179,8 +190,8 @@ impl FreeList {
         }
         if let Some(same) = self.by_affinity.get_mut(&affinity) {
             FreeList::unlink(&mut self.nodes, List::SameAffinity, same, place);
-            // The entry of slots without affinity stays: pools that know no affinity have nothing else.
-            if same.newest == NONE && affinity.is_some() {
+            // Entries that come and go take time.
+            if same.newest == NONE && self.by_affinity.len() > MOST_EMPTY {
                 self.by_affinity.remove(&affinity);
             }
         }
@@ -215,13 +226,19 @@ impl Shard {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Says how many slots there are.
+    fn count(&self, list: &FreeList) {
+        let len = list.nodes.len() - list.vacant.len();
+        self.len.store(len, Ordering::Relaxed);
+    }
+
     fn take(&self, take: impl FnOnce(&mut FreeList) -> Option<SlotId>) -> Option<SlotId> {
         if self.len.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let mut list = self.list();
         let slot = take(&mut list)?;
-        self.len.fetch_sub(1, Ordering::Relaxed);
+        self.count(&list);
         Some(slot)
     }
 }
@@ -343,7 +360,7 @@ impl IndexAllocator {
         let shard = &self.shards[home() % self.shards.len()];
         let mut list = shard.list();
         list.push(slot, affinity);
-        shard.len.fetch_add(1, Ordering::Relaxed);
+        shard.count(&list);
         drop(list);
         self.permits.give_back();
     }

@@ -29,32 +29,46 @@ pub(crate) fn reserve(len: usize) -> io::Result<NonNull<u8>> {
     Ok(NonNull::new(ptr.cast()).expect("mmap never returns the null page unasked"))
 }
 
-/// What makes all pages of a small mapping of a file be there at once, rather than when they are used.
-fn populate(len: usize) -> MapFlags {
-    #[cfg(target_os = "linux")]
-    if len <= 64 << 10 {
-        return MapFlags::POPULATE;
-    }
-    MapFlags::empty()
-}
-
 /// Maps the first `len` bytes of `file` privately, readable.
 pub(crate) fn map_file(file: &File, len: usize) -> io::Result<NonNull<u8>> {
+    map(file, len, ProtFlags::READ)
+}
+
+/// Maps the first `len` bytes of `file` privately, readable and executable; with `bti`, as [`make_executable`].
+pub(crate) fn map_code(file: &File, len: usize, bti: bool) -> io::Result<NonNull<u8>> {
+    // The flags of both calls have the same bits.
+    map(
+        file,
+        len,
+        ProtFlags::from_bits_retain(executable(bti).bits()),
+    )
+}
+
+fn map(file: &File, len: usize, protection: ProtFlags) -> io::Result<NonNull<u8>> {
     // SAFETY: the address is left to the kernel, so that no existing mapping is replaced.
-    let ptr = unsafe {
-        rustix::mm::mmap(
-            ptr::null_mut(),
-            len,
-            ProtFlags::READ,
-            MapFlags::PRIVATE | populate(len),
-            file,
-            0,
-        )?
-    };
+    let ptr =
+        unsafe { rustix::mm::mmap(ptr::null_mut(), len, protection, MapFlags::PRIVATE, file, 0)? };
     Ok(NonNull::new(ptr.cast()).expect("mmap never returns the null page unasked"))
 }
 
-/// Gives back a mapping made by [`reserve`] or [`map_file`].
+/// The longest file that takes less time to read than to map, and then to change the rights to a part of the mapping.
+pub(crate) const MOST_TO_READ: usize = 64 << 10;
+
+/// Reads the first `len` bytes of `file`, wherever its cursor is, or as many as there are.
+pub(crate) fn read_file(file: &File, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let at = bytes.len() as u64;
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), at) {
+            Ok(0) => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(bytes)
+}
+
+/// Gives back a mapping made by [`reserve`], [`map_file`] or [`map_code`].
 ///
 /// # Safety
 ///
@@ -97,6 +111,11 @@ pub(crate) unsafe fn make_readonly(ptr: *mut u8, len: usize) -> io::Result<()> {
 ///
 /// As for [`make_accessible`]; shared borrows may exist.
 pub(crate) unsafe fn make_executable(ptr: *mut u8, len: usize, bti: bool) -> io::Result<()> {
+    // SAFETY: required of the caller.
+    unsafe { protect(ptr, len, executable(bti)) }
+}
+
+fn executable(bti: bool) -> MprotectFlags {
     let flags = MprotectFlags::READ | MprotectFlags::EXEC;
     #[cfg(all(target_arch = "aarch64", target_os = "linux"))]
     let flags = if bti && std::arch::is_aarch64_feature_detected!("bti") {
@@ -106,8 +125,7 @@ pub(crate) unsafe fn make_executable(ptr: *mut u8, len: usize, bti: bool) -> io:
     };
     #[cfg(not(all(target_arch = "aarch64", target_os = "linux")))]
     let _ = bti;
-    // SAFETY: required of the caller.
-    unsafe { protect(ptr, len, flags) }
+    flags
 }
 
 /// Replaces the contents of the pages of `ptr..ptr + len`, which are accessible, by zeros, and gives their

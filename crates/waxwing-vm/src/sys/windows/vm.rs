@@ -62,7 +62,30 @@ pub(crate) fn map_file(mut file: &File, len: usize) -> io::Result<NonNull<u8>> {
     }
 }
 
-/// Gives back a mapping made by [`reserve`] or [`map_file`].
+/// Reads the first `len` bytes of `file` into fresh pages, which are left readable and executable.
+pub(crate) fn map_code(file: &File, len: usize, bti: bool) -> io::Result<NonNull<u8>> {
+    let ptr = map_file(file, len)?;
+    // SAFETY: the pages are this function's own.
+    unsafe {
+        make_executable(ptr.as_ptr(), len, bti).inspect_err(|_| {
+            let _ = release(ptr, len);
+        })?;
+    }
+    Ok(ptr)
+}
+
+/// The longest file of which a copy is made before it is mapped: none, as mapping is copying.
+pub(crate) const MOST_TO_READ: usize = 0;
+
+/// Reads the first `len` bytes of `file`, or as many as there are.
+pub(crate) fn read_file(mut file: &File, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(len);
+    file.rewind()?;
+    file.take(len as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Gives back a mapping made by [`reserve`], [`map_file`] or [`map_code`].
 ///
 /// # Safety
 ///

@@ -2,6 +2,9 @@
 //!
 //! Loading does work per section. What the sections hold is read where it lies, when it is asked for.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::fs::File;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -25,10 +28,11 @@ use waxwing_environ::{FunctionNames, InlinedFunctions, Trap, TrapTable};
 
 use crate::code_registry;
 use crate::memory_image::ImageSource;
-use crate::mmap::{Mmap, host_page_size, round_up_to_host_pages};
+use crate::mmap::{Mmap, file_len, host_page_size, round_up_to_host_pages};
 #[cfg(feature = "debugger")]
 use crate::sys::debugger::DebuggerRegistration;
 use crate::sys::unwind::UnwindRegistration;
+use crate::sys::vm;
 
 type Header = FileHeader64<LittleEndian>;
 
@@ -77,8 +81,55 @@ pub struct CodeMemory {
     kind: ArtifactKind,
     is_bytecode: bool,
     sections: Sections,
-    len: usize,
-    mmap: Mmap,
+    image: Image,
+}
+
+/// Where an artifact is.
+#[derive(Debug)]
+enum Image {
+    /// In the first `len` bytes of a mapping, all of which is readable.
+    Mapped { mmap: Mmap, len: usize },
+    /// In a copy. `code` is empty at first, and then a mapping of the file's beginning, up to the end of what has to be
+    /// where the code is: the text and the unwind information.
+    Copied {
+        bytes: Vec<u8>,
+        file: Arc<File>,
+        code: Mmap,
+    },
+}
+
+impl Image {
+    fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        match self {
+            // SAFETY: the mapping is readable, and nobody writes to it: it is this value's own, or the caller of
+            // `from_file` vouches for the file.
+            Image::Mapped { mmap, .. } => unsafe { mmap.slice(range.clone()) },
+            Image::Copied { bytes, .. } => &bytes[range.clone()],
+        }
+    }
+
+    /// As [`Self::bytes`], of what has to be where the code is.
+    fn code_bytes(&self, range: &Range<usize>) -> &[u8] {
+        match self {
+            // SAFETY: as above.
+            Image::Copied { code, .. } if !code.is_empty() => unsafe { code.slice(range.clone()) },
+            _ => self.bytes(range),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Image::Mapped { len, .. } => *len,
+            Image::Copied { bytes, .. } => bytes.len(),
+        }
+    }
+
+    fn file(&self) -> Option<&Arc<File>> {
+        match self {
+            Image::Mapped { mmap, .. } => mmap.file(),
+            Image::Copied { file, .. } => Some(file),
+        }
+    }
 }
 
 impl CodeMemory {
@@ -97,10 +148,12 @@ impl CodeMemory {
             mmap.slice_mut(0..artifact.len()).copy_from_slice(artifact);
             mmap.make_readonly(0..mmap.len())?;
         }
-        CodeMemory::new(mmap, artifact.len())
+        let len = artifact.len();
+        CodeMemory::new(Image::Mapped { mmap, len })
     }
 
-    /// Maps an artifact's file. Pages are read from it when they are first used.
+    /// Maps an artifact's file. Pages are read from it when they are first used, but for a small file, of which all but the
+    /// code is read at once.
     ///
     /// # Errors
     ///
@@ -110,16 +163,26 @@ impl CodeMemory {
     ///
     /// Nobody changes or truncates the file as long as the result exists.
     pub unsafe fn from_file(file: Arc<File>) -> Result<CodeMemory> {
+        let len = file_len(&file)?;
+        if len <= vm::MOST_TO_READ {
+            let bytes = vm::read_file(&file, len).context("failed to read a file")?;
+            let code = CodeMemory::new(Image::Copied {
+                bytes,
+                file: Arc::clone(&file),
+                code: Mmap::empty(),
+            })?;
+            // Bytecode is data, and need not be mapped apart from the rest.
+            if !code.is_bytecode {
+                return Ok(code);
+            }
+        }
         let mmap = Mmap::from_file(file)?;
         let len = mmap.len();
-        CodeMemory::new(mmap, len)
+        CodeMemory::new(Image::Mapped { mmap, len })
     }
 
-    /// Takes a mapping, readable as a whole, whose first `len` bytes are an artifact.
-    fn new(mmap: Mmap, len: usize) -> Result<CodeMemory> {
-        // SAFETY: the mapping is readable, and nobody writes to it: it is this value's own, or the
-        // caller of `from_file` vouches for the file.
-        let (kind, is_bytecode, sections) = parse(unsafe { mmap.slice(0..len) })?;
+    fn new(image: Image) -> Result<CodeMemory> {
+        let (kind, is_bytecode, sections) = parse(image.bytes(&(0..image.len())))?;
         Ok(CodeMemory {
             unwind: None,
             #[cfg(feature = "debugger")]
@@ -128,13 +191,12 @@ impl CodeMemory {
             kind,
             is_bytecode,
             sections,
-            len,
-            mmap,
+            image,
         })
     }
 
-    /// Makes the code known to the fault handler and, if it is machine code, executable and known to the system's
-    /// unwinder and, if the artifact describes it to them, native debuggers, until the last reference is dropped.
+    /// Makes the code known to the fault handler and, if it is machine code, executable and, if the artifact describes it
+    /// to them, known to native debuggers, until the last reference is dropped.
     ///
     /// With `branch_protection`, indirect branches may only land on instructions that allow it, on CPUs
     /// that can enforce it; the code must have been compiled for that.
@@ -153,26 +215,12 @@ impl CodeMemory {
         }
         if self.is_bytecode {
             // Code has its addresses in registers.
-            self.mmap.as_ptr().expose_provenance();
+            self.text().as_ptr().expose_provenance();
             return Ok(self.register());
         }
-        // The compiler fills the text's last page of its own page size. On a host with larger pages,
-        // data of the same artifact may become executable with it; all of it stays unwritable.
-        let end = round_up_to_host_pages(text.end)?.min(self.mmap.len());
-        // Before the text there is mostly nothing but the header of the ELF file. A range that begins with the mapping is
-        // made executable in less time.
-        let start = match text.start == host_page_size() {
-            true => 0,
-            false => text.start,
-        };
-        // SAFETY: the range is readable and nobody writes to it any more.
-        unsafe {
-            self.mmap.make_executable(start..end, branch_protection)?;
-            self.mmap.synchronize_instructions(text)?;
-        }
+        self.make_executable(branch_protection)?;
         if !self.sections.eh_frame.is_empty() {
-            // SAFETY: the section stays mapped as long as `self`, and the caller vouches for it.
-            let unwind = unsafe { UnwindRegistration::new(self.bytes(&self.sections.eh_frame))? };
+            let unwind = UnwindRegistration::new(self.bytes(&self.sections.eh_frame))?;
             self.unwind = Some(unwind);
         }
         #[cfg(feature = "debugger")]
@@ -181,6 +229,44 @@ impl CodeMemory {
             self.debugger = Some(DebuggerRegistration::new(elf.into()));
         }
         Ok(self.register())
+    }
+
+    /// Makes published code known to the system's unwinder, if it is not. That is only needed when the code is going to run,
+    /// and uses its pages.
+    pub(crate) fn register_unwinding(&self) {
+        if let Some(unwind) = &self.unwind {
+            let section = self.image.code_bytes(&self.sections.eh_frame).as_ptr();
+            // SAFETY: the section stays mapped as long as `self`, and the caller of `publish` vouched for it.
+            unsafe { unwind.register(section) };
+        }
+    }
+
+    fn make_executable(&mut self, branch_protection: bool) -> Result<()> {
+        let text = self.sections.text.clone();
+        // The compiler leaves what is neither code nor unwind information out of the pages of code, if they are not larger
+        // than those that it knows of. On a host with larger pages, data of the same artifact may become executable with
+        // them; all of it stays unwritable.
+        let mmap = match &mut self.image {
+            Image::Mapped { mmap, .. } => {
+                let end = round_up_to_host_pages(text.end)?.min(mmap.len());
+                // Before the text there is mostly nothing but the header of the ELF file. A range that begins with the
+                // mapping is made executable in less time.
+                let start = match text.start == host_page_size() {
+                    true => 0,
+                    false => text.start,
+                };
+                // SAFETY: the range is readable and nobody writes to it any more.
+                unsafe { mmap.make_executable(start..end, branch_protection)? };
+                mmap
+            }
+            Image::Copied { file, code, .. } => {
+                let end = text.end.max(self.sections.eh_frame.end);
+                *code = Mmap::code_from_file(Arc::clone(file), end, branch_protection)?;
+                code
+            }
+        };
+        // SAFETY: the text is readable.
+        unsafe { mmap.synchronize_instructions(text) }
     }
 
     /// Makes known that code is at the addresses of the text.
@@ -192,8 +278,7 @@ impl CodeMemory {
     }
 
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
-        // SAFETY: the mapping is readable, and nobody writes to it, see `new`.
-        unsafe { self.mmap.slice(range.clone()) }
+        self.image.bytes(range)
     }
 
     /// What the artifact was made from.
@@ -208,18 +293,28 @@ impl CodeMemory {
 
     /// The whole artifact.
     pub fn image(&self) -> &[u8] {
-        self.bytes(&(0..self.len))
+        self.bytes(&(0..self.image.len()))
+    }
+
+    /// What of the artifact is mapped to where its code runs: at least that.
+    pub fn mapped_image(&self) -> &[u8] {
+        match &self.image {
+            Image::Copied { code, .. } if !code.is_empty() => {
+                self.image.code_bytes(&(0..code.len()))
+            }
+            _ => self.image(),
+        }
     }
 
     /// The machine code.
     pub fn text(&self) -> &[u8] {
-        self.bytes(&self.sections.text)
+        self.image.code_bytes(&self.sections.text)
     }
 
     /// The addresses of the machine code.
     pub fn text_range(&self) -> Range<usize> {
-        let base = self.mmap.as_ptr() as usize;
-        base + self.sections.text.start..base + self.sections.text.end
+        let text = self.text().as_ptr_range();
+        text.start as usize..text.end as usize
     }
 
     /// The address of a function's code; `None` if the text does not contain it.
@@ -307,7 +402,7 @@ impl CodeMemory {
     /// mapped and `force_copy` is not set, in memory otherwise. `None` if the range is out of bounds.
     pub fn image_source(&self, range: Range<usize>, force_copy: bool) -> Option<ImageSource<'_>> {
         let bytes = self.wasm_data().get(range.clone())?;
-        Some(match self.mmap.file() {
+        Some(match self.image.file() {
             Some(file) if !force_copy => ImageSource::File {
                 file,
                 offset: (self.sections.data.start + range.start) as u64,
@@ -492,319 +587,4 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, bool, Sections)> {
         );
     }
     Ok((kind, is_bytecode, sections))
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use object::write::{Object, StandardSegment};
-    use object::{Architecture, BinaryFormat, Endianness, FileFlags, SectionKind};
-    use waxwing_environ::artifact::FunctionTableBuilder;
-    #[cfg(all(target_os = "linux", feature = "debugger"))]
-    use waxwing_environ::artifact::debug_object;
-    use waxwing_environ::{PrimaryMap, encode_function_names, encode_traps};
-
-    /// Unwind information for code whose frames are all addressed by rbp: a common information entry,
-    /// one frame description for all of the text, and the end.
-    ///
-    /// `text_distance` is what has to be added to the section's address to get the text's.
-    fn eh_frame(text_distance: i32, text_len: usize) -> Vec<u8> {
-        let mut section = Vec::new();
-        let mut entry = |body: &[u8]| {
-            let len = body.len().next_multiple_of(4);
-            section.extend_from_slice(&(len as u32).to_ne_bytes());
-            section.extend_from_slice(body);
-            // Padding is instructions that do nothing.
-            section.resize(section.len() + len - body.len(), 0);
-            section.len()
-        };
-        let second = entry(&[
-            0, 0, 0, 0, // this is a common information entry
-            1, b'z', b'R', 0, // version, augmentation
-            1, 0x78, 16, // code and data alignment, return address register
-            1, 0x1b, // addresses are relative, 32 bits
-            0x0c, 6, 16, // the frame's address is rbp + 16
-            0x86, 2, // rbp is saved 16 bytes below
-            0x90, 1, // the return address 8 bytes below
-        ]);
-        let mut description = (second as u32 + 4).to_ne_bytes().to_vec();
-        description.extend((text_distance - (second as i32 + 8)).to_ne_bytes());
-        description.extend((text_len as u32).to_ne_bytes());
-        description.push(0);
-        entry(&description);
-        section.extend([0; 4]);
-        section
-    }
-
-    /// An artifact with this code and these traps.
-    pub(crate) fn artifact(text: &[u8], traps: &[(u32, Trap)]) -> Vec<u8> {
-        let functions = FunctionTableBuilder::default().finish(&PrimaryMap::new());
-        artifact_of(text, traps, &functions, b"data")
-    }
-
-    /// An artifact of these sections, and an eh_frame of one empty list.
-    pub(crate) fn artifact_of(
-        text: &[u8],
-        traps: &[(u32, Trap)],
-        functions: &[u8],
-        data: &[u8],
-    ) -> Vec<u8> {
-        artifact_with(text, traps, functions, data, &[])
-    }
-
-    /// As [`artifact_of`], with further sections.
-    fn artifact_with(
-        text: &[u8],
-        traps: &[(u32, Trap)],
-        functions: &[u8],
-        data: &[u8],
-        further: &[(&str, &[u8])],
-    ) -> Vec<u8> {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => Architecture::X86_64,
-            _ => Architecture::Aarch64,
-        };
-        let mut object = Object::new(BinaryFormat::Elf, architecture, Endianness::Little);
-        object.flags = FileFlags::Elf {
-            os_abi: elf::OsAbi(ELF_OS_ABI),
-            abi_version: ELF_ABI_VERSION,
-            e_flags: elf::FileFlags(ELF_FLAGS_MODULE),
-        };
-        let mut section = |name: &str, kind, data: &[u8], align| {
-            let segment = object.segment_name(StandardSegment::Data).to_vec();
-            let id = object.add_section(segment, name.into(), kind);
-            object.append_section_data(id, data, align);
-        };
-        section(SECTION_TEXT, SectionKind::Text, text, PAGE_ALIGN);
-        section(SECTION_ENGINE, SectionKind::ReadOnlyData, b"engine", 1);
-        section(SECTION_INFO, SectionKind::ReadOnlyData, b"info", 1);
-        section(SECTION_FUNCTIONS, SectionKind::ReadOnlyData, functions, 4);
-        section(
-            SECTION_TRAPS,
-            SectionKind::ReadOnlyData,
-            &encode_traps(traps),
-            4,
-        );
-        section(
-            SECTION_NAMES,
-            SectionKind::ReadOnlyData,
-            &encode_function_names(&[]),
-            4,
-        );
-        section(SECTION_DATA, SectionKind::ReadOnlyData, data, PAGE_ALIGN);
-        section(".debug_line", SectionKind::ReadOnlyData, b"lines", 1);
-        for (name, bytes) in further {
-            section(name, SectionKind::ReadOnlyData, bytes, 8);
-        }
-        let unwind = eh_frame(0, text.len());
-        section(SECTION_EH_FRAME, SectionKind::ReadOnlyData, &unwind, 8);
-        let mut bytes = object.write().expect("a valid object");
-
-        // Where the sections are is known only once they are written.
-        let (_, _, sections) = parse(&bytes).expect("a valid artifact");
-        let distance = sections.text.start as i32 - sections.eh_frame.start as i32;
-        bytes[sections.eh_frame].copy_from_slice(&eh_frame(distance, text.len()));
-        bytes
-    }
-
-    /// As large as any host's pages.
-    const PAGE_ALIGN: u64 = 0x1_0000;
-
-    /// Pseudo-random numbers that are the same in every run.
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 % bound as u64) as usize
-        }
-    }
-
-    fn read_everything(code: &CodeMemory) {
-        for offset in [0, 1, usize::MAX] {
-            code.trap_at(offset);
-        }
-        code.traps().iter().count();
-        code.address_map().map(|map| map.iter().count());
-        let functions = code.functions();
-        functions.escaped().count();
-        functions.find(0);
-        for start in [0, u32::MAX] {
-            code.code_address(FunctionLoc { start, length: 1 });
-        }
-        code.image_source(0..1, false);
-        code.section(".debug_line");
-        assert!(code.engine().len() + code.info().len() < code.image().len());
-    }
-
-    #[test]
-    fn sections_are_found() {
-        let bytes = artifact(&[0xc3; 100], &[(7, Trap::NullReference)]);
-        assert_eq!(detect_artifact(&bytes), Some(ArtifactKind::Module));
-        let code = CodeMemory::from_bytes(&bytes).unwrap();
-        assert_eq!(code.kind(), ArtifactKind::Module);
-        assert_eq!(code.text(), [0xc3; 100]);
-        assert_eq!(code.text_range().len(), 100);
-        assert_eq!((code.engine(), code.info()), (&b"engine"[..], &b"info"[..]));
-        assert_eq!(code.wasm_data(), b"data");
-        assert_eq!(code.trap_at(7), Some(Trap::NullReference));
-        assert_eq!(code.trap_at(8), None);
-        assert_eq!(code.section(".debug_line"), Some(&b"lines"[..]));
-        assert_eq!(code.section(".debug_str"), None);
-        assert!(code.address_map().is_none());
-        assert!(code.function_names().is_some());
-        let at = |start, length| code.code_address(FunctionLoc { start, length });
-        assert_eq!(
-            at(3, 97).unwrap().as_ptr() as usize,
-            code.text_range().start + 3
-        );
-        assert_eq!(at(3, 98), None);
-        assert!(matches!(
-            code.image_source(1..4, false),
-            Some(ImageSource::Bytes(b"ata"))
-        ));
-        assert!(code.image_source(1..5, false).is_none());
-        assert_eq!(code.image(), bytes);
-        read_everything(&code);
-    }
-
-    #[test]
-    fn published_code_is_registered_until_it_is_dropped() {
-        let bytes = artifact(&[0xc3; 100], &[]);
-        // SAFETY: nobody runs the code.
-        let code = unsafe { CodeMemory::from_bytes(&bytes).unwrap().publish(false) }.unwrap();
-        let pc = code.text_range().start + 99;
-        let (found, offset) = code_registry::lookup(pc).unwrap();
-        assert!(Arc::ptr_eq(&found, &code));
-        assert_eq!(offset, 99);
-        assert!(code_registry::lookup(pc + 1).is_none());
-        drop((found, code));
-        assert!(code_registry::lookup(pc).is_none());
-    }
-
-    #[cfg(all(target_os = "linux", feature = "debugger"))]
-    #[test]
-    fn debuggers_know_published_code() {
-        // An object with one address: the text's own.
-        let object = debug_object::encode(&[0], &[0; 16]);
-        let sections = [(SECTION_DEBUG_OBJECT, &object[..])];
-        let functions = FunctionTableBuilder::default().finish(&PrimaryMap::new());
-        let bytes = artifact_with(&[0xc3; 100], &[], &functions, b"data", &sections);
-        let is_known = |at: usize| {
-            let files = crate::sys::debugger::tests::listed();
-            let address = (at as u64).to_ne_bytes();
-            files.iter().any(|file| file.starts_with(&address))
-        };
-        let load = || CodeMemory::from_bytes(&bytes).unwrap();
-        let unpublished = load();
-        assert!(!is_known(unpublished.text_range().start));
-        // SAFETY: nobody runs the code.
-        let code = unsafe { load().publish(false) }.unwrap();
-        let at = code.text_range().start;
-        assert!(is_known(at));
-        drop(code);
-        assert!(!is_known(at));
-    }
-
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    #[test]
-    fn the_systems_unwinder_knows_published_code() {
-        #[repr(C)]
-        struct Bases([usize; 3]);
-        unsafe extern "C" {
-            fn _Unwind_Find_FDE(pc: usize, bases: *mut Bases) -> *const u8;
-        }
-        let describes = |pc: usize| {
-            let mut bases = Bases([0; 3]);
-            // SAFETY: the result is written to `bases`.
-            let found = unsafe { !_Unwind_Find_FDE(pc, &mut bases).is_null() };
-            found.then_some(bases.0[2])
-        };
-        let bytes = artifact(&[0xc3; 100], &[]);
-        // SAFETY: nobody runs the code.
-        let code = unsafe { CodeMemory::from_bytes(&bytes).unwrap().publish(false) }.unwrap();
-        let text = code.text_range();
-        assert_eq!(describes(text.start + 50), Some(text.start));
-        assert_eq!(describes(text.end + 1), None);
-        drop(code);
-        assert_eq!(describes(text.start + 50), None);
-    }
-
-    #[test]
-    fn files_are_used_in_place() {
-        let path = std::env::temp_dir().join(format!("waxwing-code-{}", std::process::id()));
-        std::fs::write(&path, artifact(&[0xc3; 100], &[])).unwrap();
-        let file = Arc::new(File::open(&path).unwrap());
-        std::fs::remove_file(&path).unwrap();
-        // SAFETY: the file has no name any more, and the code does not run.
-        let code = unsafe { CodeMemory::from_file(file).unwrap().publish(false) }.unwrap();
-        assert_eq!(code.text(), [0xc3; 100]);
-        assert_eq!(code.wasm_data(), b"data");
-        let source = code.image_source(0..4, false);
-        if cfg!(unix) {
-            let page = host_page_size() as u64;
-            assert!(matches!(source, Some(ImageSource::File { offset, .. }) if offset % page == 0));
-        }
-        assert!(matches!(
-            code.image_source(0..4, true),
-            Some(ImageSource::Bytes(b"data"))
-        ));
-    }
-
-    #[test]
-    fn damaged_artifacts_are_errors_or_harmless() {
-        let good = artifact(
-            &[0xc3; 100],
-            &[(7, Trap::NullReference), (9, Trap::StackOverflow)],
-        );
-        let load = |bytes: &[u8]| {
-            if let Ok(code) = CodeMemory::from_bytes(bytes) {
-                read_everything(&code);
-            }
-        };
-        for len in (0..200).chain((200..good.len()).step_by(97)) {
-            assert!(
-                CodeMemory::from_bytes(&good[..len]).is_err(),
-                "length {len}"
-            );
-        }
-        // Damage concentrates on the headers, where it matters: text and padding are most bytes.
-        let interesting: Vec<usize> = (0..good.len())
-            .filter(|&at| at < 64 || at + 2048 > good.len() || good[at] != 0)
-            .collect();
-        let mut random = Random(0x9e37_79b9_7f4a_7c15);
-        for _ in 0..4000 {
-            let mut bad = good.clone();
-            for _ in 0..1 + random.below(4) {
-                let at = interesting[random.below(interesting.len())];
-                bad[at] = match random.below(3) {
-                    0 => bad[at] ^ (1 << random.below(8)),
-                    1 => 0xff,
-                    _ => random.below(256) as u8,
-                };
-            }
-            load(&bad);
-        }
-        for len in [1, 16, 63, 64, 65, 4096] {
-            let garbage: Vec<u8> = (0..len).map(|_| random.below(256) as u8).collect();
-            assert!(CodeMemory::from_bytes(&garbage).is_err());
-            assert_eq!(detect_artifact(&garbage), None);
-        }
-    }
-
-    #[test]
-    fn foreign_artifacts_are_refused_by_name() {
-        let good = artifact(&[0xc3], &[]);
-        let refusal = |at: usize, value: u8| {
-            let mut bad = good.clone();
-            bad[at] = value;
-            format!("{:#}", CodeMemory::from_bytes(&bad).unwrap_err())
-        };
-        assert!(refusal(7, 0).contains("not a precompiled artifact"));
-        assert!(refusal(8, 99).contains("format version 99"));
-        assert!(refusal(18, 8).contains("ELF machine 8"));
-        assert!(refusal(48, 9).contains("not a precompiled artifact"));
-    }
 }
