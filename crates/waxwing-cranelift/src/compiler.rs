@@ -4,6 +4,7 @@ use crate::abi;
 use crate::inline::{Locations, inline_calls};
 use crate::late::{self, Heap, LateScratch};
 use crate::narrow::narrow_addresses;
+use crate::placement;
 use crate::text::{TextBuilder, relocation_kind};
 use crate::trampolines;
 use crate::translate::{self, TranslateScratch};
@@ -298,6 +299,10 @@ impl CraneliftCompiler {
         let code = self.compile(scratch)?;
         let buffer = &code.buffer;
         let alignment = self.isa.function_alignment();
+        let displacement = match self.optimizes && !self.is_bytecode() {
+            true => placement::displacement(&code),
+            false => None,
+        };
         let names = scratch.codegen.func.params.user_named_funcs();
         let mut bytes = buffer.data().to_vec();
         let is_host_call =
@@ -354,7 +359,11 @@ impl CraneliftCompiler {
         };
         Ok(CompiledFunction {
             code: bytes,
-            alignment: buffer.alignment.max(alignment.preferred),
+            alignment: match displacement {
+                Some(_) => placement::LINE,
+                None => buffer.alignment.max(alignment.preferred),
+            },
+            displacement: displacement.unwrap_or(0),
             relocations,
             traps,
             stack_maps,

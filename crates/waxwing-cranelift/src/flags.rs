@@ -12,6 +12,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("preserve_frame_pointers", "true"),
     ("unwind_info", "true"),
     ("enable_verifier", "false"),
+    // Where blocks are, to place loops.
+    ("machine_code_cfg_info", "true"),
     // Results that do not fit in registers go through memory of the caller.
     ("enable_multi_ret_implicit_sret", "true"),
     // Touch every page of a big frame, so that none can jump over a guard page.

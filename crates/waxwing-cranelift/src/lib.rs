@@ -16,6 +16,7 @@ mod flags;
 mod inline;
 mod late;
 mod narrow;
+mod placement;
 mod text;
 mod trampolines;
 mod translate;

@@ -38,7 +38,13 @@ impl TextBuilder {
 }
 
 impl compile::TextBuilder for TextBuilder {
-    fn append(&mut self, code: &[u8], alignment: u32) -> u64 {
+    fn append(&mut self, code: &[u8], alignment: u32, displacement: u32) -> u64 {
+        if displacement > 0 {
+            let padding = vec![0; displacement as usize];
+            self.inner
+                .append(false, &padding, alignment, &mut self.control);
+            return self.inner.append(true, code, 1, &mut self.control);
+        }
         self.inner.append(true, code, alignment, &mut self.control)
     }
 

@@ -2,6 +2,8 @@
 //! there are, and the same instructions, in forms and in an order of which better machine code is made.
 
 mod counters;
+mod extend;
+mod latch;
 mod narrow;
 mod schedule;
 #[cfg(test)]
@@ -21,6 +23,8 @@ pub(crate) struct LateScratch {
     /// How often each value is used.
     uses: SecondaryMap<Value, u32>,
     schedule: schedule::Scheduler,
+    latches: latch::Latches,
+    extender: extend::Extender,
 }
 
 /// Rewrites `func`, of a target whose machine code is of x86-64 if `is_x64`. Says whether it has new blocks.
@@ -32,6 +36,10 @@ pub(crate) fn improve(func: &mut Function, is_x64: bool, scratch: &mut LateScrat
         narrow::rewrite(func, &mut scratch.uses);
     }
     scratch.schedule.run(func, &scratch.uses);
+    scratch.latches.run(func, &scratch.uses);
+    if is_x64 {
+        scratch.extender.run(func);
+    }
     has_new_blocks
 }
 

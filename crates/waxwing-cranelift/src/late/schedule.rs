@@ -36,7 +36,7 @@ struct Item {
 }
 
 #[derive(Copy, Clone, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// Stays where it is, relative to others that stay.
     Fixed,
     /// A constant, which is put before its first user.
@@ -241,7 +241,8 @@ fn is_float(ty: Type) -> bool {
     ty.is_float() || ty.is_vector()
 }
 
-fn kind(func: &Function, inst: Inst) -> Kind {
+/// How an instruction can be moved.
+pub(super) fn kind(func: &Function, inst: Inst) -> Kind {
     let data = &func.dfg.insts[inst];
     let opcode = data.opcode();
     match opcode {

@@ -118,6 +118,96 @@ fn bytes_are_compared_as_such() {
     assert!(!text.contains("band"), "{text}");
 }
 
+#[test]
+fn counters_are_counted_when_nothing_needs_them() {
+    let func = improved(|b, x, y| {
+        let header = b.create_block();
+        let exit = b.create_block();
+        let counter = b.append_block_param(header, I32);
+        b.ins().jump(header, &[BlockArg::Value(y)]);
+        b.switch_to_block(header);
+        let step = b.ins().iconst(I32, 4);
+        let next = b.ins().iadd(counter, step);
+        b.ins().store(MemFlagsData::new(), counter, x, 0);
+        let done = b.ins().icmp(IntCC::UnsignedLessThan, y, next);
+        b.ins().store(MemFlagsData::new(), counter, x, 4);
+        b.ins()
+            .brif(done, exit, &[], header, &[BlockArg::Value(next)]);
+        b.seal_block(header);
+        b.switch_to_block(exit);
+        b.seal_block(exit);
+        b.ins().return_(&[y]);
+    });
+    use Opcode::{Brif, Iadd, Icmp, Iconst, Jump, Return, Store};
+    let expected = [Jump, Iconst, Store, Store, Iadd, Icmp, Brif, Return];
+    assert_eq!(opcodes(&func), expected);
+}
+
+#[test]
+fn counters_that_are_needed_after_counting_stay_where_they_are() {
+    let func = improved(|b, x, y| {
+        let header = b.create_block();
+        let exit = b.create_block();
+        let counter = b.append_block_param(header, I32);
+        b.ins().jump(header, &[BlockArg::Value(y)]);
+        b.switch_to_block(header);
+        let next = b.ins().iadd(counter, y);
+        b.ins().store(MemFlagsData::new(), next, x, 0);
+        let done = b.ins().icmp(IntCC::UnsignedLessThan, counter, next);
+        b.ins()
+            .brif(done, exit, &[], header, &[BlockArg::Value(next)]);
+        b.seal_block(header);
+        b.switch_to_block(exit);
+        b.seal_block(exit);
+        b.ins().return_(&[y]);
+    });
+    use Opcode::{Brif, Iadd, Icmp, Jump, Return, Store};
+    let expected = [Jump, Iadd, Store, Icmp, Brif, Return];
+    assert_eq!(opcodes(&func), expected);
+}
+
+/// A list that is walked: the next element's index is loaded at that of each.
+fn walk(
+    b: &mut FunctionBuilder<'_>,
+    x: Value,
+    y: Value,
+    step: fn(&mut FunctionBuilder<'_>, Value) -> Value,
+) {
+    let header = b.create_block();
+    let exit = b.create_block();
+    let index = b.append_block_param(header, I32);
+    b.ins().jump(header, &[BlockArg::Value(y)]);
+    b.switch_to_block(header);
+    let extended = b.ins().uextend(I64, index);
+    let address = b.ins().iadd(x, extended);
+    let next = b.ins().load(I32, MemFlagsData::new(), address, 0);
+    let next = step(b, next);
+    b.ins()
+        .brif(next, header, &[BlockArg::Value(next)], exit, &[]);
+    b.seal_block(header);
+    b.switch_to_block(exit);
+    b.seal_block(exit);
+    b.ins().return_(&[index]);
+}
+
+#[test]
+fn indices_are_extended_before_loops() {
+    let func = improved(|b, x, y| walk(b, x, y, |_, next| next));
+    use Opcode::{Brif, Iadd, Ireduce, Jump, Return, Uextend, Uload32};
+    let entry = [Uextend, Jump];
+    let header = [Ireduce, Iadd, Uload32, Ireduce, Brif];
+    let expected: Vec<_> = entry.into_iter().chain(header).chain([Return]).collect();
+    assert_eq!(opcodes(&func), expected);
+}
+
+#[test]
+fn indices_that_are_not_extended_for_nothing_stay_as_they_are() {
+    let func = improved(|b, x, y| walk(b, x, y, |b, next| b.ins().rotl_imm_u(next, 3)));
+    let text = func.display().to_string();
+    assert!(!text.contains("uload32"), "{text}");
+    assert!(text.contains("block1(v2: i32)"), "{text}");
+}
+
 fn frontend() -> cranelift_codegen::isa::TargetFrontendConfig {
     cranelift_codegen::isa::TargetFrontendConfig {
         default_call_conv: CallConv::SystemV,

@@ -223,7 +223,7 @@ fn place_code(
     let mut builder = compiler.text_builder(pieces.len() + tables.len());
     let mut locations = Vec::with_capacity(pieces.len());
     for piece in pieces {
-        let start = builder.append(&piece.code, piece.alignment);
+        let start = builder.append(&piece.code, piece.alignment, piece.displacement);
         for reloc in &piece.relocations {
             let label = match reloc.target {
                 RelocTarget::Function(index) => index.index(),
@@ -244,7 +244,7 @@ fn place_code(
     }
     let mut dispatch_tables = Vec::with_capacity(tables.len());
     for (index, table) in &tables {
-        let start = builder.append(&vec![0; table.size()], DISPATCH_ALIGNMENT);
+        let start = builder.append(&vec![0; table.size()], DISPATCH_ALIGNMENT, 0);
         let start = u32::try_from(start).map_err(|_| too_large())?;
         dispatch_tables.push((*index, start));
     }

@@ -144,6 +144,8 @@ pub struct CompiledFunction {
     pub code: Vec<u8>,
     /// The alignment that the code needs, in bytes.
     pub alignment: u32,
+    /// How many bytes behind a multiple of `alignment` the code is to begin.
+    pub displacement: u32,
     /// References to other code.
     pub relocations: Vec<Relocation>,
     /// Instructions that trap, sorted by offset.
@@ -169,9 +171,9 @@ pub struct CompiledFunction {
 
 /// Places code in the text section and resolves references in it.
 pub trait TextBuilder {
-    /// Appends `code` and returns its offset. Labels are numbered from 0 in the order of the
-    /// calls: each call binds the next.
-    fn append(&mut self, code: &[u8], alignment: u32) -> u64;
+    /// Appends `code`, `displacement` bytes behind a multiple of `alignment`, and returns its offset. Labels are numbered
+    /// from 0 in the order of the calls: each call binds the next.
+    fn append(&mut self, code: &[u8], alignment: u32, displacement: u32) -> u64;
 
     /// Resolves a relocation at `offset` in the text section to the code with label `target`.
     /// Returns whether the compiler knows relocations of this `kind`.
