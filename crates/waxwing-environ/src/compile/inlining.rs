@@ -17,7 +17,8 @@ const IN_LOOP: u32 = 64;
 /// Bodies up to so many bytes are inlined in the only place that they are called from.
 const CALLED_ONCE: u32 = 48;
 
-/// Bodies up to so many bytes are inlined in themselves.
+/// Bodies up to so many bytes are inlined in themselves, but in loops: what a loop needs is spilled if a copy of the loop is in
+/// it.
 const RECURSIVE: u32 = 160;
 
 /// However short a function is, so many bytes may be inlined in it.
@@ -110,7 +111,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// The length up to which a function is inlined in place of a call.
     fn limit(&self, func: DefinedFuncIndex, call: &CallSite, callee: DefinedFuncIndex) -> u32 {
-        if callee == func {
+        if callee == func && call.loop_depth == 0 {
             RECURSIVE
         } else if self.callers[callee] == 1 {
             CALLED_ONCE
@@ -293,6 +294,16 @@ mod tests {
         assert_eq!(inlined(&plan, 0), [(0, 1, true), (1, 2, false)]);
         assert_eq!(inlined(&plan, 1), [(0, 0, true)]);
         assert_eq!(inlined(&plan, 2), [(0, 2, true)]);
+    }
+
+    #[test]
+    fn recursion_in_loops_is_inlined_as_other_calls_there() {
+        let plan = plan(&[
+            (IN_LOOP + 1, &[(0, 0), (0, 1)]),
+            (IN_LOOP, &[(1, 1), (1, 1)]),
+        ]);
+        assert_eq!(inlined(&plan, 0), [(0, 0, true)]);
+        assert_eq!(inlined(&plan, 1), [(0, 1, true), (1, 1, true)]);
     }
 
     #[test]
