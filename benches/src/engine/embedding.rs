@@ -147,8 +147,17 @@ impl engine::Engine for Embedding {
         }
         match (benchmark.group, self.setting) {
             (Group::Compile, Setting::Plain) => true,
+            // As above.
             (Group::Compile, Setting::Baseline) => {
-                benchmark.heap == Heap::Untouched || self.role != Role::Peer
+                let is_plain = benchmark.heap == Heap::Untouched
+                    && !matches!(
+                        benchmark.work,
+                        Work::Compile {
+                            references: true,
+                            ..
+                        }
+                    );
+                is_plain || self.role != Role::Peer
             }
             (Group::Gc, Setting::Collector(collector)) => {
                 benchmark.heap != Heap::Untouched || matches!(collector, Collector::Copying)
