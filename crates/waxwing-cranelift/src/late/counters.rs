@@ -1,11 +1,11 @@
 //! Counters of loops are compared with their end after they were counted on, so that what they were before need not be
 //! kept: `i == n` becomes `i + 1 == n + 1` where `i + 1` is what the loop goes on with.
 
-use super::{constant, definition, mask};
+use super::{constant, definition, mask, step};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    BlockArg, Function, Inst, InstBuilder, InstructionData, Opcode, Value, ValueDef,
+    BlockArg, Function, Inst, InstBuilder, InstructionData, Value, ValueDef,
 };
 use cranelift_entity::SecondaryMap;
 
@@ -83,7 +83,7 @@ fn counted_compare(func: &Function, branch: Inst) -> Option<Compare> {
             _ => None,
         }
     })?;
-    let step = step_from(func, next, counter)?;
+    let step = step(func, counter, next)?;
     let bits = func.dfg.value_type(counter).bits();
     Some(Compare {
         inst,
@@ -91,17 +91,4 @@ fn counted_compare(func: &Function, branch: Inst) -> Option<Compare> {
         next,
         end: end.wrapping_add(step) & mask(bits),
     })
-}
-
-/// What is added to `counter` to give `next`.
-fn step_from(func: &Function, next: Value, counter: Value) -> Option<u64> {
-    let InstructionData::Binary { opcode, args } = func.dfg.insts[definition(func, next)?] else {
-        return None;
-    };
-    let [x, y] = args;
-    match opcode {
-        Opcode::Iadd if x == counter => constant(func, y),
-        Opcode::Isub if x == counter => Some(constant(func, y)?.wrapping_neg()),
-        _ => None,
-    }
 }

@@ -2,7 +2,7 @@
 //! any more: then both can have the same register, and nothing is moved on the way back.
 
 use super::schedule::{Kind, kind};
-use super::{constant, definition};
+use super::{definition, step};
 use cranelift_codegen::ir::{Block, BlockArg, Function, Inst, InstructionData, Opcode, Value};
 use cranelift_entity::SecondaryMap;
 
@@ -118,7 +118,7 @@ impl Latches {
 /// `tail`.
 fn new_place(func: &Function, counter: Counter, tail: Inst, branch: Inst) -> Option<Inst> {
     // What is computed from the parameter may be computed anew, from the parameter, where it is used.
-    let mut has_uses_between = is_step(func, counter);
+    let mut has_uses_between = step(func, counter.param, counter.next).is_some();
     let mut at = func.layout.next_inst(counter.inst)?;
     let to = loop {
         if at == tail || func.dfg.inst_values(at).any(|value| value == counter.next) {
@@ -146,17 +146,6 @@ fn new_place(func: &Function, counter: Counter, tail: Inst, branch: Inst) -> Opt
         };
     }
     Some(to)
-}
-
-/// Whether a constant is added to the parameter.
-fn is_step(func: &Function, counter: Counter) -> bool {
-    match func.dfg.insts[counter.inst] {
-        InstructionData::Binary {
-            opcode: Opcode::Iadd | Opcode::Isub,
-            args: [_, step],
-        } => constant(func, step).is_some(),
-        _ => false,
-    }
 }
 
 fn move_before(func: &mut Function, inst: Inst, before: Inst) {

@@ -12,7 +12,7 @@ mod vectorize;
 
 pub(crate) use vectorize::Heap;
 
-use cranelift_codegen::ir::{Function, Inst, InstructionData, Value, ValueDef, types};
+use cranelift_codegen::ir::{Function, Inst, InstructionData, Opcode, Value, ValueDef, types};
 use cranelift_entity::SecondaryMap;
 
 /// What is allocated once and used for one function after another.
@@ -69,6 +69,20 @@ fn constant(func: &Function, value: Value) -> Option<u64> {
         InstructionData::UnaryImm { imm, .. } if func.dfg.value_type(value) != types::I128 => {
             Some(imm.bits().cast_unsigned())
         }
+        _ => None,
+    }
+}
+
+/// The constant that is added to `before` to make `next`, if that is how it is made.
+fn step(func: &Function, before: Value, next: Value) -> Option<u64> {
+    let InstructionData::Binary { opcode, args } = func.dfg.insts[definition(func, next)?] else {
+        return None;
+    };
+    let [x, y] = args;
+    match opcode {
+        Opcode::Iadd if x == before => constant(func, y),
+        Opcode::Iadd if y == before => constant(func, x),
+        Opcode::Isub if x == before => Some(constant(func, y)?.wrapping_neg()),
         _ => None,
     }
 }

@@ -29,6 +29,40 @@ fn improved(build: impl FnOnce(&mut FunctionBuilder<'_>, Value, Value)) -> Funct
     func
 }
 
+/// What a turn of a loop makes.
+struct Turn {
+    condition: Value,
+    /// Whether the loop goes on while the condition holds, or until it does.
+    while_true: bool,
+    /// What the loop's parameter is in the next turn.
+    next: Value,
+    /// What the function returns.
+    result: Value,
+}
+
+/// A loop of one block with a parameter, which is `first` at first.
+fn repeat(
+    b: &mut FunctionBuilder<'_>,
+    first: Value,
+    body: impl FnOnce(&mut FunctionBuilder<'_>, Value) -> Turn,
+) {
+    let header = b.create_block();
+    let exit = b.create_block();
+    let param = b.append_block_param(header, I32);
+    b.ins().jump(header, &[BlockArg::Value(first)]);
+    b.switch_to_block(header);
+    let turn = body(b, param);
+    let next = &[BlockArg::Value(turn.next)];
+    match turn.while_true {
+        true => b.ins().brif(turn.condition, header, next, exit, &[]),
+        false => b.ins().brif(turn.condition, exit, &[], header, next),
+    };
+    b.seal_block(header);
+    b.switch_to_block(exit);
+    b.seal_block(exit);
+    b.ins().return_(&[turn.result]);
+}
+
 fn opcodes(func: &Function) -> Vec<Opcode> {
     let blocks = func.layout.blocks();
     let insts = blocks.flat_map(|block| func.layout.block_insts(block));
@@ -77,21 +111,18 @@ fn values_that_are_needed_further_on_stay_where_they_are() {
 #[test]
 fn counters_are_compared_when_they_were_counted() {
     let func = improved(|b, _, y| {
-        let header = b.create_block();
-        let exit = b.create_block();
-        let counter = b.append_block_param(header, I32);
-        b.ins().jump(header, &[BlockArg::Value(y)]);
-        b.switch_to_block(header);
-        let step = b.ins().iconst(I32, 16);
-        let next = b.ins().iadd(counter, step);
-        let end = b.ins().iconst(I32, 0xffff_fff8);
-        let done = b.ins().icmp(IntCC::Equal, counter, end);
-        b.ins()
-            .brif(done, exit, &[], header, &[BlockArg::Value(next)]);
-        b.seal_block(header);
-        b.switch_to_block(exit);
-        b.seal_block(exit);
-        b.ins().return_(&[next]);
+        repeat(b, y, |b, counter| {
+            let step = b.ins().iconst(I32, 16);
+            let next = b.ins().iadd(counter, step);
+            let end = b.ins().iconst(I32, 0xffff_fff8);
+            let done = b.ins().icmp(IntCC::Equal, counter, end);
+            Turn {
+                condition: done,
+                while_true: false,
+                next,
+                result: next,
+            }
+        });
     });
     let text = func.display().to_string();
     let next = "v4 = iadd";
@@ -121,22 +152,19 @@ fn bytes_are_compared_as_such() {
 #[test]
 fn counters_are_counted_when_nothing_needs_them() {
     let func = improved(|b, x, y| {
-        let header = b.create_block();
-        let exit = b.create_block();
-        let counter = b.append_block_param(header, I32);
-        b.ins().jump(header, &[BlockArg::Value(y)]);
-        b.switch_to_block(header);
-        let step = b.ins().iconst(I32, 4);
-        let next = b.ins().iadd(counter, step);
-        b.ins().store(MemFlagsData::new(), counter, x, 0);
-        let done = b.ins().icmp(IntCC::UnsignedLessThan, y, next);
-        b.ins().store(MemFlagsData::new(), counter, x, 4);
-        b.ins()
-            .brif(done, exit, &[], header, &[BlockArg::Value(next)]);
-        b.seal_block(header);
-        b.switch_to_block(exit);
-        b.seal_block(exit);
-        b.ins().return_(&[y]);
+        repeat(b, y, |b, counter| {
+            let step = b.ins().iconst(I32, 4);
+            let next = b.ins().iadd(counter, step);
+            b.ins().store(MemFlagsData::new(), counter, x, 0);
+            let done = b.ins().icmp(IntCC::UnsignedLessThan, y, next);
+            b.ins().store(MemFlagsData::new(), counter, x, 4);
+            Turn {
+                condition: done,
+                while_true: false,
+                next,
+                result: y,
+            }
+        });
     });
     use Opcode::{Brif, Iadd, Icmp, Iconst, Jump, Return, Store};
     let expected = [Jump, Iconst, Store, Store, Iadd, Icmp, Brif, Return];
@@ -146,20 +174,17 @@ fn counters_are_counted_when_nothing_needs_them() {
 #[test]
 fn counters_that_are_needed_after_counting_stay_where_they_are() {
     let func = improved(|b, x, y| {
-        let header = b.create_block();
-        let exit = b.create_block();
-        let counter = b.append_block_param(header, I32);
-        b.ins().jump(header, &[BlockArg::Value(y)]);
-        b.switch_to_block(header);
-        let next = b.ins().iadd(counter, y);
-        b.ins().store(MemFlagsData::new(), next, x, 0);
-        let done = b.ins().icmp(IntCC::UnsignedLessThan, counter, next);
-        b.ins()
-            .brif(done, exit, &[], header, &[BlockArg::Value(next)]);
-        b.seal_block(header);
-        b.switch_to_block(exit);
-        b.seal_block(exit);
-        b.ins().return_(&[y]);
+        repeat(b, y, |b, counter| {
+            let next = b.ins().iadd(counter, y);
+            b.ins().store(MemFlagsData::new(), next, x, 0);
+            let done = b.ins().icmp(IntCC::UnsignedLessThan, counter, next);
+            Turn {
+                condition: done,
+                while_true: false,
+                next,
+                result: y,
+            }
+        });
     });
     use Opcode::{Brif, Iadd, Icmp, Jump, Return, Store};
     let expected = [Jump, Iadd, Store, Icmp, Brif, Return];
@@ -173,21 +198,18 @@ fn walk(
     y: Value,
     step: fn(&mut FunctionBuilder<'_>, Value) -> Value,
 ) {
-    let header = b.create_block();
-    let exit = b.create_block();
-    let index = b.append_block_param(header, I32);
-    b.ins().jump(header, &[BlockArg::Value(y)]);
-    b.switch_to_block(header);
-    let extended = b.ins().uextend(I64, index);
-    let address = b.ins().iadd(x, extended);
-    let next = b.ins().load(I32, MemFlagsData::new(), address, 0);
-    let next = step(b, next);
-    b.ins()
-        .brif(next, header, &[BlockArg::Value(next)], exit, &[]);
-    b.seal_block(header);
-    b.switch_to_block(exit);
-    b.seal_block(exit);
-    b.ins().return_(&[index]);
+    repeat(b, y, |b, index| {
+        let extended = b.ins().uextend(I64, index);
+        let address = b.ins().iadd(x, extended);
+        let next = b.ins().load(I32, MemFlagsData::new(), address, 0);
+        let next = step(b, next);
+        Turn {
+            condition: next,
+            while_true: true,
+            next,
+            result: index,
+        }
+    });
 }
 
 #[test]

@@ -542,37 +542,44 @@ fn parse(image: &[u8]) -> Result<(ArtifactKind, bool, Sections)> {
         ensure!(*seen, "the artifact has no section `{name}`; {REMEDY}");
     }
 
-    let table_fits = |name: &str, range: &Range<usize>, fits: fn(&[u8]) -> bool| {
+    type Fits = fn(&[u8]) -> bool;
+    let required: [(&str, &Range<usize>, Fits); 2] = [
+        (SECTION_FUNCTIONS, &sections.functions, |bytes| {
+            FunctionTable::new(bytes).is_some()
+        }),
+        (SECTION_TRAPS, &sections.traps, |bytes| {
+            TrapTable::new(bytes).is_some()
+        }),
+    ];
+    let optional: [(&str, &Range<usize>, Fits); 6] = [
+        (SECTION_ADDRESS_MAP, &sections.address_map, |bytes| {
+            AddressMap::new(bytes).is_some()
+        }),
+        (SECTION_STACK_MAPS, &sections.stack_maps, |bytes| {
+            StackMaps::new(bytes).is_some()
+        }),
+        (SECTION_HANDLERS, &sections.handlers, |bytes| {
+            Handlers::new(bytes).is_some()
+        }),
+        (SECTION_INLINED, &sections.inlined, |bytes| {
+            InlinedFunctions::new(bytes).is_some()
+        }),
+        (SECTION_NAMES, &sections.names, |bytes| {
+            FunctionNames::new(bytes).is_some()
+        }),
+        (SECTION_DEBUG_OBJECT, &sections.debug_object, |bytes| {
+            DebugObject::new(bytes).is_some()
+        }),
+    ];
+    let optional = optional
+        .into_iter()
+        .filter(|(_, range, _)| !range.is_empty());
+    for (name, range, fits) in required.into_iter().chain(optional) {
         ensure!(
             fits(&image[range.clone()]),
             "section `{name}` of the artifact is damaged: its length does not fit its counts; {REMEDY}"
         );
-        Ok(())
-    };
-    table_fits(SECTION_FUNCTIONS, &sections.functions, |bytes| {
-        FunctionTable::new(bytes).is_some()
-    })?;
-    table_fits(SECTION_TRAPS, &sections.traps, |bytes| {
-        TrapTable::new(bytes).is_some()
-    })?;
-    table_fits(SECTION_ADDRESS_MAP, &sections.address_map, |bytes| {
-        bytes.is_empty() || AddressMap::new(bytes).is_some()
-    })?;
-    table_fits(SECTION_STACK_MAPS, &sections.stack_maps, |bytes| {
-        bytes.is_empty() || StackMaps::new(bytes).is_some()
-    })?;
-    table_fits(SECTION_HANDLERS, &sections.handlers, |bytes| {
-        bytes.is_empty() || Handlers::new(bytes).is_some()
-    })?;
-    table_fits(SECTION_INLINED, &sections.inlined, |bytes| {
-        bytes.is_empty() || InlinedFunctions::new(bytes).is_some()
-    })?;
-    table_fits(SECTION_NAMES, &sections.names, |bytes| {
-        bytes.is_empty() || FunctionNames::new(bytes).is_some()
-    })?;
-    table_fits(SECTION_DEBUG_OBJECT, &sections.debug_object, |bytes| {
-        bytes.is_empty() || DebugObject::new(bytes).is_some()
-    })?;
+    }
 
     let page = host_page_size();
     for (name, range) in [

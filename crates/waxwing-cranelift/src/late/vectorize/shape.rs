@@ -1,6 +1,6 @@
 //! Loops that are one block, what counts in them, and how often they run.
 
-use super::super::{constant, definition};
+use super::super::{definition, step};
 use super::affine::Affine;
 use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::{
@@ -210,22 +210,9 @@ fn change(func: &Function, param: Value, next: Value) -> Param {
     }
     let is_number = matches!(func.dfg.value_type(param), types::I32 | types::I64);
     match step(func, param, next) {
-        Some(step) if is_number => Param::Counter { step },
+        Some(step) if is_number => Param::Counter {
+            step: step.cast_signed(),
+        },
         _ => Param::Carried { next },
-    }
-}
-
-/// The constant that is added to `param` to make `next`.
-fn step(func: &Function, param: Value, next: Value) -> Option<i64> {
-    let InstructionData::Binary { opcode, args } = func.dfg.insts[definition(func, next)?] else {
-        return None;
-    };
-    let [x, y] = args;
-    let number = |value| constant(func, value).map(u64::cast_signed);
-    match opcode {
-        Opcode::Iadd if x == param => number(y),
-        Opcode::Iadd if y == param => number(x),
-        Opcode::Isub if x == param => number(y).map(i64::wrapping_neg),
-        _ => None,
     }
 }
